@@ -1,0 +1,202 @@
+"""What a workflow is, after parsing: frozen models in which every notation has become one value.
+
+The loader and the Python builder both end here; nothing behind them ever looks at a raw dict again.
+Durations are seconds, priorities are 0-10 with higher meaning sooner, references are step ids.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+
+from orchestrator import units
+
+Identifier = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+"""Letters, digits, `_` and `-`; 1 to 64 characters."""
+
+Seconds = Annotated[float, BeforeValidator(units.parse_duration), Field(gt=0, allow_inf_nan=False)]
+"""A duration in any notation of `units.parse_duration`, kept as seconds."""
+
+Priority = Annotated[int, Field(ge=0, le=10)]
+
+
+class Frozen(BaseModel):
+    """Base of every model: immutable, and a key that it does not know is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, allow_inf_nan=False)
+
+
+class TriggerRule(StrEnum):
+    """When a step may start, judged over its blocking dependencies. Names and meaning are Airflow's."""
+
+    ALL_SUCCESS = "all_success"
+    ALL_FAILED = "all_failed"
+    ALL_DONE = "all_done"
+    ALL_DONE_MIN_ONE_SUCCESS = "all_done_min_one_success"
+    ONE_SUCCESS = "one_success"
+    ONE_FAILED = "one_failed"
+    ONE_DONE = "one_done"
+    NONE_FAILED = "none_failed"
+    NONE_FAILED_MIN_ONE_SUCCESS = "none_failed_min_one_success"
+    NONE_SKIPPED = "none_skipped"
+    ALL_SKIPPED = "all_skipped"
+    ALWAYS = "always"
+
+
+class EstimatedDuration(Frozen):
+    """An estimate in seconds; a single figure has low == high. Planning uses the midpoint."""
+
+    low: Annotated[float, Field(ge=0)]
+    high: Annotated[float, Field(ge=0)]
+
+    @property
+    def midpoint(self) -> float:
+        return (self.low + self.high) / 2
+
+
+def _estimated_duration(value: object) -> object:
+    if isinstance(value, EstimatedDuration | Mapping):
+        return value
+    low, high = units.parse_duration_range(value)
+    return {"low": low, "high": high}
+
+
+Estimate = Annotated[EstimatedDuration, BeforeValidator(_estimated_duration)]
+
+
+class RetryPolicy(Frozen):
+    """Temporal's retry policy. `maximum_attempts` counts the first one; 0 means without bound.
+
+    `jitter` is the share (0-1) by which an interval may be shortened. `non_retryable_error_types` are
+    exception class names; they end the step at the first failure.
+    """
+
+    initial_interval: Seconds = 1.0
+    backoff_coefficient: Annotated[float, Field(ge=1, allow_inf_nan=False)] = 2.0
+    maximum_interval: Seconds = 100.0
+    maximum_attempts: Annotated[int, Field(ge=0)] = 3
+    jitter: Annotated[float, Field(ge=0, le=1)] = 0.0
+    non_retryable_error_types: tuple[str, ...] = ()
+
+
+class Resources(Frozen):
+    """What one attempt holds while it runs. cpu and memory are units of the pool, or a word
+    (`low`, `medium`, `high`, `very_high`) that the engine's word table turns into units; `pools` names
+    any further pool of the deployment and the amount taken from it."""
+
+    cpu: Annotated[float, Field(ge=0)] | str = 0.0
+    memory: Annotated[float, Field(ge=0)] | str = 0.0
+    pools: Mapping[Identifier, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
+
+    @property
+    def empty(self) -> bool:
+        return not self.cpu and not self.memory and not self.pools
+
+
+class ContextAccess(Frozen):
+    """Which context paths a step may read and write. None leaves that side open to what ownership allows."""
+
+    read: tuple[str, ...] | None = None
+    write: tuple[str, ...] | None = None
+
+
+class StepSpec(Frozen):
+    """One unit of work of a workflow: an agent, its parameters and its dependencies."""
+
+    id: Identifier
+    agent: Identifier
+    with_: Mapping[str, Any] = Field(default_factory=dict, alias="with")
+    needs: tuple[Identifier, ...] = ()
+    wants: tuple[Identifier, ...] = ()
+    validates: tuple[Identifier, ...] = ()
+    inputs: tuple[str, ...] = ()
+    outputs: tuple[str, ...] = ()
+    context: ContextAccess = ContextAccess()
+    context_access: str | None = None
+    resources: Resources = Resources()
+    timeout: Seconds | None = None
+    idle_timeout: Seconds | None = None
+    schedule_timeout: Seconds | None = None
+    retry: RetryPolicy = RetryPolicy()
+    priority: Priority | None = None
+    queue: Identifier | None = None
+    estimated_duration: Estimate | None = None
+    trigger_rule: TriggerRule = TriggerRule.ALL_SUCCESS
+    defaults: Mapping[str, Any] | None = None
+    group: Identifier | None = None
+    description: str = ""
+
+
+class TimeoutStrategy(StrEnum):
+    EXTEND_TIMEOUT = "extend_timeout"
+    CONTINUE_WITH_PARTIAL = "continue_with_partial"
+    ABORT_AND_FALLBACK = "abort_and_fallback"
+
+
+class CrossValidation(Frozen):
+    """After a group ends, the named agents (step ids or agents of the group) look at each other's output."""
+
+    enabled: bool = False
+    validation_agents: tuple[Identifier, ...] = ()
+    validation_timeout: Seconds = 180.0
+    blocking: bool = False
+
+
+class BarrierSpec(Frozen):
+    """How the members of a group are brought together again.
+
+    `min_success` is a count or a share such as "60%". Which strategy is tried first at a timeout is the order
+    of `on_timeout`.
+    """
+
+    timeout: Seconds | None = None
+    on_timeout: tuple[TimeoutStrategy, ...] = (
+        TimeoutStrategy.EXTEND_TIMEOUT,
+        TimeoutStrategy.CONTINUE_WITH_PARTIAL,
+        TimeoutStrategy.ABORT_AND_FALLBACK,
+    )
+    trigger_rule: TriggerRule = TriggerRule.ALL_SUCCESS
+    min_success: int | str | None = None
+    extension: Seconds | None = None
+    max_extensions: Annotated[int, Field(ge=0)] | None = None
+    cross_validation: CrossValidation = CrossValidation()
+
+
+class GroupSpec(Frozen):
+    """Steps that start together and are joined by one barrier."""
+
+    id: Identifier
+    steps: tuple[Identifier, ...]
+    parallel_capable: bool = True
+    barrier: BarrierSpec = BarrierSpec()
+    estimated_duration: Estimate | None = None
+    resource_isolation: bool = False
+    description: str = ""
+
+
+class WorkflowSpec(Frozen):
+    """A whole definition: steps in the order in which they were written, and the groups among them."""
+
+    name: Identifier
+    version: str = "1"
+    description: str = ""
+    inputs: Mapping[str, Any] = Field(default_factory=dict)
+    steps: tuple[StepSpec, ...]
+    groups: tuple[GroupSpec, ...] = ()
+    timeout: Seconds | None = None
+
+    def step(self, step_id: str) -> StepSpec:
+        """The step of that id. Raises KeyError."""
+        return self._by_id[step_id]
+
+    @property
+    def _by_id(self) -> Mapping[str, StepSpec]:
+        cached: Mapping[str, StepSpec] | None = self.__dict__.get("_steps_by_id")
+        if cached is None:
+            cached = {step.id: step for step in self.steps}
+            self.__dict__["_steps_by_id"] = cached
+        return cached
+

@@ -1,27 +1,125 @@
-"""What an agent is: a plain callable with a name, and the context object that it is called with."""
+"""What an agent is: a plain callable with a name, registered for the workers of a deployment."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+import asyncio
+import difflib
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
-from orchestrator.errors import NotFound
+from orchestrator.engine.agent_context import AgentContext
+from orchestrator.errors import InvalidValue, NotFound, OrchestratorError
+
+REGISTRY: dict[str, Agent] = {}
+"""The agents that this process knows, by name; filled by importing the modules that declare them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Agent:
-    """A registered agent. `reads` and `writes` are context paths, `defaults` what a barrier may fill in for it."""
+    """A registered agent.
+
+    `reads` and `writes` are context paths (None: open), `defaults` what a barrier may fill in for the agent,
+    `output` the model that its result must match, `queue` its agent class (one queue `agents.<class>` each),
+    `version` part of the cache key of its results.
+    """
 
     name: str
-    function: Callable[..., Any]
-    reads: tuple[str, ...] | None
-    writes: tuple[str, ...] | None
-    defaults: Mapping[str, Any] | None
-    output: type[BaseModel] | None
-    version: str
+    function: Callable[..., Any] = field(repr=False)
+    reads: tuple[str, ...] | None = None
+    writes: tuple[str, ...] | None = None
+    defaults: Mapping[str, Any] | None = None
+    output: type[BaseModel] | None = None
+    queue: str = ""
+    version: str = "1"
+
+    def __call__(self, ctx: AgentContext) -> dict[str, Any]:
+        """Do the work in this process and return the output document. Raises what the function raises.
+
+        A model result is dumped to JSON types, a coroutine is run to its end, None means no output.
+        Raises InvalidValue when the result does not match `output`.
+        """
+        result = self.function(ctx)
+        if inspect.isawaitable(result):
+            result = asyncio.run(_finish(result))
+        return self._document(result)
+
+    def _document(self, result: Any) -> dict[str, Any]:
+        if self.output is not None and not isinstance(result, self.output):
+            try:
+                result = self.output.model_validate(result)
+            except ValidationError as error:
+                raise InvalidValue(f"agent '{self.name}' returned what does not match its output: {error}") from error
+        if result is None:
+            return {}
+        if isinstance(result, BaseModel):
+            return result.model_dump(mode="json", by_alias=True)
+        if isinstance(result, Mapping):
+            return {str(key): _plain(value) for key, value in result.items()}
+        return {"result": _plain(result)}
 
 
-REGISTRY: dict[str, Agent] = {}
+async def _finish(awaitable: Any) -> Any:
+    return await awaitable
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json", by_alias=True)
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value
+
+
+def agent(
+    name: str,
+    *,
+    reads: Sequence[str] | None = None,
+    writes: Sequence[str] | None = None,
+    defaults: Mapping[str, Any] | None = None,
+    output: type[BaseModel] | None = None,
+    queue: str | None = None,
+    version: str = "1",
+) -> Callable[[Callable[..., Any]], Agent]:
+    """Register a function `(ctx: AgentContext) -> dict | model | None` as an agent of this name.
+
+    The function may be a coroutine function. A second agent of the same name from another place is an error.
+    """
+
+    def register(function: Callable[..., Any]) -> Agent:
+        known = REGISTRY.get(name)
+        if known is not None and _place(known.function) != _place(function):
+            raise OrchestratorError(f"two agents are called '{name}': {_place(known.function)}, {_place(function)}")
+        declared = Agent(
+            name=name,
+            function=function,
+            reads=None if reads is None else tuple(reads),
+            writes=None if writes is None else tuple(writes),
+            defaults=defaults,
+            output=output,
+            queue=queue or name,
+            version=version,
+        )
+        REGISTRY[name] = declared
+        return declared
+
+    return register
+
+
+def _place(function: Callable[..., Any]) -> str:
+    return f"{function.__module__}.{function.__qualname__}"
+
+
+def find_agent(name: str) -> Agent:
+    """The registered agent of that name. Raises NotFound with a suggestion."""
+    found = REGISTRY.get(name)
+    if found is None:
+        close = difflib.get_close_matches(name, REGISTRY, n=1)
+        hint = f"; did you mean '{close[0]}'?" if close else ""
+        raise NotFound(f"no agent is called '{name}' here{hint}")
+    return found

@@ -1,0 +1,1 @@
+"""How the members of a parallel group are brought together again."""

@@ -1,0 +1,1 @@
+"""What the agents of one run share."""

@@ -1,0 +1,1 @@
+"""Celery carries: the application, the tasks, and what publishes and repairs them."""

@@ -1,0 +1,1 @@
+"""One execution of a plan: the ledger that alone releases steps."""

@@ -1,0 +1,134 @@
+"""The states of a run and its steps, and what is told about them. Times are seconds since the epoch (Redis' clock)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any
+
+from pydantic import Field
+
+from orchestrator.workflow.models import Frozen
+
+
+class StepState(StrEnum):
+    """`pending`: waits for others · `ready`: may start, waits for admission · `queued`: published · `running`:
+    claimed by a worker · `retrying`: waits for its next attempt. All others are final, but `awaiting_input`."""
+
+    PENDING = "pending"
+    READY = "ready"
+    QUEUED = "queued"
+    RUNNING = "running"
+    RETRYING = "retrying"
+    SUCCESS = "success"
+    FAILED = "failed"
+    TIMED_OUT = "timed_out"
+    SKIPPED = "skipped"
+    UPSTREAM_FAILED = "upstream_failed"
+    CANCELLED = "cancelled"
+    CACHED = "cached"
+    AWAITING_INPUT = "awaiting_input"
+
+
+class RunState(StrEnum):
+    """`partial`: ended with results, yet not every step succeeded, and a barrier accepted that."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    PAUSED = "paused"
+    AWAITING_INPUT = "awaiting_input"
+    CANCELLING = "cancelling"
+    SUCCESS = "success"
+    PARTIAL = "partial"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    TIMED_OUT = "timed_out"
+
+
+FINAL_STEP_STATES = frozenset(
+    {
+        StepState.SUCCESS,
+        StepState.FAILED,
+        StepState.TIMED_OUT,
+        StepState.SKIPPED,
+        StepState.UPSTREAM_FAILED,
+        StepState.CANCELLED,
+        StepState.CACHED,
+    }
+)
+FINAL_RUN_STATES = frozenset(
+    {RunState.SUCCESS, RunState.PARTIAL, RunState.FAILED, RunState.CANCELLED, RunState.TIMED_OUT}
+)
+GOOD_RUN_STATES = frozenset({RunState.SUCCESS, RunState.PARTIAL})
+
+
+class StepStatus(Frozen):
+    """One step of a run, as it stands. `error` is the last failure, as `Type: message`."""
+
+    id: str
+    agent: str
+    state: StepState
+    attempts: int = 0
+    group: str | None = None
+    queued_at: float | None = None
+    started_at: float | None = None
+    finished_at: float | None = None
+    worker: str | None = None
+    error: str | None = None
+    reason: str | None = None
+    progress: float | None = None
+    message: str = ""
+
+
+class RunStatus(Frozen):
+    """A run with all its steps, in the order of the definition."""
+
+    run_id: str
+    workflow: str
+    state: RunState
+    created_at: float
+    started_at: float | None = None
+    finished_at: float | None = None
+    critical_path_seconds: float = 0.0
+    reason: str | None = None
+    steps: Mapping[str, StepStatus] = Field(default_factory=dict)
+
+    @property
+    def wall_seconds(self) -> float | None:
+        """From acceptance to the end; None while the run goes on."""
+        return None if self.finished_at is None else self.finished_at - self.created_at
+
+    @property
+    def ended(self) -> bool:
+        return self.state in FINAL_RUN_STATES
+
+
+class RunSummary(Frozen):
+    """One line of the list of runs."""
+
+    run_id: str
+    workflow: str
+    state: RunState
+    created_at: float
+    finished_at: float | None = None
+
+
+class Event(Frozen):
+    """One change of a run. `type` is `run`, `step`, `progress` or `barrier`; `id` can be resumed from."""
+
+    id: str
+    at: float
+    type: str
+    state: str = ""
+    step: str | None = None
+    attempt: int | None = None
+    detail: Mapping[str, Any] = Field(default_factory=dict)
+
+
+class LogLine(Frozen):
+    """One line that an attempt logged."""
+
+    at: float
+    level: str
+    attempt: int
+    text: str

@@ -1,0 +1,55 @@
+# Two commands: `make demo` shows the six-agent workflow, `make test` checks everything.
+# Both create .venv and install into it when pyproject.toml or constraints.txt changed since the last time.
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint proofs bench clean
+.DELETE_ON_ERROR:
+# Recipes share one .venv: two installs side by side would break each other.
+.NOTPARALLEL:
+
+NEW_ENOUGH := -c 'import sys, venv; sys.exit(sys.version_info < (3, 11))'
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
+	$$p $(NEW_ENOUGH) >/dev/null 2>&1 && echo $$p && break; done)
+BIN := .venv/bin
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+BRIEF ?= config/briefs/team_retro_board.md
+
+help:
+	@echo 'make demo    run the six-agent workflow on real workers; the artifacts are in demo-output/'
+	@echo 'make test    ruff, mypy, import-linter and all fast tests'
+	@echo 'make proofs  what takes minutes'
+	@echo 'make bench   measurements'
+
+$(BIN)/python:
+	@test -n '$(PYTHON)' || { echo 'Python 3.11 or newer (with its venv module) is needed; name it with make PYTHON=...' >&2; exit 1; }
+	$(PYTHON) -m venv .venv
+
+.venv/installed-demo: pyproject.toml constraints.txt | $(BIN)/python
+	$(INSTALL) --editable '.[agents,flower]'
+	@touch $@
+
+.venv/installed-dev: pyproject.toml constraints.txt | $(BIN)/python
+	$(INSTALL) --editable '.[agents,flower,dev]'
+	@touch .venv/installed-demo $@
+
+demo: .venv/installed-demo
+	$(BIN)/orchestrator run config/workflows/product.yaml --input brief=@$(BRIEF) --output demo-output
+
+lint: .venv/installed-dev
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: .venv/installed-dev lint
+	$(BIN)/python -m pytest -q
+
+# Nothing collected is said plainly instead of looking like a run of tests.
+proofs: .venv/installed-dev
+	@$(BIN)/python -m pytest -q -m proofs --collect-only >/dev/null; status=$$?; \
+	if [ $$status -eq 5 ]; then echo 'no proofs are written yet'; \
+	else $(BIN)/python -m pytest -q -m proofs; fi
+
+bench: .venv/installed-dev
+	$(BIN)/python -m pytest -q -m benchmark --capture=no
+
+clean:
+	rm -rf .venv .orchestrator demo-output dist

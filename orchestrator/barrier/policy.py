@@ -1,0 +1,126 @@
+"""What a barrier does next, as a value: a pure function of the group's definition and a snapshot of its members."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from orchestrator.workflow.models import BarrierSpec, TimeoutStrategy, TriggerRule
+
+GOOD = frozenset({"success", "cached"})
+ENDED = frozenset({"success", "cached", "failed", "timed_out", "skipped", "upstream_failed", "cancelled"})
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A step of the group. `has_defaults`: something can stand for its output."""
+
+    step: str
+    state: str
+    has_defaults: bool = False
+    progress_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The group as it stands at `now` (seconds of Redis' clock). `overdue`: its deadline has passed."""
+
+    now: float
+    members: tuple[Member, ...]
+    overdue: bool
+    extensions: int = 0
+    looked_at: float = 0.0
+
+
+class Action(StrEnum):
+    WAIT = "wait"
+    EXTEND = "extend_timeout"
+    RELEASE = "release"
+    PARTIAL = "continue_with_partial"
+    FAIL = "fail"
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """`filled` are the members whose defaults stand in; `seconds` the extension; `reason` is for people."""
+
+    action: Action
+    filled: tuple[str, ...] = ()
+    seconds: float = 0.0
+    reason: str = ""
+
+
+def decide(spec: BarrierSpec, snapshot: Snapshot) -> Decision:
+    """Judge the group. Waits while members run before the deadline; after it tries `on_timeout` in its order."""
+    good = sum(member.state in GOOD for member in snapshot.members)
+    ended = sum(member.state in ENDED for member in snapshot.members)
+    size = len(snapshot.members)
+    if ended == size:
+        return _joined(spec, snapshot, good)
+    if not snapshot.overdue:
+        return Decision(Action.WAIT, reason=f"{ended} of {size} members have ended")
+    for strategy in spec.on_timeout:
+        decision = _STRATEGIES[strategy](spec, snapshot, good)
+        if decision is not None:
+            return decision
+    return Decision(Action.FAIL, reason=f"{good} of {size} members succeeded before the deadline")
+
+
+def enough(spec: BarrierSpec, good: int, size: int) -> bool:
+    """Whether that many successes satisfy the group's success criteria."""
+    if spec.min_success is not None:
+        wanted = spec.min_success
+        if isinstance(wanted, str):
+            share = float(wanted.rstrip("%")) / 100
+            return good >= share * size
+        return good >= wanted
+    if spec.trigger_rule is TriggerRule.ALL_SUCCESS:
+        return good == size
+    if spec.trigger_rule in (TriggerRule.ALL_DONE, TriggerRule.ALWAYS):
+        return True
+    return good >= 1
+
+
+def _joined(spec: BarrierSpec, snapshot: Snapshot, good: int) -> Decision:
+    size = len(snapshot.members)
+    if good == size:
+        return Decision(Action.RELEASE, reason="all members succeeded")
+    if enough(spec, good, size) or TimeoutStrategy.CONTINUE_WITH_PARTIAL in spec.on_timeout:
+        partial = _partial(spec, snapshot, good)
+        if partial is not None:
+            return partial
+    return Decision(Action.FAIL, reason=f"{good} of {size} members succeeded")
+
+
+def _extend(spec: BarrierSpec, snapshot: Snapshot, good: int) -> Decision | None:
+    if not spec.extension or snapshot.extensions >= (spec.max_extensions or 0):
+        return None
+    moving = [
+        member.step
+        for member in snapshot.members
+        if member.state not in ENDED and (member.progress_at or 0.0) > snapshot.looked_at
+    ]
+    if not moving:
+        return None
+    return Decision(Action.EXTEND, seconds=spec.extension, reason=f"{', '.join(moving)} made progress")
+
+
+def _partial(spec: BarrierSpec, snapshot: Snapshot, good: int) -> Decision | None:
+    missing = [member for member in snapshot.members if member.state not in GOOD]
+    required = [member.step for member in missing if not member.has_defaults]
+    if good == 0 or required or (spec.min_success is not None and not enough(spec, good, len(snapshot.members))):
+        return None
+    filled = tuple(member.step for member in missing)
+    return Decision(Action.PARTIAL, filled=filled, reason=f"defaults stand in for {', '.join(filled)}")
+
+
+def _abort(spec: BarrierSpec, snapshot: Snapshot, good: int) -> Decision | None:
+    return Decision(Action.FAIL, reason=f"{good} of {len(snapshot.members)} members succeeded before the deadline")
+
+
+_STRATEGIES: Mapping[TimeoutStrategy, Callable[[BarrierSpec, Snapshot, int], Decision | None]] = {
+    TimeoutStrategy.EXTEND_TIMEOUT: _extend,
+    TimeoutStrategy.CONTINUE_WITH_PARTIAL: _partial,
+    TimeoutStrategy.ABORT_AND_FALLBACK: _abort,
+}

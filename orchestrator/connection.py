@@ -1,0 +1,88 @@
+"""The one place where clients of Redis are made, so that time limits, retries and protocol are the same everywhere."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import redis
+import redis.asyncio
+from redis.backoff import ExponentialBackoff
+from redis.exceptions import AuthenticationError, OutOfMemoryError, RedisError
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+from redis.retry import Retry
+
+from orchestrator.errors import Backpressure, OrchestratorError, StoreUnavailable
+
+RETRIES = 8
+SOCKET_TIMEOUT = 5.0
+_clients: dict[tuple[int, str], redis.Redis] = {}
+_lock = threading.Lock()
+
+
+def client_url(url: str) -> str:
+    """The form redis-py reads, from Celery's: `redis+socket:///x.sock?virtual_host=1` -> `unix:///x.sock?db=1`."""
+    if url.startswith(("redis+socket://", "socket://")):
+        return "unix://" + url.split("://", 1)[1].replace("virtual_host=", "db=")
+    return url
+
+
+def broker_url(url: str) -> str:
+    """The form Celery reads, from redis-py's: `unix:///x.sock?db=1` -> `redis+socket:///x.sock?virtual_host=1`."""
+    if url.startswith("unix://"):
+        return "redis+socket://" + url.split("://", 1)[1].replace("db=", "virtual_host=")
+    return url
+
+
+def connect(url: str) -> redis.Redis:
+    """The client of this process for `url`, in bytes. Never shared over a fork: each process gets its own.
+
+    Transient failures are retried with backoff for about 8 seconds; then StoreUnavailable comes out of `guarded`.
+    """
+    key = (os.getpid(), url)
+    with _lock:
+        client = _clients.get(key)
+        if client is None:
+            client = _clients[key] = redis.Redis.from_url(
+                client_url(url),
+                protocol=2,
+                socket_timeout=SOCKET_TIMEOUT,
+                socket_connect_timeout=SOCKET_TIMEOUT,
+                health_check_interval=30,
+                max_connections=200,
+                retry=Retry(ExponentialBackoff(cap=2.0, base=0.05), RETRIES),
+                retry_on_error=[RedisConnectionError, RedisTimeoutError],
+            )
+        return client
+
+
+def connect_blocking(url: str) -> redis.Redis:
+    """A client for commands that wait on the server: it has no read timeout of its own. The caller closes it."""
+    return redis.Redis.from_url(client_url(url), protocol=2, socket_timeout=None, socket_connect_timeout=SOCKET_TIMEOUT)
+
+
+def connect_async(url: str) -> redis.asyncio.Redis:
+    """An asyncio client for `url`, in bytes. The caller closes it."""
+    return redis.asyncio.Redis.from_url(
+        client_url(url), protocol=2, socket_timeout=None, socket_connect_timeout=SOCKET_TIMEOUT, max_connections=200
+    )
+
+
+@contextmanager
+def guarded() -> Iterator[None]:
+    """Turn the driver's errors into ours. Used where a room meets Redis."""
+    try:
+        yield
+    except OrchestratorError:
+        raise
+    except OutOfMemoryError as error:
+        raise Backpressure(f"Redis is out of memory and takes no writes: {error}", retry_after=5.0) from error
+    except AuthenticationError as error:
+        raise StoreUnavailable(f"Redis refuses the password: {error}") from error
+    except (RedisConnectionError, RedisTimeoutError, OSError) as error:
+        raise StoreUnavailable(f"Redis cannot be reached: {error}") from error
+    except RedisError as error:
+        raise StoreUnavailable(f"Redis refused a command: {error}") from error

@@ -1,0 +1,57 @@
+"""The names of everything we keep in Redis. All keys of one run share the hash tag `{<run id>}`.
+
+Of one run, with the prefix `orc:{<run id>}`:
+  :meta     hash    the run: state, workflow, times, counters of ended and of failed nodes
+  :spec     string  the plan, as JSON
+  :inputs   hash    workflow inputs: name -> canonical JSON
+  :edges    hash    node -> the nodes that wait for it, separated by blanks
+  :defs     hash    step -> what a worker needs to run it and the engine to publish it, as JSON
+  :s:<node> hash    one node: a step, `@<group>` (its barrier) or `^<group>` (the gate its members start behind)
+  :due      zset    what has to be looked at, and when: lease:, timeout:, queued:, retry:, barrier:, cancel:<node>
+  :ctx      hash    step -> the output document that it committed, as JSON
+  :files    hash    `<step>/<name>` -> an artifact
+  :log:<step> list  lines that its attempts logged, as JSON, bounded in bytes
+  :events   stream  every change; :end a stream that gets one entry, when the run has ended
+"""
+
+from __future__ import annotations
+
+RUNS = "orc:runs"
+"""zset: run id by time of creation."""
+
+ACTIVE = "orc:active"
+"""zset: run id by the time at which a sweep looks at it next; a run leaves it when it ends."""
+
+AGENTS = "orc:agents"
+"""hash: agent name -> its declaration as JSON, published by workers when they start."""
+
+WORKFLOWS = "orc:workflows"
+"""hash: name -> registered definition as YAML, published by workers when they start."""
+
+SETTINGS = "orc:settings"
+"""string: the engine's settings as JSON, published by workers when they start."""
+
+
+def run_prefix(run_id: str) -> str:
+    return f"orc:{{{run_id}}}"
+
+
+def run_key(run_id: str, part: str) -> str:
+    return f"orc:{{{run_id}}}:{part}"
+
+
+def idempotency_key(key: str) -> str:
+    return f"orc:idempotency:{key}"
+
+
+def worker_key(hostname: str) -> str:
+    """hash with an expiry: a worker that is alive."""
+    return f"orc:worker:{hostname}"
+
+
+def barrier_node(group: str) -> str:
+    return f"@{group}"
+
+
+def gate_node(group: str) -> str:
+    return f"^{group}"

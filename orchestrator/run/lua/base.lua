@@ -1,0 +1,18 @@
+-- What every script of a run begins with. KEYS[1]: prefix of the run's keys. ARGV[1]: arguments as JSON;
+-- `now` among them replaces the server's clock (tests only).
+local P = KEYS[1]
+local A = cjson.decode(ARGV[1])
+local META, DUE, EDGES, DEFS = P .. ':meta', P .. ':due', P .. ':edges', P .. ':defs'
+local NOW = A.now
+if not NOW then
+  local t = redis.call('TIME')
+  NOW = tonumber(t[1]) + tonumber(t[2]) / 1000000
+end
+local STAMP = string.format('%.6f', NOW)
+local function step_key(node) return P .. ':s:' .. node end
+local function due_at(item, seconds) redis.call('ZADD', DUE, string.format('%.6f', NOW + seconds), item) end
+local function not_due(...) redis.call('ZREM', DUE, ...) end
+local function event(kind, node, state, attempt, detail)
+  redis.call('XADD', P .. ':events', 'MAXLEN', '~', 100000, '*', 't', kind, 'n', node, 's', state,
+    'a', attempt or '', 'd', detail or '', 'at', STAMP)
+end

@@ -1,0 +1,32 @@
+-- A worker takes a queued step. A: step, worker, owner, lease (s).
+-- -> {'refused', why} or {'ok', token, definition, now, state of the run}
+local sk = step_key(A.step)
+local f = redis.call('HMGET', sk, 'state', 'kind')
+local run_state = redis.call('HGET', META, 'state')
+if not run_state or f[2] ~= 'step' then return {'refused', 'unknown'} end
+if f[1] ~= 'queued' then return {'refused', f[1]} end
+if run_state == 'paused' then
+  redis.call('HSET', sk, 'state', 'ready')
+  not_due('queued:' .. A.step)
+  event('step', A.step, 'ready')
+  return {'refused', 'paused'}
+end
+local def = redis.call('HGET', DEFS, A.step)
+local spec = cjson.decode(def)
+local token = redis.call('HINCRBY', sk, 'token', 1)
+redis.call('HSET', sk, 'state', 'running', 'worker', A.worker, 'owner', A.owner, 'started_at', STAMP)
+redis.call('HDEL', sk, 'progress', 'message')
+not_due('queued:' .. A.step)
+due_at('lease:' .. A.step, A.lease)
+if spec.timeout then due_at('timeout:' .. A.step, spec.timeout) end
+if spec.idle_timeout then due_at('idle:' .. A.step, spec.idle_timeout) end
+if run_state == 'pending' then
+  redis.call('HSET', META, 'state', 'running', 'started_at', STAMP)
+  event('run', '', 'running')
+end
+local barrier = redis.call('HGET', sk, 'barrier')
+if barrier and redis.call('HSETNX', step_key(barrier), 'started_at', STAMP) == 1 and spec.barrier_timeout then
+  due_at('barrier:' .. barrier, spec.barrier_timeout)
+end
+event('step', A.step, 'running', token, A.worker)
+return {'ok', token, def, STAMP, run_state}

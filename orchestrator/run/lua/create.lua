@@ -1,0 +1,36 @@
+-- Create a run, once. ARGV[2]: spec. ARGV[3]: nodes, a JSON list of {id, kind, rule, need, to, ...fields}.
+-- ARGV[4...]: node, its definition as JSON, and so on; after them (A.inputs pairs) input name, its JSON.
+-- -> {'exists'} or reply('pending')
+if redis.call('EXISTS', META) == 1 then return {'exists'} end
+local nodes = cjson.decode(ARGV[3])
+local total = 0
+for _, node in ipairs(nodes) do
+  local fields = {'kind', node.kind, 'rule', node.rule, 'need', node.need, 'state', 'pending'}
+  for _, name in ipairs({'gate', 'carried', 'barrier', 'leaf'}) do
+    if node[name] then
+      fields[#fields + 1] = name
+      fields[#fields + 1] = tostring(node[name])
+    end
+  end
+  redis.call('HSET', step_key(node.id), unpack(fields))
+  if node.to ~= '' then redis.call('HSET', EDGES, node.id, node.to) end
+  if node.kind ~= 'gate' then total = total + 1 end
+end
+redis.call('SET', P .. ':spec', ARGV[2])
+for i = 4, 3 + 2 * #nodes, 2 do redis.call('HSET', DEFS, ARGV[i], ARGV[i + 1]) end
+for i = 4 + 2 * #nodes, #ARGV, 2 do redis.call('HSET', P .. ':inputs', ARGV[i], ARGV[i + 1]) end
+redis.call('HSET', META, 'state', 'pending', 'workflow', A.workflow, 'created_at', STAMP, 'total', total,
+  'done', 0, 'bad', 0, 'bad_leaf', 0, 'retention', A.retention, 'critical_path_seconds', A.critical_path_seconds)
+event('run', '', 'pending')
+if A.timeout then due_at('run:', A.timeout) end
+for _, node in ipairs(nodes) do
+  if node.need == 0 then
+    local queue, at = {}, 1
+    consider(node.id, queue)
+    while queue[at] do
+      settle(queue[at][1], queue[at][2])
+      at = at + 1
+    end
+  end
+end
+return reply('pending')

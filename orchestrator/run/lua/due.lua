@@ -1,0 +1,14 @@
+-- What of this run has to be looked at now. A: again (s): whoever asks has that long to act, then it is due anew.
+-- -> {state of the run or '', time of the next item or '', {item, node, state, token, definition, facts as JSON}, ...}
+local state = redis.call('HGET', META, 'state')
+local found = {state or '', ''}
+for _, item in ipairs(redis.call('ZRANGEBYSCORE', DUE, '-inf', STAMP, 'LIMIT', 0, 100)) do
+  local kind, node = string.match(item, '^(%l+):(.*)$')
+  local f = redis.call('HMGET', step_key(node), 'state', 'token', 'queued_at', 'progress_at', 'started_at', 'extensions')
+  due_at(item, A.again)
+  found[#found + 1] = {item, kind, node, f[1] or '', f[2] or '0', redis.call('HGET', DEFS, node) or '',
+    f[3] or '0', f[4] or '0', f[5] or '0', f[6] or '0'}
+end
+local first = redis.call('ZRANGE', DUE, 0, 0, 'WITHSCORES')
+if first[2] then found[2] = first[2] end
+return found

@@ -1,0 +1,27 @@
+-- An attempt ends. A: step; token, or owner (the worker whose child died); state ('success', 'failed', ...,
+-- 'retrying' with delay in s); error, reason; executed: by the Celery task itself, whose canvas goes on.
+-- Payloads for commit(): ARGV[2] output as JSON or '', ARGV[3...] file name, content, ...
+-- -> {'refused', state} or reply(run state). All checks come first; a refused attempt changes nothing but a count.
+local sk = step_key(A.step)
+local f = redis.call('HMGET', sk, 'state', 'token', 'owner')
+local run_state = redis.call('HGET', META, 'state')
+if not run_state then return {'refused', 'unknown'} end
+local mine = (A.token and tonumber(f[2]) == A.token) or (A.owner and f[3] == A.owner)
+if f[1] ~= 'running' or not mine then
+  redis.call('HINCRBY', META, 'late', 1)
+  return {'refused', f[1] or 'unknown'}
+end
+local state = A.state
+if redis.call('HGET', META, 'doom') then state = 'cancelled' end
+not_due('lease:' .. A.step, 'timeout:' .. A.step, 'idle:' .. A.step, 'cancel:' .. A.step)
+if state == 'retrying' then
+  redis.call('HSET', sk, 'state', 'retrying', 'error', A.error or '')
+  due_at('retry:' .. A.step, A.delay)
+  event('step', A.step, 'retrying', f[2], A.error)
+  return reply(run_state)
+end
+if state == 'success' or state == 'cached' then commit(A.step) end
+end_step(A.step, state, 'error', A.error or '', 'reason', A.reason or '')
+event('step', A.step, state, f[2], A.error)
+settle(A.step, state)
+return reply(close_run())

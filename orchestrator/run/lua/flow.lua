@@ -1,0 +1,28 @@
+-- settle(node, outcome): carry the end of a node to everyone who waits for it, and on, until nothing changes.
+local function arrive(consumer, node, outcome, queue)
+  if outcome == 'open' then
+    redis.call('HDEL', step_key(consumer), 'gate')
+  elseif redis.call('HSETNX', step_key(consumer), 'in:' .. node, outcome) == 1 then
+    redis.call('HINCRBY', step_key(consumer), CLASS[outcome], 1)
+  else
+    return
+  end
+  consider(consumer, queue)
+end
+
+local function settle(node, outcome)
+  local queue, at = {{node, outcome}}, 1
+  while queue[at] do
+    local from, out = queue[at][1], queue[at][2]
+    at = at + 1
+    local barrier = redis.call('HGET', step_key(from), 'barrier')
+    if barrier and at == 2 and A.executed then redis.call('HINCRBY', step_key(barrier), 'parts', 1) end
+    if barrier and CLASS[out] ~= 'ok' and redis.call('HGET', step_key(barrier), 'outcome') == false then
+      arrive(barrier, from, out, queue) -- its barrier judges first; others hear of it when that has decided
+    else
+      for consumer in string.gmatch(redis.call('HGET', EDGES, from) or '', '%S+') do
+        arrive(consumer, from, out, queue)
+      end
+    end
+  end
+end

@@ -1,0 +1,25 @@
+-- A barrier's decision takes effect, once. A: group node, state ('success' or 'failed'), decision, filled (steps),
+-- members; ARGV[2...]: filled step, the defaults that stand for its output as JSON, ...
+-- -> {'refused', state} or reply(run state)
+local bk = step_key(A.node)
+local state = redis.call('HGET', bk, 'state')
+if state ~= 'joined' and not (A.early and state == 'pending') then return {'refused', state or 'unknown'} end
+local filled = {}
+for _, step in ipairs(A.filled) do filled[step] = true end
+redis.call('HSET', bk, 'outcome', A.state, 'decision', A.decision)
+not_due('joined:' .. A.node, 'barrier:' .. A.node)
+end_step(A.node, A.state)
+event('barrier', A.node, A.state, '', A.decision)
+for i = 2, #ARGV, 2 do fill(ARGV[i], ARGV[i + 1]) end
+for _, step in ipairs(A.members) do
+  local at = redis.call('HGET', step_key(step), 'state')
+  if not CLASS[at] then
+    at = 'timed_out'
+    not_due('lease:' .. step, 'timeout:' .. step, 'idle:' .. step, 'queued:' .. step, 'retry:' .. step)
+    end_step(step, at, 'reason', 'barrier')
+    event('step', step, at, '', 'the barrier moved on')
+  end
+  if CLASS[at] ~= 'ok' then settle(step, filled[step] and 'success' or at) end
+end
+settle(A.node, A.state)
+return reply(close_run())

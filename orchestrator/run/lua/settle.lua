@@ -1,0 +1,49 @@
+-- What follows from the end of a node: who has arrived is recorded (never how many), and whoever may start is
+-- queued. RELEASED collects steps that the caller has to publish, JOINED barriers whose members have all ended.
+local RELEASED, JOINED = {}, {}
+
+local function make_ready(node)
+  local f = redis.call('HMGET', step_key(node), 'carried', 'token')
+  if redis.call('HGET', META, 'state') == 'paused' then
+    redis.call('HSET', step_key(node), 'state', 'ready')
+    event('step', node, 'ready')
+    return
+  end
+  redis.call('HSET', step_key(node), 'state', 'queued', 'queued_at', STAMP)
+  due_at('queued:' .. node, A.lost or 10)
+  event('step', node, 'queued', f[2])
+  if not (f[1] and A.executed) then RELEASED[#RELEASED + 1] = node end
+end
+
+local function end_step(node, state, ...)
+  local leaf = redis.call('HGET', step_key(node), 'leaf')
+  redis.call('HSET', step_key(node), 'state', state, 'finished_at', STAMP, ...)
+  redis.call('HINCRBY', META, 'done', 1)
+  if CLASS[state] == 'bad' then
+    redis.call('HINCRBY', META, 'bad', 1)
+    if leaf then redis.call('HINCRBY', META, 'bad_leaf', 1) end
+  end
+end
+
+local function consider(node, queue)
+  local f = redis.call('HMGET', step_key(node), 'state', 'kind', 'rule', 'need', 'ok', 'bad', 'skip', 'gate')
+  if f[1] ~= 'pending' then return end
+  local need, ok, bad, skip = tonumber(f[4]), tonumber(f[5] or 0), tonumber(f[6] or 0), tonumber(f[7] or 0)
+  local say = verdict(f[3], need, ok, bad, skip)
+  if say == 'wait' or (say == 'run' and f[8]) then return end
+  if f[2] == 'barrier' then
+    local parts = redis.call('HMGET', step_key(node), 'header', 'parts')
+    redis.call('HSET', step_key(node), 'state', 'joined', 'joined_at', STAMP)
+    due_at('joined:' .. node, A.lost or 10)
+    if not parts[1] or parts[1] ~= parts[2] then JOINED[#JOINED + 1] = node end -- else the chord publishes it
+  elseif f[2] == 'gate' then
+    redis.call('HSET', step_key(node), 'state', 'open')
+    queue[#queue + 1] = {node, 'open'}
+  elseif say == 'run' then
+    make_ready(node)
+  else
+    end_step(node, say)
+    event('step', node, say)
+    queue[#queue + 1] = {node, say}
+  end
+end

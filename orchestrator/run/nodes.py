@@ -1,0 +1,182 @@
+"""From a plan to what the ledger keeps: one node per step, per barrier and per gate, and who waits for whom."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from orchestrator.keys import barrier_node, gate_node
+from orchestrator.workflow.models import GroupSpec, StepSpec, TriggerRule
+from orchestrator.workflow.plan import Plan
+
+SEGMENT_LINKS = 6
+"""A chain carries at most this many links, so that its messages stay small."""
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One node of the ledger. `to` are the nodes that wait for it; `definition` goes to workers and publishers."""
+
+    id: str
+    kind: str
+    rule: str
+    needs: tuple[str, ...]
+    definition: Mapping[str, Any]
+    to: list[str] = field(default_factory=list)
+    gate: bool = False
+    carried: bool = False
+    barrier: str | None = None
+    leaf: bool = False
+
+    def row(self) -> dict[str, Any]:
+        """The JSON form that `create.lua` reads."""
+        flags = {"gate": 1 if self.gate else None, "carried": 1 if self.carried else None, "barrier": self.barrier}
+        row = {"id": self.id, "kind": self.kind, "rule": self.rule, "need": len(self.needs), "to": " ".join(self.to)}
+        return row | {"leaf": 1 if self.leaf else None} | flags
+
+    def definition_json(self) -> str:
+        return json.dumps(self.definition, separators=(",", ":"))
+
+
+def joined_groups(plan: Plan) -> dict[str, GroupSpec]:
+    """The declared groups that have a barrier: more than one member, and members that may run side by side."""
+    return {group.id: group for group in plan.workflow.groups if group.parallel_capable and len(group.steps) > 1}
+
+
+def compile_nodes(plan: Plan, queue_of: Callable[[str], str]) -> tuple[Node, ...]:
+    """The nodes of a plan in topological order of their steps. `queue_of` maps an agent to its class.
+
+    A step that needs all members of a joined group waits for the group's barrier instead; members of a group that
+    start behind different dependencies wait for each other at a gate.
+    """
+    groups = joined_groups(plan)
+    group_of = {step: group.id for group in groups.values() for step in group.steps}
+    needs = {step.id: _needs(step, groups) for step in plan.workflow.steps}
+    gated = {group.id for group in groups.values() if len({_outside(needs, step, group) for step in group.steps}) > 1}
+    pieces = _pieces(plan, needs, group_of)
+    nodes: dict[str, Node] = {}
+    for group_id in gated:
+        node = _gate(groups[group_id], needs)
+        nodes[node.id] = node
+    for step_id in plan.order:
+        nodes[step_id] = _step_node(plan, step_id, needs[step_id], groups.get(group_of.get(step_id, "")), gated,
+                                    pieces, queue_of)  # fmt: skip
+    for group in groups.values():
+        nodes[barrier_node(group.id)] = _barrier(plan, group)
+    _connect(nodes, groups, gated)
+    return tuple(_with_leaves(nodes, plan))
+
+
+def _needs(step: StepSpec, groups: Mapping[str, GroupSpec]) -> tuple[str, ...]:
+    left = dict.fromkeys((*step.needs, *step.validates))
+    for group in groups.values():
+        if step.id not in group.steps and all(member in left for member in group.steps):
+            left = {name: None for name in left if name not in group.steps} | {barrier_node(group.id): None}
+    return tuple(left)
+
+
+def _outside(needs: Mapping[str, tuple[str, ...]], step: str, group: GroupSpec) -> frozenset[str]:
+    return frozenset(needs[step]) - frozenset(group.steps)
+
+
+def _gate(group: GroupSpec, needs: Mapping[str, tuple[str, ...]]) -> Node:
+    outside = dict.fromkeys(need for step in group.steps for need in needs[step] if need not in group.steps)
+    return Node(gate_node(group.id), "gate", TriggerRule.ALL_DONE, tuple(outside), {"id": gate_node(group.id)})
+
+
+def _barrier(plan: Plan, group: GroupSpec) -> Node:
+    definition = {
+        "id": barrier_node(group.id),
+        "group": group.id,
+        "members": group.steps,
+        "priority": max(plan.steps[step].priority for step in group.steps),
+        "barrier": group.barrier.model_dump(mode="json", exclude_defaults=True),
+    }
+    return Node(barrier_node(group.id), "barrier", TriggerRule.ALL_DONE, group.steps, definition)
+
+
+def _step_node(
+    plan: Plan,
+    step_id: str,
+    needs: tuple[str, ...],
+    group: GroupSpec | None,
+    gated: set[str],
+    pieces: Mapping[str, tuple[str, ...]],
+    queue_of: Callable[[str], str],
+) -> Node:
+    step = plan.workflow.step(step_id)
+    definition: dict[str, Any] = {
+        "id": step_id,
+        "agent": step.agent,
+        "queue": step.queue or queue_of(step.agent),
+        "priority": plan.steps[step_id].priority,
+    }
+    optional = {
+        "with": dict(step.with_),
+        "timeout": step.timeout,
+        "idle_timeout": step.idle_timeout,
+        "retry": step.retry.model_dump(mode="json", exclude_defaults=True),
+        "write": list(step.context.write or ()),
+        "defaults": None if step.defaults is None else dict(step.defaults),
+        "next": _links(plan, pieces.get(step_id, ()), queue_of),
+    }
+    definition |= {key: value for key, value in optional.items() if value not in (None, {}, [])}
+    if group is not None:
+        inside = any(set(plan.workflow.step(member).needs) & set(group.steps) for member in group.steps)
+        definition |= {"group": group.id, "index": group.steps.index(step_id), "chord": not inside}
+        if group.barrier.timeout is not None:
+            definition["barrier_timeout"] = group.barrier.timeout
+    carried = any(step_id in later for later in pieces.values())
+    return Node(step_id, "step", step.trigger_rule, needs, definition, carried=carried,
+                gate=group is not None and group.id in gated,
+                barrier=barrier_node(group.id) if group is not None else None)  # fmt: skip
+
+
+def _links(plan: Plan, later: tuple[str, ...], queue_of: Callable[[str], str]) -> list[list[Any]]:
+    steps = [plan.workflow.step(step_id) for step_id in later]
+    return [[step.id, step.agent, step.queue or queue_of(step.agent), plan.steps[step.id].priority] for step in steps]
+
+
+def _pieces(
+    plan: Plan, needs: Mapping[str, tuple[str, ...]], group_of: Mapping[str, str]
+) -> dict[str, tuple[str, ...]]:
+    """Step -> the links that its message carries after it. Linear runs are cut after SEGMENT_LINKS links."""
+    pieces: dict[str, tuple[str, ...]] = {}
+    for run in plan.segments.values():
+        links: list[str] = []
+        for step_id in run:
+            free = step_id not in group_of and (not links or needs[step_id] == (links[-1],))
+            if not free or len(links) == SEGMENT_LINKS:
+                _close(links, pieces)
+                links = []
+            if step_id not in group_of:
+                links.append(step_id)
+        _close(links, pieces)
+    return pieces
+
+
+def _close(links: list[str], pieces: dict[str, tuple[str, ...]]) -> None:
+    for at in range(len(links) - 1):
+        pieces[links[at]] = tuple(links[at + 1 :])
+
+
+def _connect(nodes: Mapping[str, Node], groups: Mapping[str, GroupSpec], gated: set[str]) -> None:
+    for node in nodes.values():
+        for need in node.needs:
+            nodes[need].to.append(node.id)
+    for group_id in gated:
+        nodes[gate_node(group_id)].to.extend(groups[group_id].steps)
+
+
+def _with_leaves(nodes: Mapping[str, Node], plan: Plan) -> Iterator[Node]:
+    """A node that nobody waits for decides how the run ends; one that only validates others does not."""
+    only_validates = {step.id for step in plan.workflow.steps if step.validates and not step.needs}
+    for node in nodes.values():
+        consumers = [name for name in node.to if name not in only_validates]
+        if node.kind != "gate" and not consumers and node.id not in only_validates:
+            yield Node(node.id, node.kind, node.rule, node.needs, node.definition, node.to, node.gate,
+                       node.carried, node.barrier, leaf=True)  # fmt: skip
+        else:
+            yield node

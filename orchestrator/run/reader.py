@@ -1,0 +1,158 @@
+"""Reads runs: status, outputs, files, events, logs. Nothing here changes a run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, cast
+
+import redis
+
+from orchestrator import keys
+from orchestrator.connection import guarded
+from orchestrator.errors import NotFound
+from orchestrator.run.models import Event, LogLine, RunState, RunStatus, RunSummary, StepState, StepStatus
+
+STEP_FIELDS = ("state", "token", "queued_at", "started_at", "finished_at", "worker", "error", "reason", "progress",
+               "message")  # fmt: skip
+META_FIELDS = ("state", "workflow", "created_at", "started_at", "finished_at", "critical_path_seconds", "reason")
+NODES_AT_ONCE = 1000
+
+
+def status_commands(pipe: Any, run_id: str) -> None:
+    """Queue the commands whose replies `parse_status` reads first."""
+    pipe.hmget(keys.run_key(run_id, "meta"), META_FIELDS)
+    pipe.hgetall(keys.run_key(run_id, "defs"))
+
+
+def step_definitions(raw: Mapping[bytes, bytes]) -> list[dict[str, Any]]:
+    """The definitions of the steps of a run (not of its barriers and gates), in their stored order."""
+    return [json.loads(text) for name, text in raw.items() if name[:1] not in (b"@", b"^")]
+
+
+def parse_status(
+    run_id: str, meta: Sequence[bytes | None], definitions: Sequence[Mapping[str, Any]], rows: Sequence[Any]
+) -> RunStatus:
+    """A status from the replies; raises NotFound when the run does not exist."""
+    if meta[0] is None:
+        raise NotFound(f"no run has the id '{run_id}'")
+    state, workflow, created, started, finished, critical, reason = (None if x is None else x.decode() for x in meta)
+    steps = {d["id"]: _step(d, row) for d, row in zip(definitions, rows, strict=True)}
+    return RunStatus(
+        run_id=run_id,
+        workflow=workflow or "",
+        state=RunState(state or ""),
+        created_at=float(created or 0),
+        started_at=_number(started),
+        finished_at=_number(finished),
+        critical_path_seconds=float(critical or 0),
+        reason=reason or None,
+        steps=steps,
+    )
+
+
+def _step(definition: Mapping[str, Any], row: Sequence[bytes | None]) -> StepStatus:
+    state, token, queued, started, finished, worker, error, reason, progress, message = (
+        None if x is None else x.decode() for x in row
+    )
+    return StepStatus(
+        id=definition["id"],
+        agent=definition["agent"],
+        group=definition.get("group"),
+        state=StepState(state or "pending"),
+        attempts=int(token or 0),
+        queued_at=_number(queued),
+        started_at=_number(started),
+        finished_at=_number(finished),
+        worker=worker,
+        error=error or None,
+        reason=reason or None,
+        progress=_number(progress),
+        message=message or "",
+    )
+
+
+def _number(text: str | None) -> float | None:
+    return None if not text else float(text)
+
+
+class RunReader:
+    """Reads of one Redis, blocking."""
+
+    def __init__(self, client: redis.Redis) -> None:
+        self._client = client
+
+    def status(self, run_id: str) -> RunStatus:
+        """Two round trips, and one more for every further 1,000 steps. Raises NotFound."""
+        with guarded():
+            pipe = self._client.pipeline(transaction=False)
+            status_commands(pipe, run_id)
+            meta, raw = pipe.execute()
+            definitions = step_definitions(raw)
+            rows: list[Any] = []
+            for at in range(0, len(definitions), NODES_AT_ONCE):
+                pipe = self._client.pipeline(transaction=False)
+                for definition in definitions[at : at + NODES_AT_ONCE]:
+                    pipe.hmget(keys.run_key(run_id, f"s:{definition['id']}"), STEP_FIELDS)
+                rows += pipe.execute()
+        return parse_status(run_id, meta, definitions, rows)
+
+    def state(self, run_id: str) -> RunState:
+        """One round trip. Raises NotFound."""
+        with guarded():
+            raw = cast("bytes | None", self._client.hget(keys.run_key(run_id, "meta"), "state"))
+        if raw is None:
+            raise NotFound(f"no run has the id '{run_id}'")
+        return RunState(raw.decode())
+
+    def outputs(self, run_id: str) -> dict[str, Any]:
+        """Step id -> the document that it committed."""
+        with guarded():
+            raw = cast("dict[bytes, bytes]", self._client.hgetall(keys.run_key(run_id, "ctx")))
+        return {step.decode(): json.loads(text) for step, text in raw.items()}
+
+    def files(self, run_id: str) -> dict[str, bytes]:
+        """`<step>/<name>` -> content of every artifact."""
+        with guarded():
+            raw = cast("dict[bytes, bytes]", self._client.hgetall(keys.run_key(run_id, "files")))
+        return {name.decode(): content for name, content in raw.items()}
+
+    def logs(self, run_id: str, step: str, attempt: int | None = None) -> list[LogLine]:
+        """The lines that the attempts of a step logged, oldest first."""
+        with guarded():
+            raw = cast("list[bytes]", self._client.lrange(keys.run_key(run_id, f"log:{step}"), 0, -1))
+        lines = [LogLine.model_validate_json(line) for line in raw]
+        return [line for line in lines if attempt is None or line.attempt == attempt]
+
+    def list(self, *, state: str | None = None, workflow: str | None = None, limit: int = 50) -> list[RunSummary]:
+        """The newest runs first."""
+        with guarded():
+            ids = cast("list[bytes]", self._client.zrange(keys.RUNS, 0, 999, desc=True))
+            pipe = self._client.pipeline(transaction=False)
+            for raw_id in ids:
+                pipe.hmget(keys.run_key(raw_id.decode(), "meta"), "workflow", "state", "created_at", "finished_at")
+            rows = pipe.execute()
+        found = [_summary(raw_id.decode(), row) for raw_id, row in zip(ids, rows, strict=True) if row[1] is not None]
+        wanted = (run for run in found if state in (None, run.state) and workflow in (None, run.workflow))
+        return list(wanted)[:limit]
+
+
+def _summary(run_id: str, row: Sequence[bytes | None]) -> RunSummary:
+    workflow, state, created, finished = (None if x is None else x.decode() for x in row)
+    return RunSummary(run_id=run_id, workflow=workflow or "", state=RunState(state or ""),
+                      created_at=float(created or 0), finished_at=_number(finished))  # fmt: skip
+
+
+def parse_events(entries: Sequence[tuple[bytes, Mapping[bytes, bytes]]]) -> Iterator[Event]:
+    """Events from the entries of the run's stream."""
+    for entry_id, fields in entries:
+        text = {name.decode(): value.decode(errors="replace") for name, value in fields.items()}
+        yield Event(
+            id=entry_id.decode(),
+            at=float(text.get("at", 0)),
+            type=text.get("t", ""),
+            step=text.get("n") or None,
+            state=text.get("s", ""),
+            attempt=int(text["a"]) if text.get("a") else None,
+            detail={"message": text["d"]} if text.get("d") else {},
+        )

@@ -1,0 +1,91 @@
+"""What the ledger's scripts answer, parsed once into values."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from orchestrator.run.models import FINAL_RUN_STATES, RunState
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The transition did not happen. `why` is the state that stood in its way, or `unknown`."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """A transition happened. `released` are definitions of steps that the caller publishes now, `joined` the
+    barrier nodes whose members have all ended and which no chord will publish."""
+
+    run_state: str
+    released: tuple[Mapping[str, Any], ...] = ()
+    joined: tuple[str, ...] = ()
+
+    @property
+    def ended(self) -> bool:
+        return self.run_state in FINAL_RUN_STATES
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """An attempt was granted. `token` is its fencing token and its number; `at` is Redis' time."""
+
+    token: int
+    definition: Mapping[str, Any]
+    at: float
+    run_state: RunState
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """One item that is due: its kind (`lease`, `timeout`, `idle`, `queued`, `retry`, `barrier`, `joined`, `cancel`,
+    `run`), the node that it concerns, and that node as it stands."""
+
+    item: str
+    kind: str
+    node: str
+    state: str
+    token: int
+    definition: Mapping[str, Any]
+    queued_at: float
+    progress_at: float
+    started_at: float
+    extensions: int
+
+
+@dataclass(frozen=True, slots=True)
+class Agenda:
+    """Everything of one run that is due, and when the next item will be (None: never)."""
+
+    run_state: str
+    next_at: float | None
+    items: tuple[Due, ...]
+
+
+def moved(raw: Sequence[Any]) -> Moved | Refused:
+    if raw[0] in (b"refused", b"exists"):
+        return Refused(raw[1].decode() if len(raw) > 1 else "exists")
+    released = tuple(json.loads(definition) for definition in raw[1])
+    return Moved(raw[0].decode(), released, tuple(node.decode() for node in raw[2]))
+
+
+def claimed(raw: Sequence[Any]) -> Claimed | Refused:
+    if raw[0] == b"refused":
+        return Refused(raw[1].decode())
+    return Claimed(int(raw[1]), json.loads(raw[2]), float(raw[3]), RunState(raw[4].decode()))
+
+
+def agenda(raw: Sequence[Any]) -> Agenda:
+    items = []
+    for row in raw[2:]:
+        item, kind, node, state, token, definition, queued, progress, started, extensions = (x.decode() for x in row)
+        items.append(
+            Due(item, kind, node, state, int(token), json.loads(definition) if definition else {},
+                float(queued), float(progress), float(started), int(extensions))
+        )  # fmt: skip
+    return Agenda(raw[0].decode(), float(raw[1]) if raw[1] else None, tuple(items))

@@ -1,0 +1,187 @@
+"""The ledger: the only place that moves a run from state to state, one atomic script per transition."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import redis
+
+from orchestrator import keys
+from orchestrator.connection import guarded
+from orchestrator.run import replies
+from orchestrator.run.nodes import Node
+from orchestrator.run.replies import Agenda, Claimed, Moved, Refused
+from orchestrator.scripts import Script, fragment
+
+_ROOM = "orchestrator.run"
+
+
+def lua(name: str) -> str:
+    """A fragment of this room."""
+    return fragment(_ROOM, name)
+
+
+BASE = lua("base")
+FLOW = "\n".join(lua(name) for name in ("base", "rules", "settle", "flow", "close", "reply"))
+"""What a script needs in order to end nodes and release others; `finish` and `judge` are composed by the engine."""
+
+CREATE = Script(FLOW, lua("create"))
+CLAIM = Script(BASE, lua("claim"))
+RENEW = Script(BASE, lua("renew"))
+PROGRESS = Script(BASE, lua("progress"))
+DUE = Script(BASE, lua("due"))
+REQUEUE = Script(FLOW, lua("requeue"))
+EXTEND = Script(BASE, lua("extend"))
+STOP = Script(FLOW, lua("stop"))
+
+
+class Ledger:
+    """Transitions of runs on one Redis. `finish` and `judge` come from the engine, which adds the context's part.
+
+    Every method is one round trip, but where it says otherwise. `lost_after` (seconds) is how long a published
+    step may stay unclaimed before a sweep looks for its message. `now` replaces Redis' clock in tests.
+    """
+
+    def __init__(
+        self, client: redis.Redis, *, finish: Script, judge: Script, lost_after: float = 10.0, now: float | None = None
+    ) -> None:
+        self.client = client
+        self._finish = finish
+        self._judge = judge
+        self._common: dict[str, Any] = {"lost": lost_after}
+        if now is not None:
+            self._common["now"] = now
+
+    def _arguments(self, **given: Any) -> dict[str, Any]:
+        return self._common | {name: value for name, value in given.items() if value is not None}
+
+    def create(
+        self,
+        run_id: str,
+        nodes: Sequence[Node],
+        *,
+        workflow: str,
+        spec: str,
+        inputs: Mapping[str, str],
+        critical_path_seconds: float = 0.0,
+        retention: float = 0.0,
+        timeout: float | None = None,
+    ) -> Moved | Refused:
+        """Create a run once; Refused("exists") when it is there already. `inputs` maps names to JSON texts."""
+        arguments, payloads = self.creation(
+            nodes, workflow=workflow, spec=spec, inputs=inputs, critical_path_seconds=critical_path_seconds,
+            retention=retention, timeout=timeout,
+        )  # fmt: skip
+        return replies.moved(CREATE(self.client, run_id, arguments, payloads))
+
+    def creation(
+        self,
+        nodes: Sequence[Node],
+        *,
+        workflow: str,
+        spec: str,
+        inputs: Mapping[str, str],
+        critical_path_seconds: float,
+        retention: float,
+        timeout: float | None,
+    ) -> tuple[dict[str, Any], list[str]]:
+        """Arguments and payloads of CREATE, for callers that send it on a connection of their own."""
+        payloads = [spec, json.dumps([node.row() for node in nodes], separators=(",", ":"))]
+        for node in nodes:
+            payloads += (node.id, node.definition_json())
+        for name, text in inputs.items():
+            payloads += (name, text)
+        arguments = self._arguments(
+            workflow=workflow, critical_path_seconds=critical_path_seconds, retention=int(retention), timeout=timeout
+        )
+        return arguments, payloads
+
+    def claim(self, run_id: str, step: str, *, worker: str, owner: str, lease: float) -> Claimed | Refused:
+        """Take a queued step. `owner` names the worker process' incarnation; the lease is in seconds."""
+        raw = CLAIM(self.client, run_id, self._arguments(step=step, worker=worker, owner=owner, lease=lease))
+        return replies.claimed(raw)
+
+    def finish(
+        self,
+        run_id: str,
+        step: str,
+        state: str,
+        *,
+        token: int | None = None,
+        owner: str | None = None,
+        executed: bool = True,
+        delay: float = 0.0,
+        error: str = "",
+        reason: str = "",
+        output: str = "",
+        files: Mapping[str, bytes] | None = None,
+    ) -> Moved | Refused:
+        """End the current attempt, known by its token, or by the worker that owned it when its process died.
+
+        `output` is the JSON text that becomes the step's namespace. Refused attempts change nothing.
+        """
+        arguments = self._arguments(
+            step=step, state=state, token=token, owner=owner, executed=executed or None, delay=delay,
+            error=error[:2000], reason=reason,
+        )  # fmt: skip
+        payloads: list[str | bytes] = [output]
+        for name, content in (files or {}).items():
+            payloads += (name, content)
+        return replies.moved(self._finish(self.client, run_id, arguments, payloads))
+
+    def renew(self, run_id: str, steps: Iterable[str], *, owner: str, lease: float) -> tuple[str, ...]:
+        """Keep attempts alive; returns the steps that this owner no longer holds."""
+        raw = RENEW(self.client, run_id, self._arguments(steps=list(steps), owner=owner, lease=lease))
+        return tuple(step.decode() for step in raw)
+
+    def progress(self, run_id: str, step: str, token: int, fraction: float, message: str) -> str | Refused:
+        """Record progress; returns the state of the run."""
+        arguments = self._arguments(step=step, token=token, fraction=fraction, message=message[:500])
+        raw = PROGRESS(self.client, run_id, arguments)
+        return Refused(raw[1].decode()) if raw[0] == b"refused" else str(raw[1].decode())
+
+    def due(self, run_id: str, *, again: float) -> Agenda:
+        """Everything of the run that is due; each item comes up again after `again` seconds unless acted upon."""
+        return replies.agenda(DUE(self.client, run_id, self._arguments(again=again)))
+
+    def requeue(self, run_id: str, step: str, *, found: str) -> Moved | Refused:
+        """Publish a step again that is still in the state `found` (`retrying`, `queued` or `ready`)."""
+        return replies.moved(REQUEUE(self.client, run_id, self._arguments(step=step, **{"from": found})))
+
+    def extend(self, run_id: str, node: str, seconds: float, members: Sequence[str]) -> Refused | int:
+        """Move a barrier's deadline and its members' own; returns how many extensions there were."""
+        raw = EXTEND(self.client, run_id, self._arguments(node=node, seconds=seconds, members=list(members)))
+        return Refused(raw[1].decode()) if raw[0] == b"refused" else int(raw[1])
+
+    def judge(
+        self,
+        run_id: str,
+        node: str,
+        state: str,
+        *,
+        decision: str,
+        members: Sequence[str],
+        filled: Mapping[str, str],
+        early: bool = False,
+    ) -> Moved | Refused:
+        """A barrier's decision takes effect, once. `filled` maps members to the JSON that stands for their output;
+        `early`: members may still be running, and are ended as timed out."""
+        arguments = self._arguments(
+            node=node, state=state, decision=decision, members=list(members), filled=list(filled), early=early or None
+        )
+        payloads = [text for pair in filled.items() for text in pair]
+        return replies.moved(self._judge(self.client, run_id, arguments, payloads))
+
+    def stop(self, run_id: str, state: str, *, reason: str, grace: float) -> Moved | Refused:
+        """End a run before its time as `cancelled` or `timed_out`; running steps get `grace` seconds."""
+        raw = STOP(self.client, run_id, self._arguments(state=state, reason=reason, grace=grace))
+        if raw[0] == b"refused":
+            return Refused(raw[1].decode())
+        return Moved(raw[1].decode())
+
+    def note_chord(self, run_id: str, node: str, members: int) -> None:
+        """Remember that a chord with that many header tasks will publish this barrier."""
+        with guarded():
+            self.client.hset(f"{keys.run_prefix(run_id)}:s:{node}", "header", members)

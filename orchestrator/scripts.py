@@ -1,0 +1,58 @@
+"""Lua, composed of the rooms' fragments into one script per transition: one round trip, all or nothing."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from importlib.resources import files
+from typing import Any
+
+import redis
+import redis.asyncio
+from redis.exceptions import NoScriptError
+
+from orchestrator.connection import guarded
+from orchestrator.keys import run_prefix
+
+
+def fragment(package: str, name: str) -> str:
+    """The Lua text `lua/<name>.lua` of a room, such as `fragment("orchestrator.run", "claim")`."""
+    return files(package).joinpath("lua", f"{name}.lua").read_text(encoding="utf-8")
+
+
+class Script:
+    """One transition of a run. KEYS[1] is the run's key prefix, ARGV[1] the arguments as JSON, the rest payloads.
+
+    The reply is whatever the Lua returns, as bytes and lists. A server that does not know the script yet is sent
+    its text once.
+    """
+
+    def __init__(self, *fragments: str) -> None:
+        self.source = "\n".join(fragments)
+        self.sha = hashlib.sha1(self.source.encode(), usedforsecurity=False).hexdigest()
+
+    def __call__(
+        self, client: redis.Redis, run_id: str, arguments: Mapping[str, Any], payloads: Sequence[str | bytes] = ()
+    ) -> Any:
+        parts = (run_prefix(run_id), json.dumps(arguments, separators=(",", ":")), *payloads)
+        with guarded():
+            try:
+                return client.evalsha(self.sha, 1, *parts)
+            except NoScriptError:
+                return client.eval(self.source, 1, *parts)
+
+    async def acall(
+        self,
+        client: redis.asyncio.Redis,
+        run_id: str,
+        arguments: Mapping[str, Any],
+        payloads: Sequence[str | bytes] = (),
+    ) -> Any:
+        """The same on an asyncio client."""
+        parts = (run_prefix(run_id), json.dumps(arguments, separators=(",", ":")), *payloads)
+        with guarded():
+            try:
+                return await client.evalsha(self.sha, 1, *parts)  # type: ignore[misc]
+            except NoScriptError:
+                return await client.eval(self.source, 1, *parts)  # type: ignore[misc]

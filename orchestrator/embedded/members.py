@@ -1,0 +1,148 @@
+"""The processes of a local stack besides the server: workers and beat, each restarted with backoff when it exits."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from orchestrator.processes import die_with_parent, kill_group
+
+READY_FD = "_ORCHESTRATOR_READY_FD"
+"""Variable that names the pipe on which a worker says that it consumes. Not one of the user's settings."""
+
+_BACKOFF = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
+_STEADY = 30.0
+_LOG_LIMIT = 5_000_000
+
+
+@dataclass
+class Member:
+    """One supervised process. `due` is the monotonic time at which it is started (again)."""
+
+    name: str
+    command: list[str]
+    log: Path
+    announces: bool = True
+    process: subprocess.Popen[bytes] | None = None
+    ready: bool = False
+    ready_pipe: int | None = None
+    failures: int = 0
+    started: float = 0.0
+    due: float = field(default_factory=time.monotonic)
+
+    def start(self, env: Mapping[str, str]) -> None:
+        """Start the process in a group of its own. `ready_pipe` becomes readable when it consumes."""
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        rotate(self.log)
+        environment = dict(env)
+        passed: tuple[int, ...] = ()
+        if self.announces:
+            self.ready_pipe, sender = os.pipe()
+            environment[READY_FD] = str(sender)
+            passed = (sender,)
+        guardian = os.getpid()
+        try:
+            with self.log.open("ab") as log:
+                self.process = subprocess.Popen(  # noqa: S603 - our own argument list, no shell
+                    self.command,
+                    env=environment,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    start_new_session=True,
+                    pass_fds=passed,
+                    preexec_fn=lambda: _tie_to(guardian),  # noqa: PLW1509 - the guardian has no threads
+                )
+        finally:
+            for fd in passed:
+                os.close(fd)
+        self.started = time.monotonic()
+
+    def reap(self) -> int | None:
+        """The exit status if the process has ended, negative for a signal. Ends its leftovers, sets its restart."""
+        if self.process is None or self.process.poll() is None:
+            return None
+        status = int(self.process.returncode)
+        self.end()
+        now = time.monotonic()
+        self.failures = 0 if now - self.started > _STEADY else self.failures
+        self.due = now + _BACKOFF[min(self.failures, len(_BACKOFF) - 1)]
+        self.failures += 1
+        return status
+
+    def terminate(self) -> None:
+        if self.process is not None and self.process.poll() is None:
+            self.process.terminate()
+
+    def end(self) -> None:
+        """End the process and whatever is left of its group."""
+        if self.process is not None:
+            kill_group(self.process.pid)
+            self.process.wait()
+        self.process = None
+        self.close_pipe()
+
+    def close_pipe(self) -> None:
+        if self.ready_pipe is not None:
+            os.close(self.ready_pipe)
+        self.ready_pipe = None
+
+
+def free_names(folder: Path, count: int) -> list[str]:
+    """Worker names that no other stack of this home uses. They recur, so that nothing is kept per run in Redis.
+
+    A name is taken by a file lock, which is held until this process ends.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    names: list[str] = []
+    number = 0
+    while len(names) < count:
+        number += 1
+        lock = os.open(folder / f"worker-{number}.lock", os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(lock)
+        else:
+            names.append(f"worker-{number}")
+    return names
+
+
+def worker(name: str, *, app: str, concurrency: int, queues: tuple[str, ...] | None, logs: Path) -> Member:
+    """A Celery worker; without `queues` it consumes every queue that the app declares."""
+    command = [
+        *(sys.executable, "-m", "celery", "-A", app, "worker"),
+        *("-n", f"{name}@%h", "-c", str(concurrency), "--loglevel", "WARNING"),
+        *("--without-gossip", "--without-mingle", "--include", "orchestrator.embedded.ready"),
+    ]
+    if queues:
+        command += ["-Q", ",".join(queues)]
+    return Member(name=name, command=command, log=logs / f"{name}.log")
+
+
+def beat(*, app: str, home: Path) -> Member:
+    """The scheduler, with its own state in the home folder."""
+    command = [
+        *(sys.executable, "-m", "celery", "-A", app, "beat", "--loglevel", "WARNING"),
+        *("--pidfile", "", "--schedule", str(home / "run" / "beat-schedule")),
+    ]
+    return Member(name="beat", command=command, log=home / "logs" / "beat.log", announces=False)
+
+
+def rotate(log: Path) -> None:
+    """Keep one older copy of a log that has grown too large."""
+    if log.exists() and log.stat().st_size > _LOG_LIMIT:
+        log.replace(log.with_suffix(".log.1"))
+
+
+def _tie_to(guardian: int) -> None:
+    die_with_parent(signal.SIGKILL)
+    if os.getppid() != guardian:  # it died before the line above: nobody would ever end us
+        os._exit(1)

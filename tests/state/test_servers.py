@@ -10,6 +10,8 @@ import psutil
 import pytest
 import redis
 from kombu import Connection
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from tests.conftest import StartServer, Store
 
@@ -44,7 +46,7 @@ def test_a_crash_keeps_what_the_aof_has_and_loses_it_without(tmp_path: Path, sta
 def test_a_frozen_server_does_not_answer_and_then_does(tmp_path: Path, start_server: StartServer) -> None:
     server = start_server(tmp_path)
     server.freeze()
-    with redis.Redis(unix_socket_path=str(server.socket), socket_timeout=0.1) as client:
+    with redis.Redis(unix_socket_path=str(server.socket), socket_timeout=0.1, retry=Retry(NoBackoff(), 0)) as client:
         with pytest.raises(redis.TimeoutError):
             client.ping()
         server.thaw()

@@ -1,0 +1,245 @@
+"""docker-compose.yml and Procfile: one deployment, written down twice, and every line of it runs."""
+
+from __future__ import annotations
+
+import base64
+import copy
+import json
+import os
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import honcho.environ
+import pytest
+import yaml
+from celery import Celery
+from jsonschema import Draft7Validator
+
+from orchestrator.processes import die_with_parent, kill_group
+from tests.conftest import Store
+
+WORKERS = ("planning", "design", "delivery", "drills", "control")
+CREDENTIALS = "operator:correct-horse"
+STOP_SECONDS = 30
+
+
+@pytest.fixture(scope="module")
+def compose(root: Path) -> dict[str, Any]:
+    document: dict[str, Any] = yaml.safe_load((root / "docker-compose.yml").read_text())
+    return document
+
+
+@pytest.fixture(scope="module")
+def procfile(root: Path) -> dict[str, str]:
+    processes: dict[str, str] = honcho.environ.parse_procfile((root / "Procfile").read_text()).processes
+    return processes
+
+
+@pytest.fixture(scope="module")
+def schema(root: Path) -> Draft7Validator:
+    return Draft7Validator(json.loads((root / "tests/fixtures/compose-spec/compose-spec.json").read_text()))
+
+
+def test_compose_file_follows_the_specification(compose: dict[str, Any], schema: Draft7Validator) -> None:
+    assert [f"{error.json_path}: {error.message}" for error in schema.iter_errors(compose)] == []
+
+
+def _misspelt(document: dict[str, Any]) -> None:
+    document["services"]["beat"]["restarts"] = "always"
+
+
+def _wrong_condition(document: dict[str, Any]) -> None:
+    document["services"]["beat"]["depends_on"]["valkey"]["condition"] = "service_is_healthy"
+
+
+def _no_string(document: dict[str, Any]) -> None:
+    document["services"]["valkey"]["image"] = 9
+
+
+@pytest.mark.parametrize("spoil", [_misspelt, _wrong_condition, _no_string])
+def test_the_specification_would_refuse_a_mistake(
+    compose: dict[str, Any], schema: Draft7Validator, spoil: Callable[[dict[str, Any]], None]
+) -> None:
+    spoilt = copy.deepcopy(compose)
+    spoil(spoilt)
+    assert list(schema.iter_errors(spoilt))
+
+
+def test_compose_runs_what_the_procfile_runs(compose: dict[str, Any], procfile: dict[str, str]) -> None:
+    services = {name: service for name, service in compose["services"].items() if name != "valkey"}
+    commands = {name: [word.replace("$$", "$") for word in service["command"]] for name, service in services.items()}
+    assert commands == {name: ["sh", "-c", line] for name, line in procfile.items()}
+
+
+def test_every_service_comes_back_and_waits_for_the_store(compose: dict[str, Any]) -> None:
+    for name, service in compose["services"].items():
+        assert service["restart"] == "unless-stopped", name
+        if name != "valkey":
+            assert service["depends_on"]["valkey"]["condition"] == "service_healthy", name
+    assert {name for name, service in compose["services"].items() if "healthcheck" not in service} == {"beat"}
+
+
+def test_the_store_is_durable_never_evicts_and_asks_for_a_password(compose: dict[str, Any]) -> None:
+    valkey = compose["services"]["valkey"]
+    command = valkey["command"][-1]
+    for option in ("--appendonly yes", "--maxmemory-policy noeviction", '--requirepass "$$REDISCLI_AUTH"'):
+        assert option in command
+    (volume,) = valkey["volumes"]
+    assert volume == "valkey-data:/data"
+    assert {mount.partition(":")[0] for s in compose["services"].values() for mount in s.get("volumes", ())} == set(
+        compose["volumes"]
+    )
+
+
+def test_no_secret_is_written_down_and_none_has_a_default(root: Path, compose: dict[str, Any]) -> None:
+    environments = [service["environment"] for service in compose["services"].values()]
+    secrets = [
+        value for environment in environments for name, value in environment.items() if name.endswith(("_AUTH", "_URL"))
+    ]
+    assert len(secrets) > len(WORKERS)
+    assert [value for value in secrets if ":?" not in value] == []
+
+
+def test_only_flower_is_reachable_and_only_from_this_host(compose: dict[str, Any]) -> None:
+    published = {name: service["ports"] for name, service in compose["services"].items() if "ports" in service}
+    assert published == {"flower": ["127.0.0.1:5555:5555"]}
+
+
+class Processes:
+    """Lines of the Procfile, each run by a shell as honcho and compose do it."""
+
+    def __init__(self, root: Path, environment: dict[str, str], running: ExitStack) -> None:
+        self._root = root
+        self.environment = environment
+        self._running = running
+
+    def start(self, line: str, ready: str) -> subprocess.Popen[str]:
+        """Start a line and return when it has printed `ready`. Fails with its output if it ends before."""
+        return self.await_ready(self.spawn(line), ready)
+
+    def spawn(self, line: str) -> subprocess.Popen[str]:
+        """Start a line; it is ended with the test."""
+        process = subprocess.Popen(
+            ["sh", "-c", line],
+            cwd=self._root,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+            preexec_fn=die_with_parent,  # noqa: PLW1509 - one prepared prctl call, safe between fork and exec
+        )
+        self._running.callback(_end, process)
+        return process
+
+    def await_ready(self, process: subprocess.Popen[str], ready: str) -> subprocess.Popen[str]:
+        """Read what the process prints up to `ready`. The test's own timeout bounds the wait."""
+        assert process.stdout is not None
+        output = []
+        for text in process.stdout:
+            output.append(text)
+            if ready in text:
+                return process
+        raise AssertionError(f"{process.args!r} ended with {process.wait()}:\n{''.join(output)}")
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    kill_group(process.pid)
+    process.communicate()
+
+
+@pytest.fixture
+def processes(root: Path, store: Store, tmp_path: Path) -> Iterator[Processes]:
+    environment = {
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "HOME": str(tmp_path),
+        "ORCHESTRATOR_HOME": str(tmp_path / "home"),
+        "ORCHESTRATOR_BROKER_URL": store.broker_url,
+        "ORCHESTRATOR_STORE_URL": store.url,
+        "FLOWER_BASIC_AUTH": CREDENTIALS,
+    }
+    with ExitStack() as running:
+        yield Processes(root, environment, running)
+
+
+def _stop(process: subprocess.Popen[str]) -> None:
+    process.terminate()
+    output, _ = process.communicate(timeout=STOP_SECONDS)
+    assert process.returncode == 0, output
+
+
+def test_the_workers_serve_every_queue_and_health_checks_see_them_go(
+    root: Path, store: Store, processes: Processes, procfile: dict[str, str], compose: dict[str, Any]
+) -> None:
+    _, check = compose["services"]["control"]["healthcheck"]["test"]
+
+    def healthy() -> bool:
+        command = ["sh", "-c", check.replace("$$", "$")]
+        done = subprocess.run(command, cwd=root, env=processes.environment, capture_output=True, check=False)
+        return done.returncode == 0
+
+    started = [processes.spawn(procfile[name]) for name in WORKERS]
+    for process in started:
+        processes.await_ready(process, " ready.")
+    with Celery(broker=store.broker_url) as app:
+        active = app.control.inspect(timeout=5, limit=len(WORKERS)).active_queues() or {}
+    served = {node.partition("@")[0]: {queue["name"] for queue in queues} for node, queues in active.items()}
+    assert served == {
+        "planning": {"agents.analyst", "agents.pm"},
+        "design": {"agents.ux_expert", "agents.architect"},
+        "delivery": {"agents.developer", "agents.qa"},
+        "drills": {"agents.drills"},
+        "control": {"control"},
+    }
+    assert healthy()
+    for process in started:
+        process.terminate()
+    assert [process.wait(timeout=STOP_SECONDS) for process in started] == [0] * len(WORKERS)
+    assert not healthy()
+
+
+def test_every_worker_is_asked_for_itself(compose: dict[str, Any]) -> None:
+    for name in WORKERS:
+        assert f"--destination {name}@$$(hostname)" in compose["services"][name]["healthcheck"]["test"][1]
+
+
+def test_beat_sends_what_is_due(processes: Processes, procfile: dict[str, str], tmp_path: Path) -> None:
+    beat = processes.start(procfile["beat"], "Scheduler: Sending due task")
+    _stop(beat)
+    assert list((tmp_path / "home").glob("beat-schedule*"))
+
+
+def _status(url: str, credentials: str | None = None) -> int:
+    request = urllib.request.Request(url)
+    if credentials:
+        request.add_header("Authorization", f"Basic {base64.b64encode(credentials.encode()).decode()}")
+    try:
+        with urllib.request.urlopen(request, timeout=20) as response:
+            return int(response.status)
+    except urllib.error.HTTPError as refused:
+        return refused.code
+
+
+def test_flower_asks_who_is_there(processes: Processes, procfile: dict[str, str], free_port: int) -> None:
+    processes.environment["FLOWER_PORT"] = str(free_port)
+    flower = processes.start(procfile["flower"], "Connected to")
+    address = f"http://127.0.0.1:{free_port}"
+    assert _status(f"{address}/workers") == 401
+    assert _status(f"{address}/workers", "operator:wrong") == 401
+    assert _status(f"{address}/workers", CREDENTIALS) == 200
+    assert _status(f"{address}/healthcheck") == 200
+    flower.terminate()
+    flower.communicate(timeout=STOP_SECONDS)
+
+
+def test_flower_does_not_start_without_credentials(processes: Processes, procfile: dict[str, str]) -> None:
+    del processes.environment["FLOWER_BASIC_AUTH"]
+    with pytest.raises(AssertionError, match="set it to user:password"):
+        processes.start(procfile["flower"], "Connected to")

@@ -1,21 +1,39 @@
 """The plan of a workflow: what may run side by side, what must wait, and how long it will take.
 
 A plan is a pure function of a definition. `make_plan` is its only entry.
+
+A step without an estimate counts with its group's: whole in a parallel group, else its share of it. Without that,
+60 seconds. Priorities: an explicit one wins; else 10 on a critical path, 7 in a group, 6 elsewhere, and 5 for a step
+that only validates, unless no critical path goes round it: nothing waits for it. Slack breaks ties.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
+from orchestrator.errors import InvalidWorkflow, Problem
+from orchestrator.workflow import graph, structure
+from orchestrator.workflow.graph import Needs, Timing
+from orchestrator.workflow.makespan import PlanLimits, Work, estimate
 from orchestrator.workflow.models import Frozen, WorkflowSpec
+
+DEFAULT_STEP_SECONDS = 60.0
+
+CRITICAL_PATH_PRIORITY = 10
+GROUP_PRIORITY = 7
+PLAIN_PRIORITY = 6
+VALIDATION_PRIORITY = 5
 
 
 class PlannedStep(Frozen):
     """What the analysis found out about one step. All times in seconds.
 
-    `needs` are the blocking dependencies after transitive reduction; `consumers` the steps whose `needs` name
-    this one. `group` is the declared group, `segment` the linear run it belongs to (None when it is alone).
-    `rank` is the upward rank: the longest estimated way from the start of this step to the end of the run.
+    `needs` are the blocking dependencies after transitive reduction, validated steps among them; `consumers` the
+    steps whose `needs` name this one. `needs_groups` are the parallel groups all of whose members it needs: it waits
+    for their barriers, and its `needs` keep every member. `group` is the declared group, `segment` the linear run it
+    belongs to (None when it is alone). `rank` is the upward rank: the longest estimated way from the start of this
+    step to the end of the run. `on_critical_path`: any delay of this step delays the run (slack 0).
     """
 
     id: str
@@ -26,23 +44,29 @@ class PlannedStep(Frozen):
     priority: int
     needs: tuple[str, ...]
     consumers: tuple[str, ...]
+    needs_groups: tuple[str, ...] = ()
     group: str | None = None
     segment: str | None = None
     on_critical_path: bool = False
 
 
 class PlannedGroup(Frozen):
-    """Steps that may run side by side. `declared` groups have a barrier; found ones only share their place."""
+    """Steps that may run side by side. `declared` groups come from the definition; found ones only share their place.
+
+    `barrier`: a barrier joins the members (declared, parallel_capable, and more than one step).
+    """
 
     id: str
     steps: tuple[str, ...]
     declared: bool
+    barrier: bool = False
 
 
 class Plan(Frozen):
     """The analysed workflow. `order` is topological, `makespan_seconds` maps a worker count to an estimate.
 
-    `segments` maps the id of a linear run (its first step) to its steps in order. `warnings` are sentences.
+    `segments` maps the id of a linear run (its first step) to its steps in order. `critical_path` is one longest way;
+    others of the same length may exist. `limited_by` and `warnings` are sentences.
     """
 
     workflow: WorkflowSpec
@@ -57,6 +81,166 @@ class Plan(Frozen):
     warnings: tuple[str, ...] = ()
 
 
-def make_plan(workflow: WorkflowSpec) -> Plan:
-    """Analyse a definition. Raises InvalidWorkflow, naming the cycle as `pm -> ux_expert -> pm`."""
-    raise NotImplementedError
+def make_plan(workflow: WorkflowSpec, *, limits: PlanLimits | None = None) -> Plan:
+    """Analyse a definition; `limits` are what the deployment lets run at once, for the makespan only.
+
+    Raises InvalidWorkflow, naming each cycle as `pm → ux_expert → pm`.
+    """
+    facts = _analyse(workflow)
+    timing = facts.timing
+    forecast = estimate(_work(facts, limits), limits.capacities() if limits else {}, timing.total)
+    return Plan(
+        workflow=workflow,
+        order=facts.order,
+        steps=_planned_steps(facts),
+        groups=_planned_groups(facts),
+        segments=facts.segments,
+        critical_path=facts.critical_path,
+        critical_path_seconds=timing.total,
+        makespan_seconds=forecast.makespans,
+        limited_by=forecast.limited_by,
+        warnings=structure.conflicting_writes(workflow),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Facts:
+    """What the analysis found, before it is written into the models."""
+
+    workflow: WorkflowSpec
+    order: tuple[str, ...]
+    needs: Needs
+    consumers: Needs
+    barriers: Needs
+    durations: Mapping[str, float]
+    timing: Timing
+    critical_path: tuple[str, ...]
+    validators: frozenset[str]
+    found: Needs
+    segments: Needs
+
+
+def _analyse(workflow: WorkflowSpec) -> _Facts:
+    blocking = {step.id: structure.blocking_needs(step) for step in workflow.steps}
+    order = _ordered(blocking)
+    barriers = structure.needed_groups(workflow, blocking)
+    kept, loose = structure.kept_and_loose(workflow, blocking, barriers)
+    needs = graph.reduce_needs(order, blocking, kept=kept, loose=loose)
+    consumers = graph.consumers_of(needs)
+    durations = _durations(workflow)
+    timing = graph.timing(order, needs, durations)
+    validators = frozenset(
+        step.id for step in workflow.steps if step.validates and not step.needs and not consumers[step.id]
+    )
+    return _Facts(
+        workflow=workflow,
+        order=order,
+        needs=needs,
+        consumers=consumers,
+        barriers=barriers,
+        durations=durations,
+        timing=timing,
+        critical_path=graph.critical_path(needs, timing.rank, validators),
+        validators=validators,
+        found=structure.found_groups(workflow, needs),
+        segments=structure.linear_runs(workflow, needs),
+    )
+
+
+def _ordered(blocking: Needs) -> tuple[str, ...]:
+    unknown = [
+        Problem(f"steps.{name}.needs", f"found '{need}', which is no step of this workflow")
+        for name, before in blocking.items()
+        for need in before
+        if need not in blocking
+    ]
+    if unknown:
+        raise InvalidWorkflow(unknown)
+    order = graph.topological_order(blocking)
+    if order is None:
+        edges = [(need, name) for name, before in blocking.items() for need in before]
+        raise InvalidWorkflow(
+            [
+                Problem(f"steps.{cycle[0]}.needs", f"steps wait for each other: {' → '.join(cycle)}")
+                for cycle in graph.find_cycles(blocking, edges)
+            ]
+        )
+    return order
+
+
+def _durations(workflow: WorkflowSpec) -> dict[str, float]:
+    of_groups: dict[str, float] = {}
+    for group in workflow.groups:
+        if group.estimated_duration is not None and group.steps:
+            share = 1 if group.parallel_capable else len(group.steps)
+            of_groups |= dict.fromkeys(group.steps, group.estimated_duration.midpoint / share)
+    return {
+        step.id: of_groups.get(step.id, DEFAULT_STEP_SECONDS)
+        if step.estimated_duration is None
+        else step.estimated_duration.midpoint
+        for step in workflow.steps
+    }
+
+
+def _work(facts: _Facts, limits: PlanLimits | None) -> Work:
+    """The steps as numbers, highest rank first and then in file order, as the simulation wants them."""
+    position = {name: index for index, name in enumerate(facts.needs)}
+    ranked = sorted(position, key=lambda name: (-facts.timing.rank[name], position[name]))
+    number = {name: index for index, name in enumerate(ranked)}
+    return Work(
+        durations=[facts.durations[name] for name in ranked],
+        needs=[len(facts.needs[name]) for name in ranked],
+        consumers=[[number[consumer] for consumer in facts.consumers[name]] for name in ranked],
+        demands=[tuple(limits.demands(facts.workflow.step(name)).items()) if limits else () for name in ranked],
+    )
+
+
+def _planned_steps(facts: _Facts) -> dict[str, PlannedStep]:
+    group_of = {step: group.id for group in facts.workflow.groups for step in group.steps}
+    segment_of = {step: first for first, names in facts.segments.items() for step in names}
+    priorities = _priorities(facts)
+    timing = facts.timing
+    return {
+        name: PlannedStep(
+            id=name,
+            duration_seconds=facts.durations[name],
+            earliest_start_seconds=timing.earliest_start[name],
+            slack_seconds=timing.slack[name],
+            rank=timing.rank[name],
+            priority=priorities[name],
+            needs=facts.needs[name],
+            consumers=facts.consumers[name],
+            needs_groups=facts.barriers.get(name, ()),
+            group=group_of.get(name),
+            segment=segment_of.get(name),
+            on_critical_path=timing.slack[name] == 0,
+        )
+        for name in facts.needs
+    }
+
+
+def _priorities(facts: _Facts) -> dict[str, int]:
+    grouped = {step for names in facts.found.values() for step in names}
+    grouped |= {step for group in facts.workflow.groups if structure.is_parallel(group) for step in group.steps}
+    spared = facts.validators - set(facts.critical_path)
+    priorities = {}
+    for step in facts.workflow.steps:
+        if step.priority is not None:
+            priority = step.priority
+        elif facts.timing.slack[step.id] == 0 and step.id not in spared:
+            priority = CRITICAL_PATH_PRIORITY
+        elif step.id in grouped:
+            priority = GROUP_PRIORITY
+        else:
+            priority = VALIDATION_PRIORITY if step.id in facts.validators else PLAIN_PRIORITY
+        priorities[step.id] = priority
+    return priorities
+
+
+def _planned_groups(facts: _Facts) -> tuple[PlannedGroup, ...]:
+    declared = [
+        PlannedGroup(id=group.id, steps=group.steps, declared=True, barrier=structure.is_parallel(group))
+        for group in facts.workflow.groups
+    ]
+    found = [PlannedGroup(id=name, steps=steps, declared=False) for name, steps in facts.found.items()]
+    return (*declared, *found)

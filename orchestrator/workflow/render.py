@@ -1,0 +1,143 @@
+"""A plan for other eyes: the JSON contract, plain text, and a Mermaid flowchart."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import Any
+
+from orchestrator.units import format_duration
+from orchestrator.workflow.plan import Plan, PlannedStep
+
+_ESCAPES = str.maketrans({"#": "#35;", '"': "#quot;", "<": "#lt;", ">": "#gt;", "&": "#amp;", "`": "#96;", "\n": " "})
+_CRITICAL_STYLE = "stroke:#c0392b,stroke-width:3px"
+
+
+def to_json(plan: Plan) -> dict[str, Any]:
+    """The machine contract of `plan -o json`: JSON values only, times in seconds, worker counts as text.
+
+    A step's `group` is the one that the definition declares, else one that was found.
+    """
+    found = {step: group.id for group in plan.groups if not group.declared for step in group.steps}
+    return {
+        "workflow": plan.workflow.name,
+        "critical_path": list(plan.critical_path),
+        "critical_path_seconds": _rounded(plan.critical_path_seconds),
+        "steps": {
+            name: {
+                "duration_seconds": _rounded(step.duration_seconds),
+                "slack_seconds": _rounded(step.slack_seconds),
+                "priority": step.priority,
+                "group": step.group or found.get(name),
+                "earliest_start_seconds": _rounded(step.earliest_start_seconds),
+                "rank_seconds": _rounded(step.rank),
+                "needs": list(step.needs),
+                "needs_groups": list(step.needs_groups),
+                "segment": step.segment,
+            }
+            for name, step in plan.steps.items()
+        },
+        "groups": [
+            {"id": group.id, "steps": list(group.steps), "declared": group.declared, "barrier": group.barrier}
+            for group in plan.groups
+        ],
+        "makespan_seconds": {str(workers): _rounded(seconds) for workers, seconds in plan.makespan_seconds.items()},
+        "limited_by": plan.limited_by,
+        "segments": {name: list(steps) for name, steps in plan.segments.items()},
+        "order": list(plan.order),
+        "warnings": list(plan.warnings),
+    }
+
+
+def to_text(plan: Plan) -> str:
+    """The plan as aligned plain text, steps in topological order; `*` marks steps without slack."""
+    header = ("", "step", "takes", "starts", "slack", "priority", "group")
+    rows = [header, *(_row(plan.steps[name]) for name in plan.order)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(header))]
+    lines = [f"{plan.workflow.name}: {len(plan.steps)} steps", ""]
+    lines += ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    lines += ["", "groups:"] if plan.groups else []
+    for group in plan.groups:
+        kind = "barrier" if group.barrier else "declared" if group.declared else "found"
+        lines.append(f"  {group.id} ({kind}): {', '.join(group.steps)}")
+    lines += ["", f"critical path, {_shown(plan.critical_path_seconds)}: {' → '.join(plan.critical_path)}", "makespan:"]
+    for workers, seconds in plan.makespan_seconds.items():
+        lines.append(f"  {workers} worker{'s' if workers > 1 else ''}: {_shown(seconds)}")
+    lines.append(f"limited by: {plan.limited_by}")
+    lines += [f"warning: {warning}" for warning in plan.warnings]
+    return "\n".join(lines) + "\n"
+
+
+def to_mermaid(plan: Plan) -> str:
+    """A Mermaid flowchart: declared groups as subgraphs, the critical path in red, `wants` dotted, `validates` dotted
+    with a label. Nodes are numbered, because a step may be named `end` or begin with the `o` of an arrow head."""
+    nodes = {name: f"s{index}" for index, name in enumerate(plan.steps)}
+    edges = list(_edges(plan))
+    lines = ["flowchart LR", *_boxes(plan, nodes)]
+    lines += [f"    {nodes[before]} {arrow} {nodes[after]}" for before, after, arrow in edges]
+    critical = set(pairwise(plan.critical_path))
+    marked = [
+        str(index)
+        for index, (before, after, arrow) in enumerate(edges)
+        if (before, after) in critical and arrow != _WANTS
+    ]
+    lines.append(f"    classDef critical {_CRITICAL_STYLE}")
+    if plan.critical_path:
+        lines.append(f"    class {','.join(nodes[name] for name in plan.critical_path)} critical")
+    if marked:
+        lines.append(f"    linkStyle {','.join(marked)} {_CRITICAL_STYLE}")
+    return "\n".join(lines) + "\n"
+
+
+_NEEDS, _WANTS, _VALIDATES = "-->", "-.->", "-. validates .->"
+
+
+def _edges(plan: Plan) -> Iterator[tuple[str, str, str]]:
+    for step in plan.workflow.steps:
+        solid = [before for before in plan.steps[step.id].needs if before in step.needs]
+        yield from ((before, step.id, _NEEDS) for before in solid)
+        yield from ((before, step.id, _VALIDATES) for before in step.validates if before not in solid)
+        yield from ((before, step.id, _WANTS) for before in step.wants if before in plan.steps and before not in solid)
+
+
+def _boxes(plan: Plan, nodes: dict[str, str]) -> Iterator[str]:
+    declared = [group for group in plan.groups if group.declared]
+    for index, group in enumerate(declared):
+        yield f'    subgraph g{index}["{_escaped(group.id)}"]'
+        for name in group.steps:
+            yield f"        {_node(plan, name, nodes)}"
+        yield "    end"
+    grouped = {name for group in declared for name in group.steps}
+    for name in plan.steps:
+        if name not in grouped:
+            yield f"    {_node(plan, name, nodes)}"
+
+
+def _node(plan: Plan, name: str, nodes: dict[str, str]) -> str:
+    step, agent = plan.steps[name], plan.workflow.step(name).agent
+    title = _escaped(name if agent == name else f"{name} ({agent})")
+    return f'{nodes[name]}["{title}<br/>{_shown(step.duration_seconds)}"]'
+
+
+def _escaped(text: str) -> str:
+    return text.translate(_ESCAPES)
+
+
+def _row(step: PlannedStep) -> tuple[str, ...]:
+    return (
+        "*" if step.on_critical_path else "",
+        step.id,
+        _shown(step.duration_seconds),
+        _shown(step.earliest_start_seconds),
+        _shown(step.slack_seconds),
+        str(step.priority),
+        step.group or "",
+    )
+
+
+def _rounded(seconds: float) -> float:
+    return round(seconds, 6)
+
+
+def _shown(seconds: float) -> str:
+    return format_duration(round(seconds, 3))

@@ -30,7 +30,7 @@ class Problem:
 
     def __str__(self) -> str:
         where = ":".join(str(part) for part in (self.source, self.line, self.column) if part not in ("", None))
-        text = f"{where}: {self.path}: {self.message}" if where else f"{self.path}: {self.message}"
+        text = ": ".join(part for part in (where, self.path, self.message) if part)
         return f"{text} ({self.hint})" if self.hint else text
 
 

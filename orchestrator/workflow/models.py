@@ -6,27 +6,40 @@ Durations are seconds, priorities are 0-10 with higher meaning sooner, reference
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Mapping
 from enum import StrEnum
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic import BeforeValidator, Field, StringConstraints
 
 from orchestrator import units
+from orchestrator.fields import Count, Frozen, Identifier, Number, PositiveNumber, Priority, Seconds
 
-Identifier = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
-"""Letters, digits, `_` and `-`; 1 to 64 characters."""
+__all__ = [
+    "BarrierSpec",
+    "ContextAccess",
+    "CrossValidation",
+    "EstimatedDuration",
+    "Frozen",
+    "GroupSpec",
+    "Identifier",
+    "InputSpec",
+    "Priority",
+    "Resources",
+    "RetryPolicy",
+    "Seconds",
+    "StepSpec",
+    "TimeoutStrategy",
+    "TriggerRule",
+    "WorkflowSpec",
+]
 
-Seconds = Annotated[float, BeforeValidator(units.parse_duration), Field(gt=0, allow_inf_nan=False)]
-"""A duration in any notation of `units.parse_duration`, kept as seconds."""
-
-Priority = Annotated[int, Field(ge=0, le=10)]
-
-
-class Frozen(BaseModel):
-    """Base of every model: immutable, and a key that it does not know is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, allow_inf_nan=False)
+ContextPath = Annotated[
+    str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}(\.[A-Za-z0-9_-]{1,64}){0,15}$", max_length=256)
+]
+"""A dotted way into the context: `pm`, `pm.user_stories`, `requirements.functional`."""
 
 
 class TriggerRule(StrEnum):
@@ -49,8 +62,8 @@ class TriggerRule(StrEnum):
 class EstimatedDuration(Frozen):
     """An estimate in seconds; a single figure has low == high. Planning uses the midpoint."""
 
-    low: Annotated[float, Field(ge=0)]
-    high: Annotated[float, Field(ge=0)]
+    low: Number
+    high: Number
 
     @property
     def midpoint(self) -> float:
@@ -75,11 +88,26 @@ class RetryPolicy(Frozen):
     """
 
     initial_interval: Seconds = 1.0
-    backoff_coefficient: Annotated[float, Field(ge=1, allow_inf_nan=False)] = 2.0
+    backoff_coefficient: Annotated[Number, Field(ge=1)] = 2.0
     maximum_interval: Seconds = 100.0
-    maximum_attempts: Annotated[int, Field(ge=0)] = 3
-    jitter: Annotated[float, Field(ge=0, le=1)] = 0.0
+    maximum_attempts: Count = 3
+    jitter: Annotated[Number, Field(le=1)] = 0.0
     non_retryable_error_types: tuple[str, ...] = ()
+
+
+def _amount(value: object) -> object:
+    """Units from 0, or a word. Raises ValueError."""
+    if isinstance(value, str) and value.replace("_", "a").isalpha():
+        return str(value)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError(f"{value!r} is no amount; write units such as 40, or a word such as medium")
+    if not math.isfinite(value) or value < 0:
+        raise ValueError(f"{value} is no amount; write 0 or more")
+    return float(value)
+
+
+Amount = Annotated[float | str, BeforeValidator(_amount)]
+"""Units of a pool, or a word of the engine's table."""
 
 
 class Resources(Frozen):
@@ -87,9 +115,9 @@ class Resources(Frozen):
     (`low`, `medium`, `high`, `very_high`) that the engine's word table turns into units; `pools` names
     any further pool of the deployment and the amount taken from it."""
 
-    cpu: Annotated[float, Field(ge=0)] | str = 0.0
-    memory: Annotated[float, Field(ge=0)] | str = 0.0
-    pools: Mapping[Identifier, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
+    cpu: Amount = 0.0
+    memory: Amount = 0.0
+    pools: Mapping[Identifier, PositiveNumber] = Field(default_factory=dict)
 
     @property
     def empty(self) -> bool:
@@ -99,8 +127,8 @@ class Resources(Frozen):
 class ContextAccess(Frozen):
     """Which context paths a step may read and write. None leaves that side open to what ownership allows."""
 
-    read: tuple[str, ...] | None = None
-    write: tuple[str, ...] | None = None
+    read: tuple[ContextPath, ...] | None = None
+    write: tuple[ContextPath, ...] | None = None
 
 
 class StepSpec(Frozen):
@@ -112,8 +140,8 @@ class StepSpec(Frozen):
     needs: tuple[Identifier, ...] = ()
     wants: tuple[Identifier, ...] = ()
     validates: tuple[Identifier, ...] = ()
-    inputs: tuple[str, ...] = ()
-    outputs: tuple[str, ...] = ()
+    inputs: tuple[ContextPath, ...] = ()
+    outputs: tuple[ContextPath, ...] = ()
     context: ContextAccess = ContextAccess()
     context_access: str | None = None
     resources: Resources = Resources()
@@ -145,6 +173,19 @@ class CrossValidation(Frozen):
     blocking: bool = False
 
 
+def _min_success(value: object) -> object:
+    """A count from 1, or a share from 1% to 100%. Raises ValueError."""
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 1:
+        return value
+    if isinstance(value, str) and re.fullmatch(r"100%|[1-9][0-9]?%", value):
+        return str(value)
+    raise ValueError(f'{value!r} is no number of successes; write a count such as 2, or a share such as "60%"')
+
+
+MinSuccess = Annotated[int | str, BeforeValidator(_min_success)]
+"""How many members have to succeed: a count, or a share such as "60%"."""
+
+
 class BarrierSpec(Frozen):
     """How the members of a group are brought together again.
 
@@ -159,9 +200,9 @@ class BarrierSpec(Frozen):
         TimeoutStrategy.ABORT_AND_FALLBACK,
     )
     trigger_rule: TriggerRule = TriggerRule.ALL_SUCCESS
-    min_success: int | str | None = None
+    min_success: MinSuccess | None = None
     extension: Seconds | None = None
-    max_extensions: Annotated[int, Field(ge=0)] | None = None
+    max_extensions: Count | None = None
     cross_validation: CrossValidation = CrossValidation()
 
 
@@ -174,7 +215,31 @@ class GroupSpec(Frozen):
     barrier: BarrierSpec = BarrierSpec()
     estimated_duration: Estimate | None = None
     resource_isolation: bool = False
+    name: str = ""
     description: str = ""
+
+
+class InputSpec(Frozen):
+    """A value that a run is given at the start. It has to be given unless `default` is there."""
+
+    required: bool = True
+    default: Any = None
+    description: str = ""
+    example: Any = None
+
+
+def _input_spec(value: object) -> object:
+    """A declaration in full, or just the default value, or nothing for a required input."""
+    if isinstance(value, InputSpec):
+        return value
+    if value is None:
+        return {}
+    if isinstance(value, Mapping) and value and set(value) <= set(InputSpec.model_fields):
+        return {"required": "default" not in value, **value}
+    return {"required": False, "default": value}
+
+
+WorkflowInput = Annotated[InputSpec, BeforeValidator(_input_spec)]
 
 
 class WorkflowSpec(Frozen):
@@ -183,7 +248,7 @@ class WorkflowSpec(Frozen):
     name: Identifier
     version: str = "1"
     description: str = ""
-    inputs: Mapping[str, Any] = Field(default_factory=dict)
+    inputs: Mapping[ContextPath, WorkflowInput] = Field(default_factory=dict)
     steps: tuple[StepSpec, ...]
     groups: tuple[GroupSpec, ...] = ()
     timeout: Seconds | None = None
@@ -199,4 +264,3 @@ class WorkflowSpec(Frozen):
             cached = {step.id: step for step in self.steps}
             self.__dict__["_steps_by_id"] = cached
         return cached
-

@@ -1,0 +1,31 @@
+"""Reading what other agents wrote: parsed once into models, with an error that names the path."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+from orchestrator import AgentContext, InvalidValue
+
+T = TypeVar("T")
+
+
+def read_as(ctx: AgentContext, path: str, adapter: TypeAdapter[T]) -> T:
+    """The value at a context path. Raises MissingInput when nobody wrote it, InvalidValue when it has another shape."""
+    return parse(ctx.read(path), path, adapter)
+
+
+def read_or(ctx: AgentContext, path: str, adapter: TypeAdapter[T], default: T) -> T:
+    """Like `read_as`, with a default for what is missing."""
+    value = ctx.get(path)
+    return default if value is None else parse(value, path, adapter)
+
+
+def parse(value: object, path: str, adapter: TypeAdapter[T]) -> T:
+    """A JSON value as what the adapter describes. Raises InvalidValue with every mistake."""
+    try:
+        return adapter.validate_python(value)
+    except ValidationError as error:
+        mistakes = [f"{'.'.join(map(str, item['loc'])) or 'value'}: {item['msg']}" for item in error.errors()[:5]]
+        raise InvalidValue(f"'{path}' has not the expected shape: {'; '.join(mistakes)}") from error

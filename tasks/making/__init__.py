@@ -1,0 +1,1 @@
+"""Making the deliverables: what each agent works out from the values that the agents before it wrote."""

@@ -94,9 +94,8 @@ class Guardian:
             if 0 in readable:
                 return _GRACES.get(os.read(0, 4096).strip(), ABANDONED_GRACE)
             for pipe in readable & pipes.keys():
-                pipes[pipe].ready = True
-                pipes[pipe].close_pipe()
-                tell("ready", member=pipes[pipe].name)
+                if pipes[pipe].hear():
+                    tell("ready", member=pipes[pipe].name)
             self._collect()
             if self.server is not None and time.monotonic() >= next_check:
                 self.server.check()

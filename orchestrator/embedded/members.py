@@ -65,6 +65,15 @@ class Member:
                 os.close(fd)
         self.started = time.monotonic()
 
+    def hear(self) -> bool:
+        """Read the ready pipe: True if the process consumes now, False if it has ended instead."""
+        if self.ready_pipe is None:
+            return False
+        said = os.read(self.ready_pipe, 1)
+        self.ready |= bool(said)
+        self.close_pipe()
+        return bool(said)
+
     def reap(self) -> int | None:
         """The exit status if the process has ended, negative for a signal. Ends its leftovers, sets its restart."""
         if self.process is None or self.process.poll() is None:

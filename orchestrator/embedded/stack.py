@@ -14,6 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from orchestrator.embedded.server import last_line
 from orchestrator.errors import OrchestratorError, StoreUnavailable
 
 READY_TIMEOUT = 60.0
@@ -148,7 +149,8 @@ class Stack:
             case "gone":
                 if not self._stopped:
                     log = self.options.home / "logs" / "guardian.log"
-                    self._failure = self._failure or f"the local stack has ended unexpectedly (log: {log})"
+                    words = last_line(log)
+                    self._failure = self._failure or f"the local stack has ended unexpectedly: {words} (log: {log})"
                 self._stopped = True
 
 

@@ -11,7 +11,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
 	$$p $(NEW_ENOUGH) >/dev/null 2>&1 && echo $$p && break; done)
 BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
-BRIEF ?= config/briefs/team_retro_board.md
+BRIEF ?= config/briefs/housing_repairs.md
 
 help:
 	@echo 'make demo    run the six-agent workflow on real workers; the artifacts are in demo-output/'

@@ -6,21 +6,43 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from orchestrator.client import AsyncClient, AsyncRunHandle, Client, RunHandle
     from orchestrator.engine.agent import Agent, agent
     from orchestrator.engine.agent_context import AgentContext
-    from orchestrator.errors import AgentError, InvalidValue, MissingInput, OrchestratorError
+    from orchestrator.errors import AgentError, InvalidValue, InvalidWorkflow, MissingInput, OrchestratorError
+    from orchestrator.workflow.builder import Workflow
 
 _HOMES = {
     "Agent": "orchestrator.engine.agent",
-    "agent": "orchestrator.engine.agent",
     "AgentContext": "orchestrator.engine.agent_context",
     "AgentError": "orchestrator.errors",
+    "AsyncClient": "orchestrator.client",
+    "AsyncRunHandle": "orchestrator.client",
+    "Client": "orchestrator.client",
     "InvalidValue": "orchestrator.errors",
+    "InvalidWorkflow": "orchestrator.errors",
     "MissingInput": "orchestrator.errors",
     "OrchestratorError": "orchestrator.errors",
+    "RunHandle": "orchestrator.client",
+    "Workflow": "orchestrator.workflow.builder",
+    "agent": "orchestrator.engine.agent",
 }
 
-__all__ = ["Agent", "AgentContext", "AgentError", "InvalidValue", "MissingInput", "OrchestratorError", "agent"]
+__all__ = [
+    "Agent",
+    "AgentContext",
+    "AgentError",
+    "AsyncClient",
+    "AsyncRunHandle",
+    "Client",
+    "InvalidValue",
+    "InvalidWorkflow",
+    "MissingInput",
+    "OrchestratorError",
+    "RunHandle",
+    "Workflow",
+    "agent",
+]
 
 
 def __getattr__(name: str) -> Any:

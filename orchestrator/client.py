@@ -1,0 +1,303 @@
+"""The way in from any Python service: submit workflows, watch them, fetch what they made. Needs Redis URLs only."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from functools import cached_property
+from typing import Any, Self, TypeVar, cast
+
+import redis
+from celery import Celery
+
+from orchestrator import keys
+from orchestrator.connection import connect, connect_async, connect_blocking, guarded
+from orchestrator.engine import submission
+from orchestrator.engine.app import create_app
+from orchestrator.engine.registry import known_agents
+from orchestrator.engine.runtime import ledger
+from orchestrator.errors import OrchestratorError, RunStateError, StoreUnavailable, WaitTimeout
+from orchestrator.run.models import FINAL_RUN_STATES, Event, LogLine, RunState, RunStatus, RunSummary
+from orchestrator.run.reader import RunReader, parse_events
+from orchestrator.run.replies import Refused
+from orchestrator.run.store import Ledger
+from orchestrator.settings import EngineSettings, Environment
+from orchestrator.workflow.plan import Plan, make_plan
+
+BLOCK_MS = 5000
+EVENTS_AT_ONCE = 500
+T = TypeVar("T")
+
+
+class Client:
+    """Submits and follows runs. `store_url` and `broker_url` default to ORCHESTRATOR_STORE_URL and
+    ORCHESTRATOR_BROKER_URL. Safe to use from several threads, and after a fork.
+
+    Raises StoreUnavailable when no URL is known.
+    """
+
+    def __init__(
+        self, store_url: str | None = None, *, broker_url: str | None = None, environment: Environment | None = None
+    ) -> None:
+        environment = environment or Environment.load()
+        store = store_url or environment.store_url or broker_url or environment.broker_url
+        if not store:
+            raise StoreUnavailable("no Redis is configured: set ORCHESTRATOR_STORE_URL, such as redis://127.0.0.1:6379/0")
+        self.store_url = store
+        self.broker_url = broker_url or environment.broker_url or store
+
+    @property
+    def redis(self) -> redis.Redis:
+        """This process' connections to the store."""
+        return connect(self.store_url)
+
+    @cached_property
+    def settings(self) -> EngineSettings:
+        """The engine's settings as the workers published them; the defaults before any worker has started."""
+        with guarded():
+            text = cast("bytes | None", self.redis.get(keys.SETTINGS))
+        return EngineSettings() if text is None else EngineSettings.model_validate_json(text)
+
+    @cached_property
+    def app(self) -> Celery:
+        """The Celery application that publishes; it does not become the current one."""
+        return create_app(
+            self.broker_url, self.store_url, self.settings, name="orchestrator-client", set_as_current=False
+        )
+
+    @property
+    def _ledger(self) -> Ledger:
+        return ledger(self.redis, self.settings)
+
+    @property
+    def reader(self) -> RunReader:
+        """Reads of this store."""
+        return RunReader(self.redis)
+
+    def plan(self, workflow: Any) -> Plan:
+        """Analyse a workflow (in any form that `submit` takes) without running it."""
+        return make_plan(submission.as_spec(workflow, submission.registered_workflow(self.redis)))
+
+    def submit(
+        self, workflow: Any, inputs: Mapping[str, Any] | None = None, *, idempotency_key: str | None = None
+    ) -> RunHandle:
+        """Start a run. `workflow` is a `Workflow`, a mapping in the file's form, a path, or a registered name.
+
+        Everything is validated first: InvalidWorkflow, with all problems, leaves nothing behind. The same
+        `idempotency_key` gives the same run; Conflict when it is used again with other content.
+        """
+        spec = submission.as_spec(workflow, submission.registered_workflow(self.redis))
+        prepared = submission.prepare(spec, inputs or {}, known_agents(self.redis), self.settings)
+        run_id = submission.reserve(self.redis, prepared, idempotency_key, self.settings.engine.retention)
+        submission.start(self.app, self._ledger, prepared, run_id, self.settings)
+        return RunHandle(self, run_id)
+
+    def get(self, run_id: str) -> RunHandle:
+        """The handle of a run that exists. Raises NotFound."""
+        self.reader.state(run_id)
+        return RunHandle(self, run_id)
+
+    def list(self, *, state: str | None = None, workflow: str | None = None, limit: int = 50) -> list[RunSummary]:
+        """The newest runs first."""
+        return self.reader.list(state=state, workflow=workflow, limit=limit)
+
+    def cancel(self, run_id: str, reason: str = "") -> RunState:
+        """Cancel a run: what waits is cancelled now, what runs gets the grace period. Raises RunStateError."""
+        self.reader.state(run_id)
+        answer = self._ledger.stop(
+            run_id, "cancelled", reason=reason or "cancelled by request", grace=self.settings.engine.cancel_grace
+        )
+        if isinstance(answer, Refused):
+            raise RunStateError(f"run {run_id} has ended already: it is {answer.why}")
+        with guarded():
+            self.redis.zadd(keys.ACTIVE, {run_id: 0}, xx=True)
+        return RunState(answer.run_state)
+
+    def close(self) -> None:
+        """Release the publisher's connections."""
+        if "app" in self.__dict__:
+            self.app.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class RunHandle:
+    """One run. Every method asks the store; nothing is cached."""
+
+    def __init__(self, client: Client, run_id: str) -> None:
+        self._client = client
+        self.id = run_id
+
+    def __repr__(self) -> str:
+        return f"RunHandle({self.id!r})"
+
+    def status(self) -> RunStatus:
+        """The run and all its steps."""
+        return self._client.reader.status(self.id)
+
+    def wait(self, timeout: float | None = None) -> RunStatus:
+        """Block until the run has ended in any way; `timeout` in seconds. Raises WaitTimeout: the run goes on.
+
+        Woken by Redis, it does not poll. Not for use inside an event loop: there `AsyncClient` waits.
+        """
+        _refuse_in_event_loop()
+        deadline = None if timeout is None else time.monotonic() + timeout
+        client = connect_blocking(self._client.store_url)
+        try:
+            while not self._ended(client, deadline):
+                if deadline is not None and time.monotonic() >= deadline:
+                    raise WaitTimeout(f"run {self.id} has not ended within {timeout:g} s")
+        finally:
+            client.close()
+        return self.status()
+
+    def _ended(self, client: redis.Redis, deadline: float | None) -> bool:
+        left = BLOCK_MS if deadline is None else max(1, min(BLOCK_MS, int((deadline - time.monotonic()) * 1000)))
+        with guarded():
+            entry = client.xread({keys.run_key(self.id, "end"): "0"}, count=1, block=left)
+        return bool(entry) or self._client.reader.state(self.id) in FINAL_RUN_STATES
+
+    def result(self) -> dict[str, Any]:
+        """Step id -> the document that it wrote. Complete when the run has ended."""
+        return self._client.reader.outputs(self.id)
+
+    def artifacts(self) -> dict[str, bytes]:
+        """`<step>/<name>` -> content of every file that the steps kept."""
+        return self._client.reader.files(self.id)
+
+    def logs(self, step: str, attempt: int | None = None) -> list[LogLine]:
+        """What the attempts of a step logged, oldest first."""
+        return self._client.reader.logs(self.id, step, attempt)
+
+    def events(self, after: str = "0", *, follow: bool = True) -> Iterator[Event]:
+        """Changes of the run, from the one behind `after` on; with `follow` until the run has ended."""
+        _refuse_in_event_loop()
+        client = connect_blocking(self._client.store_url)
+        name = keys.run_key(self.id, "events")
+        try:
+            self._client.reader.state(self.id)
+            while True:
+                with guarded():
+                    reply = cast(
+                        Any, client.xread({name: after}, count=EVENTS_AT_ONCE, block=BLOCK_MS if follow else None)
+                    )
+                for event in parse_events(reply[0][1] if reply else ()):
+                    after = event.id
+                    yield event
+                    if event.type == "run" and event.state in FINAL_RUN_STATES:
+                        return
+                if not reply and (not follow or self._client.reader.state(self.id) in FINAL_RUN_STATES):
+                    return
+        finally:
+            client.close()
+
+    def cancel(self, reason: str = "") -> RunState:
+        """Cancel the run. Raises RunStateError when it has ended."""
+        return self._client.cancel(self.id, reason)
+
+
+class AsyncClient:
+    """The same for asyncio: nothing blocks the event loop. Writes and one-off reads go through a thread; waiting
+    and following do not hold one."""
+
+    def __init__(self, store_url: str | None = None, *, broker_url: str | None = None) -> None:
+        self.sync = Client(store_url, broker_url=broker_url)
+        self._redis = connect_async(self.sync.store_url)
+
+    async def _in_thread(self, call: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+        return await asyncio.to_thread(call, *args, **kwargs)
+
+    async def submit(
+        self, workflow: Any, inputs: Mapping[str, Any] | None = None, *, idempotency_key: str | None = None
+    ) -> AsyncRunHandle:
+        """As `Client.submit`."""
+        handle = await self._in_thread(self.sync.submit, workflow, inputs, idempotency_key=idempotency_key)
+        return AsyncRunHandle(self, handle)
+
+    async def get(self, run_id: str) -> AsyncRunHandle:
+        """As `Client.get`."""
+        return AsyncRunHandle(self, await self._in_thread(self.sync.get, run_id))
+
+    async def list(self, *, state: str | None = None, workflow: str | None = None, limit: int = 50) -> list[RunSummary]:
+        """As `Client.list`."""
+        return await self._in_thread(self.sync.list, state=state, workflow=workflow, limit=limit)
+
+    async def close(self) -> None:
+        """Release all connections."""
+        await self._redis.aclose()
+        await self._in_thread(self.sync.close)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+
+class AsyncRunHandle:
+    """One run, for asyncio."""
+
+    def __init__(self, client: AsyncClient, handle: RunHandle) -> None:
+        self._client = client
+        self._handle = handle
+        self.id = handle.id
+
+    async def status(self) -> RunStatus:
+        """As `RunHandle.status`."""
+        return await asyncio.to_thread(self._handle.status)
+
+    async def result(self) -> dict[str, Any]:
+        """As `RunHandle.result`."""
+        return await asyncio.to_thread(self._handle.result)
+
+    async def artifacts(self) -> dict[str, bytes]:
+        """As `RunHandle.artifacts`."""
+        return await asyncio.to_thread(self._handle.artifacts)
+
+    async def logs(self, step: str, attempt: int | None = None) -> list[LogLine]:
+        """As `RunHandle.logs`."""
+        return await asyncio.to_thread(self._handle.logs, step, attempt)
+
+    async def cancel(self, reason: str = "") -> RunState:
+        """As `RunHandle.cancel`."""
+        return await asyncio.to_thread(self._handle.cancel, reason)
+
+    async def wait(self, timeout: float | None = None) -> RunStatus:
+        """As `RunHandle.wait`."""
+        try:
+            async with asyncio.timeout(timeout):
+                async for event in self.events():
+                    if event.type == "run" and event.state in FINAL_RUN_STATES:
+                        break
+        except TimeoutError as error:
+            raise WaitTimeout(f"run {self.id} has not ended within {timeout:g} s") from error
+        return await self.status()
+
+    async def events(self, after: str = "0", *, follow: bool = True) -> AsyncIterator[Event]:
+        """As `RunHandle.events`."""
+        name = keys.run_key(self.id, "events")
+        while True:
+            with guarded():
+                reply: Any = await self._client._redis.xread(
+                    {name: after}, count=EVENTS_AT_ONCE, block=BLOCK_MS if follow else None
+                )
+            for event in parse_events(reply[0][1] if reply else ()):
+                after = event.id
+                yield event
+                if event.type == "run" and event.state in FINAL_RUN_STATES:
+                    return
+            if not reply and (not follow or (await self.status()).ended):
+                return
+
+
+def _refuse_in_event_loop() -> None:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return
+    raise OrchestratorError("this call would block the running event loop; use orchestrator.AsyncClient here")

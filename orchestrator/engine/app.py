@@ -1,0 +1,99 @@
+"""The Celery application: settings that the guarantees rest on, in one place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from celery import Celery
+
+from orchestrator.connection import broker_url
+from orchestrator.engine.agent import REGISTRY
+from orchestrator.engine.delivery import PRIORITY_SEPARATOR
+from orchestrator.engine.keeper import LeaseKeeper
+from orchestrator.engine.routing import CONTROL, DEFAULT_PRIORITY, REDIS_PRIORITIES, queues, redis_priority
+from orchestrator.engine.runtime import Runtime
+from orchestrator.settings import EngineSettings
+
+BACKEND = "orchestrator.engine.backend:LedgerBackend"
+
+
+def transport_options(settings: EngineSettings) -> dict[str, Any]:
+    """Ten priority levels, and unacknowledged messages that come back soon after a worker died."""
+    return {
+        "priority_steps": list(range(REDIS_PRIORITIES)),
+        "sep": PRIORITY_SEPARATOR,
+        "queue_order_strategy": "priority",
+        "visibility_timeout": settings.engine.visibility_timeout,
+        "unacked_restore_interval": 1,
+        "unacked_restore_throttle": 1,
+        "socket_timeout": 10,
+        "socket_connect_timeout": 5,
+        "socket_keepalive": True,
+        "health_check_interval": 10,
+    }
+
+
+def configuration(settings: EngineSettings) -> dict[str, Any]:
+    """Celery's configuration, without URLs and queues."""
+    return {
+        "accept_content": ["json"],
+        "result_accept_content": ["json"],
+        "task_serializer": "json",
+        "result_serializer": "json",
+        "broker_transport_options": transport_options(settings),
+        "broker_connection_retry_on_startup": True,
+        "task_acks_late": True,
+        "task_reject_on_worker_lost": False,
+        "task_default_queue": CONTROL,
+        "task_default_priority": redis_priority(DEFAULT_PRIORITY),
+        "task_track_started": False,
+        "worker_prefetch_multiplier": 1,
+        "worker_hijack_root_logger": False,
+        "result_backend_always_retry": True,
+        "result_expires": 24 * 3600,
+        "result_chord_join_timeout": 5.0,
+        "beat_schedule": {
+            "sweep": {
+                "task": "orchestrator.sweep",
+                "schedule": 5.0,
+                "options": {"queue": CONTROL, "priority": redis_priority(10), "expires": 5.0},
+            }
+        },
+        "timezone": "UTC",
+    }
+
+
+def create_app(
+    broker: str,
+    store: str,
+    settings: EngineSettings,
+    *,
+    results: str | None = None,
+    workflows: Iterable[Path] = (),
+    templates: Iterable[Path] = (),
+    name: str = "orchestrator",
+    set_as_current: bool = True,
+) -> Celery:
+    """A Celery application that runs workflows.
+
+    `broker`, `store` and `results` are Redis URLs, in redis-py's or in Celery's form. Import the modules of the agents
+    before: each agent class gets a queue. `workflows` are definitions that workers register by name, `templates` the
+    folders from which agents render. A client inside another Celery application passes `set_as_current=False`.
+    """
+    import orchestrator.engine.signals
+    import orchestrator.engine.tasks  # noqa: F401 - registers the tasks
+
+    app = Celery(
+        name,
+        broker=broker_url(broker),
+        backend=f"{BACKEND}+{broker_url(results or store)}",
+        set_as_current=set_as_current,
+    )
+    app.conf.update(configuration(settings))
+    app.conf.task_queues = queues(agent.queue for agent in REGISTRY.values())
+    app.steps["consumer"].add(LeaseKeeper)
+    app.orchestrator = Runtime(store, settings, templates=tuple(templates))  # type: ignore[attr-defined]
+    app.orchestrator_workflows = tuple(workflows)  # type: ignore[attr-defined]
+    return app

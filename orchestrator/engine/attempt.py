@@ -1,0 +1,164 @@
+"""One attempt of a step, from its claim to its end."""
+
+from __future__ import annotations
+
+import random
+from typing import Any, cast
+
+from billiard.exceptions import Terminated, TimeLimitExceeded, WorkerLostError
+from celery import Celery, Task
+from celery.exceptions import Ignore, Retry
+
+from orchestrator import keys
+from orchestrator.connection import guarded
+from orchestrator.context.store import ContextReader
+from orchestrator.context.values import encode
+from orchestrator.engine import recovery
+from orchestrator.engine.agent import find_agent
+from orchestrator.engine.agent_context import AgentContext
+from orchestrator.engine.attempt_log import capture
+from orchestrator.engine.canvas import publish
+from orchestrator.engine.runtime import Runtime, log, runtime_of
+from orchestrator.errors import LeaseLost
+from orchestrator.run.models import FINAL_STEP_STATES, StepState
+from orchestrator.run.policy import Cause, Ended, Verdict, decide
+from orchestrator.run.replies import Claimed, Refused
+from orchestrator.workflow.models import RetryPolicy
+
+_LOST = (WorkerLostError, Terminated, TimeLimitExceeded)
+
+
+class Attempt:
+    """A granted attempt; the link through which its agent reports."""
+
+    def __init__(self, runtime: Runtime, run_id: str, step: str, granted: Claimed) -> None:
+        self.runtime = runtime
+        self.run_id = run_id
+        self.step = step
+        self.token = granted.token
+        self.definition = granted.definition
+        self._asked_at = granted.at
+        self._cancelled = False
+
+    def progress(self, fraction: float, message: str) -> None:
+        """Record progress. Raises LeaseLost when this attempt is no longer the current one."""
+        answer = self.runtime.ledger.progress(self.run_id, self.step, self.token, fraction, message)
+        if isinstance(answer, Refused):
+            self._cancelled = True
+            raise LeaseLost(f"attempt {self.token} of step '{self.step}' was replaced; the step is {answer.why}")
+        self._cancelled = answer == "cancelling"
+
+    def cancelled(self) -> bool:
+        """Ask the ledger whether the run is being cancelled or this attempt was replaced. One round trip."""
+        if not self._cancelled:
+            with guarded():
+                pipe = self.runtime.client.pipeline(transaction=False)
+                pipe.hget(keys.run_key(self.run_id, "meta"), "state")
+                pipe.hmget(keys.run_key(self.run_id, f"s:{self.step}"), "state", "token")
+                run_state, (state, token) = pipe.execute()
+            current = state == b"running" and int(token) == self.token
+            self._cancelled = run_state == b"cancelling" or not current
+        return self._cancelled
+
+    def work(self) -> tuple[str, dict[str, bytes]]:
+        """Call the agent; returns its output as JSON text, and its artifacts."""
+        reader = ContextReader(self.runtime.client, self.run_id)
+        definition = self.definition
+        context = AgentContext(
+            run_id=self.run_id,
+            step_id=self.step,
+            agent=definition["agent"],
+            attempt=self.token,
+            params=definition.get("with", {}),
+            inputs=reader.inputs,
+            snapshot=reader,
+            link=self,
+            templates=self.runtime.templates,
+        )
+        document = find_agent(definition["agent"])(context)
+        written = definition.get("write")
+        if written and len(written) == 1 and "." not in written[0] and written[0] not in document:
+            document = {written[0]: document}
+        limit = self.runtime.settings.engine.max_value_bytes
+        return encode({**context.writes, **document}, limit=limit, what=f"the output of step '{self.step}'"), \
+            context.artifacts  # fmt: skip
+
+
+def execute(task: Task[Any, Any], run_id: str, step: str) -> dict[str, str]:
+    """Claim a step, do its work, end it, publish what follows.
+
+    Raises Ignore when the claim or the result is refused, Retry when there will be another attempt, and the agent's
+    own error when there will be none, so that Celery and Flower show what happened.
+    """
+    runtime = runtime_of(task.app)
+    granted = runtime.ledger.claim(
+        run_id, step, worker=runtime.hostname, owner=runtime.owner, lease=runtime.settings.engine.lease_seconds
+    )
+    if isinstance(granted, Refused):
+        log.debug("run %s step %s: claim refused, it is %s", run_id, step, granted.why)
+        raise Ignore(granted.why)
+    attempt = Attempt(runtime, run_id, step, granted)
+    try:
+        with capture(runtime, run_id, step, granted.token):
+            output, files = attempt.work()
+    except Exception as error:  # whatever an agent raises is its failure, never ours
+        _failed(task, attempt, error)
+        raise
+    moved = runtime.ledger.finish(run_id, step, "success", token=attempt.token, output=output, files=files)
+    if isinstance(moved, Refused):
+        log.warning("run %s step %s: attempt %d came late, the step is %s", run_id, step, attempt.token, moved.why)
+        raise Ignore(moved.why)
+    publish(task.app, run_id, moved)
+    return {"step": step, "state": "success"}
+
+
+def _failed(task: Task[Any, Any], attempt: Attempt, error: Exception) -> None:
+    verdict = _verdict(attempt.definition, Cause.ERROR, attempt.token, error)
+    moved = attempt.runtime.ledger.finish(
+        attempt.run_id,
+        attempt.step,
+        verdict.state,
+        token=attempt.token,
+        delay=verdict.delay,
+        error=f"{type(error).__name__}: {error}",
+        reason=verdict.reason,
+    )
+    if isinstance(moved, Refused):
+        raise Ignore(moved.why) from error
+    publish(task.app, attempt.run_id, moved)
+    if verdict.state is StepState.RETRYING:
+        recovery.look_soon(attempt.runtime, attempt.run_id, verdict.delay)
+        raise Retry(str(error), exc=error, when=verdict.delay) from error
+
+
+def _verdict(definition: Any, cause: Cause, token: int, error: BaseException) -> Verdict:
+    types = tuple(kind.__name__ for kind in type(error).__mro__)
+    policy = RetryPolicy.model_validate(definition.get("retry", {}))
+    return decide(policy, Ended(cause, token, types, chance=random.random()))  # noqa: S311 - jitter
+
+
+def judged(error: BaseException) -> bool:
+    """Whether the child itself has reported this error to the ledger; a killed child could not."""
+    return not isinstance(error, _LOST)
+
+
+def outcome(runtime: Runtime, run_id: str, step: str) -> str | None:
+    """The final state of a step, or None while it has none."""
+    with guarded():
+        raw = cast("bytes | None", runtime.client.hget(keys.run_key(run_id, f"s:{step}"), "state"))
+    state = "" if raw is None else raw.decode()
+    return state if state in FINAL_STEP_STATES else None
+
+
+def lost(app: Celery, run_id: str, step: str, error: BaseException) -> bool:
+    """The parent reports that the child running a step died. True when the step goes on without this attempt."""
+    runtime = runtime_of(app)
+    with guarded():
+        pipe = runtime.client.pipeline(transaction=False)
+        pipe.hget(keys.run_key(run_id, f"s:{step}"), "token")
+        pipe.hget(keys.run_key(run_id, "defs"), step)
+        token, text = pipe.execute()
+    if text is None:
+        return True
+    recovery.attempt_lost(app, run_id, step, definition=text, token=int(token or 1), owner=runtime.owner, error=error)
+    return outcome(runtime, run_id, step) is None

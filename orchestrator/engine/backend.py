@@ -1,0 +1,51 @@
+"""Celery's Redis result backend, with one difference for our own tasks: a chord is given the outcome of a failed
+member where Celery would give up the chord. Plain chords of the user's keep Celery's behaviour."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from celery import states
+from celery.backends.redis import RedisBackend
+
+from orchestrator.engine import attempt
+from orchestrator.engine.canvas import STEP
+from orchestrator.engine.runtime import runtime_of
+
+
+def _ours(request: Any) -> bool:
+    return request is not None and getattr(request, "task", None) == STEP
+
+
+class LedgerBackend(RedisBackend):
+    """Stores results as Celery does. When the parent process reports a lost child, the ledger hears of it first."""
+
+    def on_chord_part_return(
+        self, request: Any, state: str, result: Any, propagate: bool | None = None, **kwargs: Any
+    ) -> None:
+        """Count a member of a chord. One of ours counts when its step has ended, whatever its outcome."""
+        if _ours(request) and state in states.PROPAGATE_STATES:
+            run_id, step = request.args[:2]
+            outcome = attempt.outcome(runtime_of(self.app), run_id, step)
+            if outcome is None:
+                return
+            state, result = states.SUCCESS, {"step": step, "state": outcome}
+        super().on_chord_part_return(request, state, result, propagate, **kwargs)
+
+    def mark_as_failure(
+        self,
+        task_id: str,
+        exc: BaseException,
+        traceback: Any = None,
+        request: Any = None,
+        store_result: bool = True,
+        call_errbacks: bool = True,
+        state: str = states.FAILURE,
+    ) -> None:
+        """Store a failure. When a child was lost and its step gets another attempt, the task is in retry instead."""
+        if _ours(request) and not attempt.judged(exc):
+            run_id, step = request.args[:2]
+            if attempt.lost(self.app, run_id, step, exc):
+                self.mark_as_retry(task_id, exc, traceback=traceback, request=request, store_result=store_result)
+                return
+        super().mark_as_failure(task_id, exc, traceback, request, store_result, call_errbacks, state)

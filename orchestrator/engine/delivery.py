@@ -1,0 +1,52 @@
+"""Whether the message of a queued step still exists: told from a backlog, and from a message that a worker holds."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, cast
+
+from celery import Celery
+
+from orchestrator.connection import guarded
+from orchestrator.engine.canvas import task_id
+from orchestrator.engine.routing import agent_queue, redis_priority
+from orchestrator.engine.runtime import runtime_of
+from orchestrator.run.replies import Due
+
+PRIORITY_SEPARATOR = ":"
+
+
+def list_of(queue: str, priority: int) -> str:
+    """The Redis list in which kombu keeps the messages of a queue with that Redis priority."""
+    return f"{queue}{PRIORITY_SEPARATOR}{priority}" if priority else queue
+
+
+def message_is_lost(app: Celery, run_id: str, item: Due) -> bool:
+    """True when neither the step's priority list can hold its message, nor a worker does.
+
+    Messages of one list are taken in order: when the oldest one there was published after ours, ours is gone.
+    """
+    definition = item.definition
+    name = list_of(agent_queue(definition["queue"]), redis_priority(definition["priority"]))
+    wanted = task_id(run_id, item.node)
+    with app.connection_for_read() as connection:
+        client: Any = connection.default_channel.client
+        with guarded():
+            oldest = cast("bytes | None", client.lindex(name, -1))
+            if oldest is not None and not _published_after(app, oldest, item):
+                return False
+            held = cast("list[bytes]", client.hvals("unacked"))
+    return not any(wanted.encode() in message for message in held)
+
+
+def _published_after(app: Celery, message: bytes, item: Due) -> bool:
+    """Whether the step of `message` was queued later than ours; unknown messages count as older."""
+    try:
+        run_id, _, node = json.loads(message)["headers"]["id"].partition(".")
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return False
+    if f"{run_id}.{node}" == "" or node == item.node:
+        return False
+    client = runtime_of(app).client
+    queued_at = cast("bytes | None", client.hget(f"orc:{{{run_id}}}:s:{node}", "queued_at"))
+    return queued_at is not None and float(queued_at) > item.queued_at

@@ -1,0 +1,203 @@
+"""The sweep: whatever a crash left half done, or time has made due, is looked at and carried on.
+
+Each item of a run's agenda is put off before it is handed out, so a sweep that dies is repeated by the next one, and
+each repair is a transition that happens at most once, so that two sweeps at a time do no harm.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable, Mapping
+from typing import Any, cast
+
+from celery import Celery
+
+from orchestrator import keys
+from orchestrator.connection import guarded
+from orchestrator.engine import join
+from orchestrator.engine.canvas import publish, republish_member
+from orchestrator.engine.delivery import message_is_lost
+from orchestrator.engine.runtime import Runtime, log, runtime_of
+from orchestrator.run.models import FINAL_RUN_STATES, StepState
+from orchestrator.run.policy import Cause, Ended, decide
+from orchestrator.run.replies import Due, Moved, Refused
+from orchestrator.workflow.models import RetryPolicy
+
+LOOK_SECONDS = 2.5
+"""Every active run is looked at no later than this after its last look."""
+AGAIN_SECONDS = 2.0
+"""An item that was handed out and not dealt with is handed out again after this."""
+RUNS_AT_ONCE = 100
+ORPHAN_SECONDS = 3600.0
+"""An index entry without a run is dropped after this: its client died before it created the run."""
+
+
+def look_soon(runtime: Runtime, run_id: str, delay: float) -> None:
+    """Make sure that a sweep looks at the run in `delay` seconds, when that is before its next regular look."""
+    if delay >= LOOK_SECONDS:
+        return
+    with guarded():
+        runtime.client.zadd(keys.ACTIVE, {run_id: _now(runtime) + delay}, lt=True)
+
+
+def _now(runtime: Runtime) -> float:
+    seconds, micros = cast("tuple[int, int]", runtime.client.time())
+    return seconds + micros / 1e6
+
+
+def sweep(app: Celery) -> int:
+    """Look at every active run whose time has come; returns how many there were."""
+    runtime = runtime_of(app)
+    with guarded():
+        now = _now(runtime)
+        due = cast(
+            "list[tuple[bytes, float]]",
+            runtime.client.zrangebyscore(keys.ACTIVE, "-inf", now, start=0, num=RUNS_AT_ONCE, withscores=True),
+        )
+    for raw, since in due:
+        try:
+            _look_at(app, runtime, raw.decode(), now, since)
+        except Exception:
+            log.exception("sweep: run %s", raw.decode())
+    return len(due)
+
+
+def _look_at(app: Celery, runtime: Runtime, run_id: str, now: float, since: float) -> None:
+    agenda = runtime.ledger.due(run_id, again=AGAIN_SECONDS)
+    for item in agenda.items:
+        handle = _HANDLERS.get(item.kind)
+        if handle is not None:
+            handle(app, run_id, item)
+    with guarded():
+        if agenda.run_state in FINAL_RUN_STATES or (not agenda.run_state and now - since > ORPHAN_SECONDS):
+            runtime.client.zrem(keys.ACTIVE, run_id)
+        elif agenda.run_state:
+            soon = min(agenda.next_at or now + LOOK_SECONDS, now + LOOK_SECONDS)
+            runtime.client.zadd(keys.ACTIVE, {run_id: max(soon, now + 0.05)}, xx=True)
+
+
+def attempt_lost(
+    app: Celery,
+    run_id: str,
+    step: str,
+    *,
+    definition: str | bytes | Mapping[str, Any],
+    token: int,
+    owner: str | None = None,
+    error: BaseException | str = "its worker stopped renewing the lease",
+) -> None:
+    """An attempt's process is gone: the step gets another attempt at once, or is failed as poisoned."""
+    spec = definition if isinstance(definition, Mapping) else json.loads(definition)
+    verdict = decide(RetryPolicy.model_validate(spec.get("retry", {})), Ended(Cause.LOST, token))
+    runtime = runtime_of(app)
+    moved = runtime.ledger.finish(
+        run_id,
+        step,
+        verdict.state,
+        token=None if owner else token,
+        owner=owner,
+        executed=owner is not None,
+        error=f"WorkerLost: {error}",
+        reason=verdict.reason,
+    )
+    if isinstance(moved, Refused):
+        return
+    publish(app, run_id, moved)
+    if verdict.state is StepState.RETRYING:
+        again(app, run_id, step, spec, found="retrying")
+
+
+def again(app: Celery, run_id: str, step: str, definition: Mapping[str, Any], *, found: str) -> None:
+    """Publish a step once more that is still in the state `found`."""
+    runtime = runtime_of(app)
+    moved = runtime.ledger.requeue(run_id, step, found=found)
+    if isinstance(moved, Refused) or not moved.released:
+        return
+    header = _chord_header(runtime, run_id, definition)
+    if header:
+        try:
+            republish_member(app, run_id, definition, header)
+        except Exception:
+            log.exception("run %s: could not publish %s; the sweep will", run_id, step)
+    else:
+        publish(app, run_id, moved)
+
+
+def _chord_header(runtime: Runtime, run_id: str, definition: Mapping[str, Any]) -> int:
+    if not definition.get("chord"):
+        return 0
+    node = keys.barrier_node(definition["group"])
+    with guarded():
+        return int(cast("bytes | None", runtime.client.hget(keys.run_key(run_id, f"s:{node}"), "header")) or 0)
+
+
+def _lease(app: Celery, run_id: str, item: Due) -> None:
+    if item.state == "running":
+        attempt_lost(app, run_id, item.node, definition=item.definition, token=item.token)
+
+
+def _timeout(app: Celery, run_id: str, item: Due) -> None:
+    if item.state != "running":
+        return
+    cause = Cause.IDLE if item.kind == "idle" else Cause.TIMEOUT
+    policy = RetryPolicy.model_validate(item.definition.get("retry", {}))
+    verdict = decide(policy, Ended(cause, item.token, ("StepTimeout",), chance=random.random()))  # noqa: S311
+    allowed = item.definition["idle_timeout" if item.kind == "idle" else "timeout"]
+    runtime = runtime_of(app)
+    moved = runtime.ledger.finish(
+        run_id, item.node, verdict.state, token=item.token, executed=False, delay=verdict.delay,
+        error=f"StepTimeout: no result within its {cause.value.replace('_', ' ')} of {allowed:g} s",
+        reason=verdict.reason,
+    )  # fmt: skip
+    if isinstance(moved, Moved):
+        publish(app, run_id, moved)
+        if verdict.state is StepState.RETRYING:
+            look_soon(runtime, run_id, verdict.delay)
+
+
+def _queued(app: Celery, run_id: str, item: Due) -> None:
+    if item.state == "queued" and message_is_lost(app, run_id, item):
+        log.warning("run %s: the message of step %s is lost, publishing it again", run_id, item.node)
+        again(app, run_id, item.node, item.definition, found="queued")
+
+
+def _retry(app: Celery, run_id: str, item: Due) -> None:
+    again(app, run_id, item.node, item.definition, found="retrying")
+
+
+def _joined(app: Celery, run_id: str, item: Due) -> None:
+    if item.state == "joined":
+        join.judge(app, run_id, item.definition["group"])
+
+
+def _barrier(app: Celery, run_id: str, item: Due) -> None:
+    if item.state in ("pending", "joined"):
+        join.judge(app, run_id, item.definition["group"], overdue=True)
+
+
+def _cancel(app: Celery, run_id: str, item: Due) -> None:
+    if item.state == "running":
+        moved = runtime_of(app).ledger.finish(
+            run_id, item.node, "cancelled", token=item.token, executed=False, error="Cancelled: grace period over"
+        )
+        if isinstance(moved, Moved):
+            publish(app, run_id, moved)
+
+
+def _run(app: Celery, run_id: str, item: Due) -> None:
+    runtime = runtime_of(app)
+    runtime.ledger.stop(run_id, "timed_out", reason="the run's timeout is over", grace=runtime.settings.engine.cancel_grace)
+
+
+_HANDLERS: Mapping[str, Callable[[Celery, str, Due], None]] = {
+    "lease": _lease,
+    "timeout": _timeout,
+    "idle": _timeout,
+    "queued": _queued,
+    "retry": _retry,
+    "joined": _joined,
+    "barrier": _barrier,
+    "cancel": _cancel,
+    "run": _run,
+}

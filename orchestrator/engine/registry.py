@@ -1,0 +1,60 @@
+"""What workers publish when they start, so that clients need neither the agents' code nor the engine's file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import redis
+
+from orchestrator import keys
+from orchestrator.connection import guarded
+from orchestrator.engine.agent import Agent
+from orchestrator.engine.runtime import Runtime, log
+from orchestrator.errors import InvalidDocument
+from orchestrator.workflow.builder import Workflow
+
+
+def declaration(agent: Agent) -> dict[str, Any]:
+    """What a client may know of an agent."""
+    return {
+        "name": agent.name,
+        "queue": agent.queue,
+        "version": agent.version,
+        "reads": agent.reads,
+        "writes": agent.writes,
+        "has_defaults": agent.defaults is not None,
+    }
+
+
+def publish(runtime: Runtime, agents: Iterable[Agent], workflows: Iterable[Path]) -> None:
+    """Write agents, settings and registered workflows to the store; one transaction."""
+    declared = {agent.name: json.dumps(declaration(agent)) for agent in agents}
+    definitions = dict(_definitions(workflows))
+    with guarded():
+        pipe = runtime.client.pipeline(transaction=True)
+        if declared:
+            pipe.hset(keys.AGENTS, mapping=declared)
+        if definitions:
+            pipe.hset(keys.WORKFLOWS, mapping=definitions)
+        pipe.set(keys.SETTINGS, runtime.settings.model_dump_json())
+        pipe.execute()
+
+
+def _definitions(paths: Iterable[Path]) -> Iterable[tuple[str, str]]:
+    for path in paths:
+        try:
+            built = Workflow.from_file(path)
+        except InvalidDocument as error:
+            log.error("workflow %s is not registered: %s", path, error)
+            continue
+        yield built.spec().name, built.to_yaml()
+
+
+def known_agents(client: redis.Redis) -> Mapping[str, Mapping[str, Any]]:
+    """Agent name -> declaration, as the workers of this deployment published them."""
+    with guarded():
+        raw: Any = client.hgetall(keys.AGENTS)
+    return {name.decode(): json.loads(text) for name, text in raw.items()}

@@ -1,0 +1,62 @@
+"""Celery's signals, each connected to one call."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from celery import signals
+
+from orchestrator import keys
+from orchestrator.connection import guarded
+from orchestrator.engine import keeper, registry
+from orchestrator.engine.agent import REGISTRY
+from orchestrator.engine.runtime import log, runtime_of
+from orchestrator.errors import OrchestratorError
+from orchestrator.processes import die_with_parent
+
+READY_FD = "ORCHESTRATOR_READY_FD"
+"""Environment variable: a file descriptor that gets one byte when the worker takes tasks."""
+
+
+@signals.worker_init.connect
+def _enter(sender: Any = None, **_: Any) -> None:
+    runtime_of(sender.app).enter_worker(sender.hostname)
+
+
+@signals.worker_ready.connect
+def _announce(sender: Any = None, **_: Any) -> None:
+    ready(sender.app)
+
+
+@signals.worker_process_init.connect
+def _tie(**_: Any) -> None:
+    die_with_parent()
+
+
+@signals.worker_shutdown.connect
+def _leave(sender: Any = None, **_: Any) -> None:
+    leave(sender.app)
+
+
+def ready(app: Any) -> None:
+    """A worker takes tasks from now on: publish what it knows, and tell whoever waits for it."""
+    runtime = runtime_of(app)
+    try:
+        registry.publish(runtime, REGISTRY.values(), app.orchestrator_workflows)
+        keeper.announce(runtime)
+    except OrchestratorError as error:
+        log.error("the worker could not publish its agents: %s", error)
+    descriptor = os.environ.get(READY_FD)
+    if descriptor:
+        os.write(int(descriptor), b"1")
+
+
+def leave(app: Any) -> None:
+    """A worker stops: forget it at once; when Redis is gone too, its word expires by itself."""
+    runtime = runtime_of(app)
+    try:
+        with guarded():
+            runtime.client.delete(keys.worker_key(runtime.hostname))
+    except OrchestratorError as error:
+        log.info("the worker could not sign off: %s", error)

@@ -1,0 +1,188 @@
+"""Starting a run: validated and planned before anything is written, created once, then published."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Any, cast
+
+import redis
+from celery import Celery
+
+from orchestrator import keys
+from orchestrator.connection import guarded
+from orchestrator.context.values import encode
+from orchestrator.engine.canvas import publish
+from orchestrator.engine.registry import known_agents
+from orchestrator.engine.runtime import runtime_of
+from orchestrator.errors import Conflict, InvalidWorkflow, NotFound, Problem
+from orchestrator.run.nodes import Node, compile_nodes
+from orchestrator.run.replies import Moved
+from orchestrator.run.store import Ledger
+from orchestrator.settings import EngineSettings
+from orchestrator.workflow.builder import Workflow
+from orchestrator.workflow.loader import load_workflow
+from orchestrator.workflow.models import WorkflowSpec
+from orchestrator.workflow.plan import Plan, make_plan
+from orchestrator.workflow.suggest import did_you_mean
+
+RUN_ID_BYTES = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A submission that is ready to be written: nothing of it has touched Redis."""
+
+    plan: Plan
+    nodes: tuple[Node, ...]
+    spec: str
+    inputs: Mapping[str, str]
+    fingerprint: str
+
+
+def prepare(
+    spec: WorkflowSpec,
+    inputs: Mapping[str, Any],
+    agents: Mapping[str, Mapping[str, Any]],
+    settings: EngineSettings,
+) -> Prepared:
+    """Plan and check a submission. Raises InvalidWorkflow with every problem; nothing is written.
+
+    `agents` are the declarations of the deployment; when there are none yet (no worker has ever started), agent
+    names are taken on trust.
+    """
+    problems = list(_unknown_agents(spec, agents))
+    problems += _missing_inputs(spec, inputs)
+    if problems:
+        raise InvalidWorkflow(problems)
+    plan = make_plan(spec)
+    nodes = compile_nodes(plan, lambda name: str(agents.get(name, {}).get("queue") or name))
+    limit = settings.engine.max_value_bytes
+    given = {**spec.inputs, **inputs}
+    texts = {name: encode(value, limit=limit, what=f"input '{name}'") for name, value in given.items()}
+    text = spec.model_dump_json(by_alias=True, exclude_defaults=True)
+    digest = blake2b(digest_size=16)
+    digest.update(text.encode())
+    digest.update(json.dumps(texts, sort_keys=True).encode())
+    return Prepared(plan, nodes, text, texts, digest.hexdigest())
+
+
+def _unknown_agents(spec: WorkflowSpec, agents: Mapping[str, Any]) -> list[Problem]:
+    if not agents:
+        return []
+    return [
+        Problem(
+            path=f"steps.{step.id}.agent",
+            message=f"no agent is called '{step.agent}'",
+            hint=did_you_mean(step.agent, agents) or f"agents: {', '.join(sorted(agents))}",
+        )
+        for step in spec.steps
+        if step.agent not in agents
+    ]
+
+
+def _missing_inputs(spec: WorkflowSpec, inputs: Mapping[str, Any]) -> list[Problem]:
+    ids = {step.id for step in spec.steps}
+    return [
+        Problem(
+            path=f"steps.{step.id}.inputs",
+            message=f"nobody produces '{path}'",
+            hint=f"give it as an input: --input {path}=@FILE",
+        )
+        for step in spec.steps
+        for path in step.inputs
+        if path.split(".")[0] not in ids and path not in inputs and path not in spec.inputs
+    ]
+
+
+def as_spec(workflow: Any, registered: Callable[[str], str | None]) -> WorkflowSpec:
+    """The definition behind what a caller may hand in: a builder, a spec, a mapping, a path, or a registered name."""
+    if isinstance(workflow, WorkflowSpec):
+        return workflow
+    if isinstance(workflow, Workflow):
+        return workflow.spec()
+    if isinstance(workflow, str) and "/" not in workflow and "." not in workflow:
+        text = registered(workflow)
+        if text is None:
+            raise NotFound(f"no workflow is registered as '{workflow}'")
+        return Workflow.from_yaml(text).spec()
+    return load_workflow(workflow)
+
+
+def new_run_id() -> str:
+    """Sixteen hexadecimal digits; short enough to type, and no two alike."""
+    return uuid.uuid4().hex[: 2 * RUN_ID_BYTES]
+
+
+def reserve(client: redis.Redis, prepared: Prepared, idempotency_key: str | None, retention: float) -> str:
+    """The id of the run to create: a new one, or the one that this key was given before.
+
+    The run enters the index here, before it exists, so that a client that dies now leaves nothing unnoticed.
+    Raises Conflict when the key was used with another workflow or other inputs.
+    """
+    run_id = new_run_id()
+    with guarded():
+        if idempotency_key is not None:
+            mine = json.dumps({"run": run_id, "fingerprint": prepared.fingerprint})
+            name = keys.idempotency_key(idempotency_key)
+            ttl = int(retention) or None
+            before = cast("bytes | None", client.set(name, mine, nx=True, get=True, ex=ttl))
+            if before is not None:
+                stored = json.loads(before)
+                if stored["fingerprint"] != prepared.fingerprint:
+                    raise Conflict(
+                        f"idempotency key '{idempotency_key}' belongs to run {stored['run']}, "
+                        "which was submitted with another workflow or other inputs"
+                    )
+                run_id = str(stored["run"])
+        seconds, micros = cast("tuple[int, int]", client.time())
+        now = seconds + micros / 1e6
+        pipe = client.pipeline(transaction=True)
+        pipe.zadd(keys.ACTIVE, {run_id: now + 1.0}, nx=True)
+        pipe.zadd(keys.RUNS, {run_id: now}, nx=True)
+        if retention:
+            pipe.zremrangebyscore(keys.RUNS, "-inf", now - 2 * retention)
+        pipe.execute()
+    return run_id
+
+
+def start(app: Celery, ledger: Ledger, prepared: Prepared, run_id: str, settings: EngineSettings) -> bool:
+    """Create the run and publish its first steps; False when it existed already."""
+    moved = ledger.create(
+        run_id,
+        prepared.nodes,
+        workflow=prepared.plan.workflow.name,
+        spec=prepared.spec,
+        inputs=prepared.inputs,
+        critical_path_seconds=prepared.plan.critical_path_seconds,
+        retention=settings.engine.retention,
+        timeout=prepared.plan.workflow.timeout,
+    )
+    if not isinstance(moved, Moved):
+        return False
+    publish(app, run_id, moved)
+    return True
+
+
+def registered_workflow(client: redis.Redis) -> Callable[[str], str | None]:
+    """Looks a workflow up among those that the workers registered."""
+
+    def look_up(name: str) -> str | None:
+        with guarded():
+            text = cast("bytes | None", client.hget(keys.WORKFLOWS, name))
+        return None if text is None else text.decode()
+
+    return look_up
+
+
+def submit_registered(app: Celery, workflow: str, inputs: Mapping[str, Any], idempotency_key: str | None) -> str:
+    """Start a registered workflow on a worker; returns the run id."""
+    runtime = runtime_of(app)
+    spec = as_spec(workflow, registered_workflow(runtime.client))
+    prepared = prepare(spec, inputs, known_agents(runtime.client), runtime.settings)
+    run_id = reserve(runtime.client, prepared, idempotency_key, runtime.settings.engine.retention)
+    start(app, runtime.ledger, prepared, run_id, runtime.settings)
+    return run_id

@@ -1,0 +1,39 @@
+"""The Celery tasks of the engine. Each is one call into the module that does the work."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from celery import Task, shared_task
+
+from orchestrator.engine import attempt, join, recovery, submission
+from orchestrator.engine.canvas import BARRIER, STEP
+
+SUBMIT = "orchestrator.submit"
+SWEEP = "orchestrator.sweep"
+
+
+@shared_task(name=STEP, bind=True, ignore_result=True, store_errors_even_if_ignored=True)
+def step(self: Task[Any, Any], run_id: str, step_id: str) -> dict[str, str]:
+    """One attempt of a step."""
+    return attempt.execute(self, run_id, step_id)
+
+
+@shared_task(name=BARRIER, bind=True, ignore_result=True)
+def barrier(self: Task[Any, Any], outcomes: list[Any], run_id: str, group: str) -> str:
+    """Join a group; `outcomes` is what the chord gathered, the ledger knows better."""
+    return join.judge(self.app, run_id, group)
+
+
+@shared_task(name=SUBMIT, bind=True)
+def submit(
+    self: Task[Any, Any], workflow: str, inputs: dict[str, Any] | None = None, idempotency_key: str | None = None
+) -> str:
+    """Start a registered workflow by name; returns the run id. For services that only have Celery."""
+    return submission.submit_registered(self.app, workflow, inputs or {}, idempotency_key)
+
+
+@shared_task(name=SWEEP, bind=True, ignore_result=True)
+def sweep(self: Task[Any, Any]) -> int:
+    """Look at every run whose time has come."""
+    return recovery.sweep(self.app)

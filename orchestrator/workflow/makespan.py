@@ -14,16 +14,15 @@ from typing import Annotated
 from pydantic import Field
 
 from orchestrator.errors import InvalidWorkflow, Problem
+from orchestrator.fields import Frozen, Identifier, PositiveNumber
 from orchestrator.units import format_duration
-from orchestrator.workflow.models import Frozen, Identifier, StepSpec
+from orchestrator.workflow.models import StepSpec
 
 _CPU_WORDS = {"low": 15.0, "medium": 30.0, "high": 40.0, "very_high": 60.0}
 _MEMORY_WORDS = {"low": 15.0, "medium": 25.0, "high": 35.0, "very_high": 50.0}
 _FEWEST_ESTIMATES = 8
 _ROUNDING = 1e-9
 _AGENTS, _CPU, _MEMORY = "concurrent agents", "cpu units", "memory units"
-
-Amount = Annotated[float, Field(gt=0)]
 
 
 class PlanLimits(Frozen):
@@ -34,9 +33,9 @@ class PlanLimits(Frozen):
     """
 
     concurrent_agents: Annotated[int, Field(ge=1)] | None = None
-    cpu: Amount | None = None
-    memory: Amount | None = None
-    pools: Mapping[Identifier, Amount] = Field(default_factory=dict)
+    cpu: PositiveNumber | None = None
+    memory: PositiveNumber | None = None
+    pools: Mapping[Identifier, PositiveNumber] = Field(default_factory=dict)
     cpu_words: Mapping[str, float] = Field(default_factory=lambda: dict(_CPU_WORDS))
     memory_words: Mapping[str, float] = Field(default_factory=lambda: dict(_MEMORY_WORDS))
 
@@ -135,15 +134,17 @@ class _Simulation:
         heappush(self.queues.setdefault(self.taken[step], []), step)
 
     def _start(self, now: float) -> None:
-        while self.idle:
-            fitting = [queue for wanted, queue in self.queues.items() if queue and self._fits(wanted)]
-            if not fitting:
-                return
-            step = heappop(min(fitting))
+        while self.idle and (queue := self._best_queue()):
+            step = heappop(queue)
             self.idle -= 1
             for thing, share in self.taken[step]:
                 self.free[thing] -= share
             heappush(self.running, (now + self.work.durations[step], step))
+
+    def _best_queue(self) -> list[int] | None:
+        if not self.free:
+            return self.queues.get(())
+        return min((queue for wanted, queue in self.queues.items() if queue and self._fits(wanted)), default=None)
 
     def _fits(self, wanted: tuple[tuple[str, float], ...]) -> bool:
         return all(self.free[thing] >= share - _ROUNDING for thing, share in wanted)
@@ -191,11 +192,12 @@ def estimate(work: Work, capacities: Mapping[str, float], critical_path_seconds:
 
 
 def _enough_workers(work: Work, capacities: Mapping[str, float], makespans: Mapping[int, float]) -> int:
-    """The fewest workers with which the run is about as short as with the most that were simulated."""
+    """The fewest workers with which the run is about as short as with the most that were simulated; beyond 64
+    workers the figure is up to 2 % too high, which saves half of the simulations."""
     goal = _about(makespans[max(makespans)])
     low = max((count for count, seconds in makespans.items() if seconds > goal), default=0)
     high = max(1, low * 2)
-    while high - low > 1:
+    while high - low > max(1, high // 64):
         middle = (low + high) // 2
         if work.makespan(middle, capacities) <= goal:
             high = middle

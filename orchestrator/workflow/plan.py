@@ -4,7 +4,8 @@ A plan is a pure function of a definition. `make_plan` is its only entry.
 
 A step without an estimate counts with its group's: whole in a parallel group, else its share of it. Without that,
 60 seconds. Priorities: an explicit one wins; else 10 on a critical path, 7 in a group, 6 elsewhere, and 5 for a step
-that only validates, unless no critical path goes round it: nothing waits for it. Slack breaks ties.
+that only validates, unless no critical path goes round it: nothing waits for it. Slack breaks ties. In every
+estimate a step starts after the last of its needs, also one whose trigger rule would let it start earlier.
 """
 
 from __future__ import annotations
@@ -130,7 +131,7 @@ def _analyse(workflow: WorkflowSpec) -> _Facts:
     durations = _durations(workflow)
     timing = graph.timing(order, needs, durations)
     validators = frozenset(
-        step.id for step in workflow.steps if step.validates and not step.needs and not consumers[step.id]
+        step.id for step in workflow.steps if structure.only_validates(step) and not consumers[step.id]
     )
     return _Facts(
         workflow=workflow,
@@ -140,10 +141,10 @@ def _analyse(workflow: WorkflowSpec) -> _Facts:
         barriers=barriers,
         durations=durations,
         timing=timing,
-        critical_path=graph.critical_path(needs, timing.rank, validators),
+        critical_path=graph.critical_path(needs, consumers, timing.rank, validators),
         validators=validators,
-        found=structure.found_groups(workflow, needs),
-        segments=structure.linear_runs(workflow, needs),
+        found=structure.found_groups(workflow, needs, consumers),
+        segments=structure.linear_runs(workflow, needs, consumers),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 
-from orchestrator.workflow.graph import Needs, consumers_of
+from orchestrator.workflow.graph import Needs
 from orchestrator.workflow.models import GroupSpec, StepSpec, TriggerRule, WorkflowSpec
 
 _STARTS_EARLY = frozenset({TriggerRule.ONE_SUCCESS, TriggerRule.ONE_FAILED, TriggerRule.ONE_DONE, TriggerRule.ALWAYS})
@@ -15,6 +15,11 @@ _SHOWN_STEPS = 10
 def blocking_needs(step: StepSpec) -> tuple[str, ...]:
     """What the step waits for, each once: its needs, then the steps that it validates. Context never blocks."""
     return tuple(dict.fromkeys((*step.needs, *step.validates)))
+
+
+def only_validates(step: StepSpec) -> bool:
+    """Whether the step is there to look at what others have done, and for nothing else."""
+    return bool(step.validates) and not step.needs
 
 
 def is_parallel(group: GroupSpec) -> bool:
@@ -64,18 +69,19 @@ def kept_and_loose(
     return kept, loose
 
 
-def found_groups(workflow: WorkflowSpec, needs: Needs) -> dict[str, tuple[str, ...]]:
+def found_groups(workflow: WorkflowSpec, needs: Needs, consumers: Needs) -> dict[str, tuple[str, ...]]:
     """Groups that the file does not name: steps that wait for the same and that the same steps wait for.
 
     Joining them adds no wait, because each consumer waits for all of them anyway; a consumer whose rule lets it
-    start before the last one rules that out. The id of such a group is `found_<first step>`.
+    start before the last one rules that out. Validations stay out: nothing waits for them. The id of such a group
+    is `found_<first step>`.
     """
-    consumers = consumers_of(needs)
-    declared = {step for group in workflow.groups for step in group.steps}
+    barred = {step for group in workflow.groups for step in group.steps}
+    barred |= {step.id for step in workflow.steps if only_validates(step)}
     early = {step.id for step in workflow.steps if step.trigger_rule in _STARTS_EARLY}
     alike: dict[tuple[object, ...], list[str]] = {}
     for step in workflow.steps:
-        if step.id not in declared and early.isdisjoint(consumers[step.id]):
+        if step.id not in barred and early.isdisjoint(consumers[step.id]):
             key = (frozenset(needs[step.id]), consumers[step.id], step.trigger_rule)
             alike.setdefault(key, []).append(step.id)
     taken = {group.id for group in workflow.groups}
@@ -88,12 +94,11 @@ def _free_id(name: str, taken: set[str]) -> str:
     return name
 
 
-def linear_runs(workflow: WorkflowSpec, needs: Needs) -> dict[str, tuple[str, ...]]:
+def linear_runs(workflow: WorkflowSpec, needs: Needs, consumers: Needs) -> dict[str, tuple[str, ...]]:
     """Maximal runs a, b, c … in which each waits for nothing but the one before, which nothing else waits for.
 
     Every step has the rule all_success and none is a member of a parallel group. The key is the first step.
     """
-    consumers = consumers_of(needs)
     barred = {step for group in workflow.groups if is_parallel(group) for step in group.steps}
     barred |= {step.id for step in workflow.steps if step.trigger_rule is not TriggerRule.ALL_SUCCESS}
     follower = {
@@ -132,7 +137,7 @@ def _shared_paths(workflow: WorkflowSpec, group: GroupSpec) -> dict[str, tuple[s
     for name in position:
         step = workflow.step(name)
         for written in (*step.outputs, *(step.context.write or ())):
-            writers.setdefault(tuple(written.removesuffix(".*").split(".")), {})[name] = None
+            writers.setdefault(tuple(written.split(".")), {})[name] = None
     shared = {}
     for path, steps in writers.items():
         above = {name for end in range(1, len(path)) for name in writers.get(path[:end], ())}

@@ -1,14 +1,14 @@
 """How long planning takes and how much memory: `python -m tests.benchmarks.bench_plan`.
 
-Every figure comes from a process of its own, so that one measurement's memory is not another's peak. Seconds are
-the median of three `make_plan` calls; the peak is that of the whole process, imports and the definition included.
+Every figure comes from a process of its own, so that one measurement's memory is not another's peak. Seconds are the
+best of five `make_plan` calls, which other work on the machine disturbs least; the peak is that of the whole process,
+imports and the definition included.
 """
 
 from __future__ import annotations
 
 import json
 import resource
-import statistics
 import subprocess
 import sys
 import time
@@ -39,7 +39,7 @@ class Measurement:
     peak_mib: float
 
 
-def measure_here(shape: str, size: int, repeats: int = 3) -> Measurement:
+def measure_here(shape: str, size: int, repeats: int = 5) -> Measurement:
     """Plan in this process."""
     workflow = SHAPES[shape](size)
     taken = []
@@ -49,7 +49,7 @@ def measure_here(shape: str, size: int, repeats: int = 3) -> Measurement:
         taken.append(time.perf_counter() - start)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     edges = sum(len(step.needs) for step in workflow.steps)
-    return Measurement(shape, len(workflow.steps), edges, statistics.median(taken), peak)
+    return Measurement(shape, len(workflow.steps), edges, min(taken), peak)
 
 
 def measure(shape: str, size: int) -> Measurement:

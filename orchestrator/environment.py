@@ -1,0 +1,133 @@
+"""The environment variables of this library, checked together at the start."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import urlsplit, urlunsplit
+
+from pydantic import AfterValidator, BeforeValidator, ValidationError
+
+from orchestrator.errors import Problem, SettingsError
+from orchestrator.fields import Frozen
+from orchestrator.problems import did_you_mean
+
+PREFIX = "ORCHESTRATOR_"
+INTERNAL = frozenset({"ORCHESTRATOR_READY_FD", "ORCHESTRATOR_LIFELINE_FD"})
+"""Set by our own processes for their children; not settings."""
+
+_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+_SCHEMES = ("redis", "rediss", "redis+socket", "unix", "sentinel", "valkey", "valkeys")
+_MASK = "***"
+
+
+def mask_url(url: str) -> str:
+    """A URL without its password."""
+    try:
+        parts = urlsplit(url)
+        password = parts.password
+    except ValueError:
+        return _MASK
+    if password is None:
+        return url
+    return urlunsplit(parts._replace(netloc=parts.netloc.replace(f":{password}@", f":{_MASK}@", 1)))
+
+
+def _checked_url(value: str) -> str:
+    for url in value.split(";"):
+        scheme, separator, rest = url.partition("://")
+        if not separator or scheme not in _SCHEMES or not rest:
+            hint = "write one such as redis://localhost:6379/0, rediss://, redis+socket:/// or sentinel://"
+            raise ValueError(f"this is no URL of a Redis server; {hint}")
+        try:
+            _ = urlsplit(url).port
+        except ValueError as error:
+            raise ValueError(f"{str(error).split(chr(39))[0].strip()}; write a number from 0 to 65535") from None
+    return value
+
+
+def _level(value: object) -> object:
+    if isinstance(value, str) and value.upper() in _LEVELS:
+        return value.upper()
+    raise ValueError(f"{value!r} is no log level; write one of {', '.join(_LEVELS)}")
+
+
+def _module(value: str) -> str:
+    if value and all(part.isidentifier() for part in value.replace(":", ".").split(".")):
+        return value
+    raise ValueError(f"{value!r} is no Python module; write one such as config.celery_app")
+
+
+Url = Annotated[str, AfterValidator(_checked_url)]
+
+
+class Environment(Frozen):
+    """What the environment says. A URL that is None means the embedded server; the result store defaults to the store.
+
+    `engine_file` is None when neither the variable nor config/engine.yaml is there.
+    """
+
+    broker_url: Url | None = None
+    store_url: Url | None = None
+    result_url: Url | None = None
+    home: Path = Path(".orchestrator")
+    app: Annotated[str, AfterValidator(_module)] = "config.celery_app"
+    engine_file: Path | None = None
+    log_level: Annotated[str, BeforeValidator(_level)] = "INFO"
+
+    @classmethod
+    def load(cls, environ: Mapping[str, str] | None = None, *, folder: Path | None = None) -> Environment:
+        """Read ORCHESTRATOR_* variables; an empty one counts as not set. Raises SettingsError with every mistake.
+
+        `environ` is os.environ unless given; `folder` is where config/engine.yaml is looked for, by default here.
+        """
+        given = os.environ if environ is None else environ
+        found = {name: value for name, value in given.items() if name.startswith(PREFIX) and value}
+        known = {PREFIX + field.upper(): field for field in cls.model_fields}
+        problems = [
+            Problem(name, "unknown environment variable", did_you_mean(name, known), source="environment")
+            for name in found
+            if name not in known and name not in INTERNAL
+        ]
+        values: dict[str, Any] = {known[name]: value for name, value in found.items() if name in known}
+        default_engine = (folder or Path()) / "config" / "engine.yaml"
+        if "engine_file" not in values and default_engine.is_file():
+            values["engine_file"] = default_engine
+        try:
+            environment = cls.model_validate(values)
+        except ValidationError as error:
+            raise SettingsError([*problems, *_told(error)]) from None
+        problems += environment._missing_files()
+        if problems:
+            raise SettingsError(problems)
+        return environment
+
+    @property
+    def is_embedded(self) -> bool:
+        """Whether no server was named, so that one of our own is started."""
+        return self.broker_url is None and self.store_url is None
+
+    def masked(self) -> dict[str, str]:
+        """Variable name -> value, without passwords; what is not set is left out."""
+        values = {PREFIX + name.upper(): getattr(self, name) for name in type(self).model_fields}
+        return {
+            name: ";".join(mask_url(url) for url in str(value).split(";")) if name.endswith("_URL") else str(value)
+            for name, value in values.items()
+            if value is not None
+        }
+
+    def _missing_files(self) -> list[Problem]:
+        if self.engine_file is not None and not self.engine_file.is_file():
+            return [Problem(f"{PREFIX}ENGINE_FILE", f"there is no file {self.engine_file}", source="environment")]
+        return []
+
+
+def _told(error: ValidationError) -> list[Problem]:
+    """Messages that name the variable and never show a value that may hold a password."""
+    problems = []
+    for detail in error.errors(include_url=False, include_input=False):
+        message, _, hint = str(detail.get("ctx", {}).get("error", detail["msg"])).partition("; ")
+        problems.append(Problem(PREFIX + str(detail["loc"][0]).upper(), message, hint, source="environment"))
+    return problems

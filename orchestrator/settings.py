@@ -1,0 +1,128 @@
+"""The engine's settings: what engine.yaml says, with the documents' own values as defaults."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from pydantic import Field, ValidationError
+
+from orchestrator.documents import Document, Doubtful, load_document, shown
+from orchestrator.engine_blocks import BarrierSynchronization, ContextConflicts, DependencyAnalyzer, ResourceManager
+from orchestrator.engine_caches import CachingSystem, PerformanceMonitoring
+from orchestrator.environment import Environment
+from orchestrator.errors import InvalidDocument, Problem
+from orchestrator.fields import Frozen, Number, PositiveCount, Seconds, SecondsOrNone, Size
+from orchestrator.problems import boolean_keys, doubtful_problems, in_file_order, translate
+
+__all__ = ["ENGINE_BLOCKS", "EngineSettings", "Environment", "Runtime", "Words", "check_engine", "load_engine"]
+
+
+class Words(Frozen):
+    """Units that the words of a workflow's resource requirements stand for."""
+
+    cpu: Mapping[str, Number] = Field(
+        default_factory=lambda: {"low": 15.0, "medium": 30.0, "high": 40.0, "very_high": 60.0}
+    )
+    memory: Mapping[str, Number] = Field(
+        default_factory=lambda: {"low": 15.0, "medium": 25.0, "high": 35.0, "very_high": 50.0}
+    )
+
+
+class Runtime(Frozen):
+    """How the engine itself runs. Times in seconds, sizes in bytes.
+
+    A lease of `lease_seconds` is renewed every `renew_seconds`; the sweep looks every `sweep_seconds` for what a crash
+    left half done, and takes a message for lost after `lost_after`. A run is kept for `retention` after its end; 0
+    keeps it. A cancelled attempt has `cancel_grace` to end by itself. `max_log_bytes` is per attempt.
+    """
+
+    lease_seconds: Seconds = 5.0
+    renew_seconds: Seconds = 1.5
+    sweep_seconds: Seconds = 1.0
+    lost_after: Seconds = 10.0
+    cancel_grace: Seconds = 5.0
+    retention: SecondsOrNone = 604800.0
+    visibility_timeout: Seconds = 30.0
+    max_value_bytes: Size = 8_000_000
+    max_log_bytes: Size = 256_000
+    segment_links: PositiveCount = 6
+
+
+class EngineSettings(Frozen):
+    """Every knob of the deployment."""
+
+    dependency_analyzer: DependencyAnalyzer = DependencyAnalyzer()
+    resource_manager: ResourceManager = Field(default_factory=ResourceManager)
+    barrier_synchronization: BarrierSynchronization = BarrierSynchronization()
+    context_conflicts: ContextConflicts = Field(default_factory=ContextConflicts)
+    caching_system: CachingSystem = CachingSystem()
+    performance_monitoring: PerformanceMonitoring = PerformanceMonitoring()
+    words: Words = Field(default_factory=Words)
+    engine: Runtime = Runtime()
+
+    @property
+    def cpu_capacity(self) -> float:
+        """Units that can be handed out at once, oversubscription included."""
+        sharing = self.resource_manager.allocation_strategy.resource_sharing
+        return self.resource_manager.resource_pool.computational.total_cpu_units * sharing.cpu_oversubscription
+
+    @property
+    def memory_capacity(self) -> float:
+        """Units that can be handed out at once; as many as one likes if memory is not strict."""
+        strict = self.resource_manager.allocation_strategy.resource_sharing.memory_strict
+        return self.resource_manager.resource_pool.computational.total_memory_units if strict else float("inf")
+
+    @property
+    def pools(self) -> Mapping[str, float]:
+        """Every pool that a step may name, with what it holds."""
+        pool = self.resource_manager.resource_pool
+        return {"template_engine": float(pool.template_engine.concurrent_renders), **pool.pools}
+
+    @property
+    def owners(self) -> Mapping[str, str]:
+        """Shared section of the context -> the agent that owns it."""
+        rules = self.context_conflicts.resolution_mechanisms.conflict_prevention.ownership_rules
+        return {section: agent for agent, sections in rules.items() for section in sections}
+
+
+ENGINE_BLOCKS = frozenset(EngineSettings.model_fields)
+_BOOLEANS = boolean_keys(EngineSettings) | {"blocking"}
+
+
+def load_engine(path: str | Path) -> EngineSettings:
+    """Read an engine file, in which every block may be left out. Raises InvalidDocument with every mistake."""
+    settings, problems = check_engine(load_document(path))
+    if settings is None:
+        raise InvalidDocument(problems)
+    return settings
+
+
+def check_engine(document: Document) -> tuple[EngineSettings | None, list[Problem]]:
+    """The settings of a document, or every mistake in it."""
+    problems = list(document.problems)
+    value = document.value
+    if value is None and not problems:
+        value = {}
+    if not isinstance(value, dict):
+        if not problems:
+            problems.append(document.problem((), f"a mapping is expected, found {shown(value)}"))
+        return None, problems
+    settings = None
+    try:
+        settings = EngineSettings.model_validate(_without_nothing(value))
+    except ValidationError as error:
+        problems += translate(error, document, EngineSettings)
+    seen = {problem.path for problem in problems}
+    problems += [one for one in doubtful_problems(document, value, _BOOLEANS) if one.path not in seen]
+    problems = in_file_order(problems)
+    return (None if problems else settings), problems
+
+
+def _without_nothing(value: object) -> object:
+    """Keys without a value count as not written; doubtful scalars are plain text."""
+    if isinstance(value, dict):
+        return {key: _without_nothing(item) for key, item in value.items() if item is not None}
+    if isinstance(value, list):
+        return [_without_nothing(item) for item in value]
+    return str(value) if isinstance(value, Doubtful) else value

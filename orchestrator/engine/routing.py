@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from kombu import Queue
+from kombu import Exchange, Queue
 
 CONTROL = "control"
 REDIS_PRIORITIES = 10
@@ -19,7 +19,8 @@ def agent_queue(agent_class: str) -> str:
 
 def queues(classes: Iterable[str]) -> list[Queue]:
     """The queues that a worker for these agent classes may consume, control first."""
-    return [Queue(CONTROL), *(Queue(agent_queue(name)) for name in sorted(set(classes)))]
+    names = [CONTROL, *(agent_queue(name) for name in sorted(set(classes)))]
+    return [Queue(name, Exchange(name), routing_key=name) for name in names]
 
 
 def redis_priority(priority: int) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any, cast
@@ -24,10 +24,10 @@ from orchestrator.run.replies import Moved
 from orchestrator.run.store import Ledger
 from orchestrator.settings import EngineSettings
 from orchestrator.workflow.builder import Workflow
-from orchestrator.workflow.loader import load_workflow
+from orchestrator.workflow.loader import load_workflow, load_workflow_text
 from orchestrator.workflow.models import WorkflowSpec
 from orchestrator.workflow.plan import Plan, make_plan
-from orchestrator.workflow.suggest import did_you_mean
+from orchestrator.problems import did_you_mean
 
 RUN_ID_BYTES = 8
 
@@ -55,13 +55,14 @@ def prepare(
     names are taken on trust.
     """
     problems = list(_unknown_agents(spec, agents))
-    problems += _missing_inputs(spec, inputs)
+    problems += _wrong_inputs(spec, inputs)
     if problems:
         raise InvalidWorkflow(problems)
     plan = make_plan(spec)
     nodes = compile_nodes(plan, lambda name: str(agents.get(name, {}).get("queue") or name))
     limit = settings.engine.max_value_bytes
-    given = {**spec.inputs, **inputs}
+    defaults = {name: declared.default for name, declared in spec.inputs.items() if not declared.required}
+    given = {**defaults, **inputs}
     texts = {name: encode(value, limit=limit, what=f"input '{name}'") for name, value in given.items()}
     text = spec.model_dump_json(by_alias=True, exclude_defaults=True)
     digest = blake2b(digest_size=16)
@@ -77,25 +78,21 @@ def _unknown_agents(spec: WorkflowSpec, agents: Mapping[str, Any]) -> list[Probl
         Problem(
             path=f"steps.{step.id}.agent",
             message=f"no agent is called '{step.agent}'",
-            hint=did_you_mean(step.agent, agents) or f"agents: {', '.join(sorted(agents))}",
+            hint=did_you_mean(step.agent, agents),
         )
         for step in spec.steps
         if step.agent not in agents
     ]
 
 
-def _missing_inputs(spec: WorkflowSpec, inputs: Mapping[str, Any]) -> list[Problem]:
-    ids = {step.id for step in spec.steps}
-    return [
-        Problem(
-            path=f"steps.{step.id}.inputs",
-            message=f"nobody produces '{path}'",
-            hint=f"give it as an input: --input {path}=@FILE",
-        )
-        for step in spec.steps
-        for path in step.inputs
-        if path.split(".")[0] not in ids and path not in inputs and path not in spec.inputs
-    ]
+def _wrong_inputs(spec: WorkflowSpec, inputs: Mapping[str, Any]) -> Iterator[Problem]:
+    """A workflow that declares inputs takes those only; one that declares none takes any."""
+    for name, declared in spec.inputs.items():
+        if declared.required and name not in inputs:
+            yield Problem(f"inputs.{name}", "this input is required", f"give it: --input {name}=VALUE or {name}=@FILE")
+    for name in inputs:
+        if spec.inputs and name not in spec.inputs:
+            yield Problem(f"inputs.{name}", "the workflow takes no such input", did_you_mean(name, spec.inputs))
 
 
 def as_spec(workflow: Any, registered: Callable[[str], str | None]) -> WorkflowSpec:
@@ -108,7 +105,7 @@ def as_spec(workflow: Any, registered: Callable[[str], str | None]) -> WorkflowS
         text = registered(workflow)
         if text is None:
             raise NotFound(f"no workflow is registered as '{workflow}'")
-        return Workflow.from_yaml(text).spec()
+        return load_workflow_text(text, source=workflow)
     return load_workflow(workflow)
 
 

@@ -32,9 +32,15 @@ class Node:
 
     def row(self) -> dict[str, Any]:
         """The JSON form that `create.lua` reads."""
-        flags = {"gate": 1 if self.gate else None, "carried": 1 if self.carried else None, "barrier": self.barrier}
-        row = {"id": self.id, "kind": self.kind, "rule": self.rule, "need": len(self.needs), "to": " ".join(self.to)}
-        return row | {"leaf": 1 if self.leaf else None} | flags
+        row: dict[str, Any] = {
+            "id": self.id,
+            "kind": self.kind,
+            "rule": self.rule,
+            "need": len(self.needs),
+            "to": " ".join(self.to),
+        }
+        marks = {"gate": self.gate, "carried": self.carried, "leaf": self.leaf, "barrier": self.barrier}
+        return row | {name: mark if isinstance(mark, str) else 1 for name, mark in marks.items() if mark}
 
     def definition_json(self) -> str:
         return json.dumps(self.definition, separators=(",", ":"))

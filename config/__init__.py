@@ -1,0 +1,1 @@
+"""Values and wiring of this deployment."""

@@ -1,0 +1,123 @@
+"""Real Celery workers for tests: this deployment's application, in processes of their own, killable, gone with us."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from time import monotonic
+from types import TracebackType
+from typing import Self, TypeVar
+
+import psutil
+
+from orchestrator.processes import die_with_parent, kill_group
+
+ROOT = Path(__file__).parents[1]
+READY_SECONDS = 30.0
+T = TypeVar("T")
+
+
+class Worker:
+    """One `celery worker` process and its children. Its output is kept in `log`."""
+
+    def __init__(
+        self,
+        store_url: str,
+        directory: Path,
+        *,
+        name: str = "w1",
+        concurrency: int = 4,
+        pool: str = "prefork",
+        queues: Sequence[str] = (),
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        self.log = directory / f"{name}.log"
+        self._arguments = [
+            sys.executable, "-m", "celery", "-A", "config.celery_app", "worker", "-n", f"{name}@test",
+            "-c", str(concurrency), "-P", pool, "--without-gossip", "--without-mingle", "--loglevel", "INFO",
+            *(("-Q", ",".join(queues)) if queues else ()),
+        ]  # fmt: skip
+        inherited = {key: value for key, value in os.environ.items() if not key.startswith("ORCHESTRATOR_")}
+        self._environment = inherited | {"ORCHESTRATOR_STORE_URL": store_url} | dict(environment or {})
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> Self:
+        """Start and wait until the worker says that it takes tasks."""
+        ready, told = os.pipe()
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                self._arguments,
+                cwd=ROOT,
+                env=self._environment | {"ORCHESTRATOR_READY_FD": str(told)},
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                pass_fds=(told,),
+                start_new_session=True,
+                preexec_fn=die_with_parent,
+            )
+        os.close(told)
+        os.set_blocking(ready, True)
+        told_us = os.read(ready, 1)
+        os.close(ready)
+        assert told_us, f"the worker did not start:\n{self.text()}"
+        return self
+
+    @property
+    def pid(self) -> int:
+        assert self.process is not None
+        return self.process.pid
+
+    def children(self) -> list[int]:
+        """The pids of the pool's processes."""
+        return [child.pid for child in psutil.Process(self.pid).children(recursive=True)]
+
+    def kill(self) -> None:
+        """kill -9 of the worker and all its children."""
+        kill_group(self.pid)
+        assert self.process is not None
+        self.process.wait()
+
+    def stop(self) -> None:
+        """Warm shutdown, bounded."""
+        if self.process is None or self.process.poll() is not None:
+            return
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            self.process.wait(15)
+        except subprocess.TimeoutExpired:
+            self.kill()
+
+    def text(self) -> str:
+        """What the worker has printed so far."""
+        return self.log.read_text(errors="replace")
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+
+def eventually(ask: Callable[[], T], *, within: float, what: str) -> T:
+    """Ask until the answer is true; fails after `within` seconds, naming `what` was expected."""
+    deadline = monotonic() + within
+    while True:
+        answer = ask()
+        if answer:
+            return answer
+        if monotonic() > deadline:
+            raise AssertionError(f"not within {within:g} s: {what}; last answer {answer!r}")
+        _pause()
+
+
+def _pause() -> None:
+    """The shortest wait between two questions to another process."""
+    import select
+
+    select.select([], [], [], 0.02)

@@ -30,7 +30,7 @@ _DOUBTFUL = re.compile(
     r"|[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}(?:[Tt \t].*)?"
     r"|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)"
 )
-_MAX_DIGITS = 300
+_MAX_DIGITS = 150
 _SURROGATES = re.compile(r"(?<!\\)((?:\\\\)*)\\u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})")
 _SCALAR_TAGS: dict[str, tuple[type, ...]] = {
     "int": (int,),

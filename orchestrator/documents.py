@@ -8,6 +8,7 @@ a loop of our own that counts nodes and depth, remembers where each key and valu
 from __future__ import annotations
 
 import math
+import re
 import stat
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,8 +23,10 @@ Location = tuple[str | int, ...]
 MAX_BYTES = 32 * 1024 * 1024
 MAX_DEPTH = 64
 MAX_NODES = 1_000_000
+MAX_BITS = 512
 
 _CUT = 60
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 
 class Place(NamedTuple):
@@ -181,17 +184,26 @@ def _plain(value: object, location: Location, problems: list[Problem], budget: l
         if not problems or problems[-1].message != f"the document is {limit}":
             problems.append(Problem(dotted(location[:8]), f"the document is {limit}"))
         return None
-    if value is None or isinstance(value, bool | int | str):
-        return value
-    if isinstance(value, float) and math.isfinite(value):
-        return value
     if isinstance(value, Mapping):
         return _plain_mapping(value, location, problems, budget)
-    if isinstance(value, Sequence) and not isinstance(value, bytes | bytearray | memoryview):
+    if isinstance(value, Sequence) and not isinstance(value, str | bytes | bytearray | memoryview):
         return [_plain(item, (*location, index), problems, budget) for index, item in enumerate(value)]
-    what = f"the number {value}" if isinstance(value, float) else f"a {type(value).__name__}"
-    problems.append(Problem(dotted(location), f"{what} cannot be written as JSON"))
-    return None
+    refusal = _refusal(value)
+    if refusal:
+        problems.append(Problem(dotted(location), f"{refusal} cannot be written as JSON"))
+        return None
+    return str(value) if isinstance(value, str) else value
+
+
+def _refusal(value: object) -> str:
+    """What a scalar is, if it is none of JSON's, else nothing."""
+    if isinstance(value, str):
+        return "half a surrogate pair" if _SURROGATE.search(value) else ""
+    if isinstance(value, float):
+        return "" if math.isfinite(value) else f"the number {value}"
+    if isinstance(value, int):
+        return "" if value.bit_length() <= MAX_BITS else "so large a number"
+    return "" if value is None else f"a {type(value).__name__}"
 
 
 def _plain_mapping(

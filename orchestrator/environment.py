@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import urlsplit, urlunsplit
 
 from pydantic import AfterValidator, BeforeValidator, ValidationError
@@ -13,6 +13,9 @@ from pydantic import AfterValidator, BeforeValidator, ValidationError
 from orchestrator.errors import Problem, SettingsError
 from orchestrator.fields import Frozen
 from orchestrator.problems import did_you_mean
+
+if TYPE_CHECKING:
+    from orchestrator.settings import EngineSettings
 
 PREFIX = "ORCHESTRATOR_"
 INTERNAL = frozenset({"ORCHESTRATOR_READY_FD", "ORCHESTRATOR_LIFELINE_FD"})
@@ -108,6 +111,12 @@ class Environment(Frozen):
     def is_embedded(self) -> bool:
         """Whether no server was named, so that one of our own is started."""
         return self.broker_url is None and self.store_url is None
+
+    def engine(self) -> EngineSettings:
+        """The settings of `engine_file`, or the defaults. Raises InvalidDocument with every mistake in the file."""
+        from orchestrator.settings import EngineSettings, load_engine
+
+        return load_engine(self.engine_file) if self.engine_file is not None else EngineSettings()
 
     def masked(self) -> dict[str, str]:
         """Variable name -> value, without passwords; what is not set is left out."""

@@ -125,7 +125,12 @@ def format_duration(seconds: float) -> str:
 
 def format_range(low: float, high: float) -> str:
     """Write an estimate so that `parse_duration_range` reads it back exactly."""
-    return format_duration(low) if low == high else f"{_decimal(low)}-{_decimal(high)}s"
+    if low == high:
+        return format_duration(low)
+    for unit, size in (("d", 86400), ("h", 3600), ("m", 60)):
+        if low % size == high % size == 0:
+            return f"{int(low) // size}-{int(high) // size}{unit}"
+    return f"{_decimal(low)}-{_decimal(high)}s"
 
 
 def _decimal(seconds: float) -> str:

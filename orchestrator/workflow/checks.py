@@ -55,7 +55,7 @@ def _check_cycles(reading: Reading) -> None:
 
 
 def _place_of_need(step: StepDraft, needed: str) -> Location:
-    for reference in (*step.needs, *step.validates, *step.inputs, *(step.reads or ())):
+    for reference in [*step.needs, *step.validates, *step.inputs, *(step.reads or [])]:
         if reference.text.split(".")[0] == needed:
             return reference.location
     return step.location

@@ -229,12 +229,15 @@ class InputSpec(Frozen):
 
 
 def _input_spec(value: object) -> object:
-    """A declaration in full, or just the default value, or nothing for a required input."""
+    """A declaration in full, or just the default value, or nothing for a required input.
+
+    A mapping that is itself the default has to stand under `default`, unless it has other keys than a declaration.
+    """
     if isinstance(value, InputSpec):
         return value
     if value is None:
         return {}
-    if isinstance(value, Mapping) and value and set(value) <= set(InputSpec.model_fields):
+    if isinstance(value, Mapping) and set(value) <= set(InputSpec.model_fields):
         return {"required": "default" not in value, **value}
     return {"required": False, "default": value}
 
@@ -256,6 +259,16 @@ class WorkflowSpec(Frozen):
     def step(self, step_id: str) -> StepSpec:
         """The step of that id. Raises KeyError."""
         return self._by_id[step_id]
+
+    @property
+    def default_inputs(self) -> dict[str, Any]:
+        """Input name -> value, of those that need not be given."""
+        return {name: declared.default for name, declared in self.inputs.items() if not declared.required}
+
+    @property
+    def required_inputs(self) -> tuple[str, ...]:
+        """The inputs that a run has to be given."""
+        return tuple(name for name, declared in self.inputs.items() if declared.required)
 
     @property
     def _by_id(self) -> Mapping[str, StepSpec]:

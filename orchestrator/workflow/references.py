@@ -64,6 +64,7 @@ def resolve(reading: Reading, workflow: Draft, owners: Mapping[str, str]) -> Non
     _infer_data(reading, workflow, names, owners)
     resolve_access(reading, names.steps, names.agents)
     for group in reading.groups:
+        group.barrier.inherit(reading.barrier_defaults)
         _resolve_validators(reading, group, names)
 
 
@@ -223,9 +224,11 @@ def _infer_data(reading: Reading, workflow: Draft, names: Names, owners: Mapping
         inputs, reads = (_Reads(step, names, given, writers, owners) for _ in range(2))
         step.values["inputs"] = inputs.resolve(reading, step.inputs)
         step.places["inputs"] = _place(step.inputs, (*step.location, "inputs"))
-        if step.reads is not None:
-            context = step.values.setdefault("context", {})
-            context["read"] = reads.resolve(reading, step.reads)
+        if step.reads is not None and "context_access" in step.values:
+            # A word beside the list makes the list a mere limit: whoever reads everything need not wait for it.
+            step.values.setdefault("context", {})["read"] = list(dict.fromkeys(path.text for path in step.reads))
+        elif step.reads is not None:
+            step.values.setdefault("context", {})["read"] = reads.resolve(reading, step.reads)
         if step.writes is not None:
             step.values.setdefault("context", {})["write"] = list(dict.fromkeys(path.text for path in step.writes))
         for path, location in (*inputs.missing.items(), *reads.missing.items()):

@@ -162,7 +162,7 @@ def _ordered(blocking: Needs) -> tuple[str, ...]:
         edges = [(need, name) for name, before in blocking.items() for need in before]
         raise InvalidWorkflow(
             [
-                Problem(f"steps.{cycle[0]}.needs", f"steps wait for each other: {' → '.join(cycle)}")
+                Problem(f"steps.{cycle[0]}.needs", f"the steps wait for each other: {' → '.join(cycle)}")
                 for cycle in graph.find_cycles(blocking, edges)
             ]
         )

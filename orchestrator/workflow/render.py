@@ -9,7 +9,6 @@ from typing import Any
 from orchestrator.units import format_duration
 from orchestrator.workflow.plan import Plan, PlannedStep
 
-_ESCAPES = str.maketrans({"#": "#35;", '"': "#quot;", "<": "#lt;", ">": "#gt;", "&": "#amp;", "`": "#96;", "\n": " "})
 _CRITICAL_STYLE = "stroke:#c0392b,stroke-width:3px"
 
 
@@ -70,17 +69,14 @@ def to_text(plan: Plan) -> str:
 
 def to_mermaid(plan: Plan) -> str:
     """A Mermaid flowchart: declared groups as subgraphs, the critical path in red, `wants` dotted, `validates` dotted
-    with a label. Nodes are numbered, because a step may be named `end` or begin with the `o` of an arrow head."""
+    with a label. Nodes are numbered, because a step may be named `end` or begin with the `o` of an arrow head; ids hold
+    nothing that ends a quoted label."""
     nodes = {name: f"s{index}" for index, name in enumerate(plan.steps)}
     edges = list(_edges(plan))
     lines = ["flowchart LR", *_boxes(plan, nodes)]
     lines += [f"    {nodes[before]} {arrow} {nodes[after]}" for before, after, arrow in edges]
     critical = set(pairwise(plan.critical_path))
-    marked = [
-        str(index)
-        for index, (before, after, arrow) in enumerate(edges)
-        if (before, after) in critical and arrow != _WANTS
-    ]
+    marked = [str(index) for index, (before, after, _) in enumerate(edges) if (before, after) in critical]
     lines.append(f"    classDef critical {_CRITICAL_STYLE}")
     if plan.critical_path:
         lines.append(f"    class {','.join(nodes[name] for name in plan.critical_path)} critical")
@@ -89,21 +85,18 @@ def to_mermaid(plan: Plan) -> str:
     return "\n".join(lines) + "\n"
 
 
-_NEEDS, _WANTS, _VALIDATES = "-->", "-.->", "-. validates .->"
-
-
 def _edges(plan: Plan) -> Iterator[tuple[str, str, str]]:
     for step in plan.workflow.steps:
-        solid = [before for before in plan.steps[step.id].needs if before in step.needs]
-        yield from ((before, step.id, _NEEDS) for before in solid)
-        yield from ((before, step.id, _VALIDATES) for before in step.validates if before not in solid)
-        yield from ((before, step.id, _WANTS) for before in step.wants if before in plan.steps and before not in solid)
+        arrows = dict.fromkeys((name for name in step.wants if name in plan.steps), "-.->")
+        arrows |= dict.fromkeys(step.validates, "-. validates .->")
+        arrows |= dict.fromkeys((name for name in plan.steps[step.id].needs if name in step.needs), "-->")
+        yield from ((before, step.id, arrow) for before, arrow in arrows.items())
 
 
 def _boxes(plan: Plan, nodes: dict[str, str]) -> Iterator[str]:
     declared = [group for group in plan.groups if group.declared]
     for index, group in enumerate(declared):
-        yield f'    subgraph g{index}["{_escaped(group.id)}"]'
+        yield f'    subgraph g{index}["{group.id}"]'
         for name in group.steps:
             yield f"        {_node(plan, name, nodes)}"
         yield "    end"
@@ -115,12 +108,8 @@ def _boxes(plan: Plan, nodes: dict[str, str]) -> Iterator[str]:
 
 def _node(plan: Plan, name: str, nodes: dict[str, str]) -> str:
     step, agent = plan.steps[name], plan.workflow.step(name).agent
-    title = _escaped(name if agent == name else f"{name} ({agent})")
+    title = name if agent == name else f"{name} ({agent})"
     return f'{nodes[name]}["{title}<br/>{_shown(step.duration_seconds)}"]'
-
-
-def _escaped(text: str) -> str:
-    return text.translate(_ESCAPES)
 
 
 def _row(step: PlannedStep) -> tuple[str, ...]:

@@ -19,7 +19,7 @@ def awkward() -> Plan:
         StepSpec(id="end", agent="end", estimated_duration=minute),
         StepSpec(id="o", agent="graph", needs=("end",), estimated_duration=minute),
         StepSpec(id="x-1", agent="x-1", needs=("end",), wants=("o",)),
-        StepSpec(id="check", agent="check", needs=("o",), validates=("end",), wants=("o",)),
+        StepSpec(id="check", agent="check", needs=("o",), validates=("end", "o"), wants=("o", "end", "ghost")),
     )
     return make_plan(WorkflowSpec(name="awkward", steps=steps, groups=(GroupSpec(id="subgraph", steps=("o", "x-1")),)))
 
@@ -55,8 +55,8 @@ def test_the_flowchart_of_awkward_names_and_every_kind_of_edge() -> None:
     s0["end<br/>1m"]
     s3["check<br/>1m"]
     s0 --> s1
-    s0 --> s2
     s1 -.-> s2
+    s0 --> s2
     s1 --> s3
     s0 -. validates .-> s3
     classDef critical stroke:#c0392b,stroke-width:3px

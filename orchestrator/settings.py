@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Self
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from orchestrator.documents import Document, Doubtful, load_document, shown
 from orchestrator.engine_blocks import BarrierSynchronization, ContextConflicts, DependencyAnalyzer, ResourceManager
@@ -47,6 +48,13 @@ class Runtime(Frozen):
     max_value_bytes: Size = 8_000_000
     max_log_bytes: Size = 256_000
     segment_links: PositiveCount = 6
+
+    @model_validator(mode="after")
+    def _renewed_in_time(self) -> Self:
+        if self.renew_seconds * 2 > self.lease_seconds:
+            message = f"renew_seconds {self.renew_seconds:g} is too long for a lease of {self.lease_seconds:g} seconds"
+            raise ValueError(f"{message}; write at most half of it, so that one lost renewal does no harm")
+        return self
 
 
 class EngineSettings(Frozen):

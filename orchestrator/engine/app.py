@@ -88,7 +88,7 @@ def create_app(
     app = Celery(
         name,
         broker=broker_url(broker),
-        backend=f"{BACKEND}+{broker_url(results or store)}",
+        backend=f"{BACKEND}+{broker_url(results or store).removeprefix('redis+')}",  # Celery drops that prefix itself
         set_as_current=set_as_current,
     )
     app.conf.update(configuration(settings))

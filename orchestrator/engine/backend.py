@@ -9,7 +9,7 @@ from celery import states
 from celery.backends.redis import RedisBackend
 
 from orchestrator.engine import attempt
-from orchestrator.engine.canvas import STEP
+from orchestrator.engine.canvas import STEP, is_step_task
 from orchestrator.engine.runtime import runtime_of
 
 
@@ -19,6 +19,12 @@ def _ours(request: Any) -> bool:
 
 class LedgerBackend(RedisBackend):
     """Stores results as Celery does. When the parent process reports a lost child, the ledger hears of it first."""
+
+    def add_pending_result(self, result: Any, weak: bool = False, start_drainer: bool = True) -> Any:
+        """Subscribe to a result. Nobody waits for a step's: the ledger knows its outcome, and publishing stays quiet."""
+        if is_step_task(result.id):
+            return result
+        return super().add_pending_result(result, weak=weak, start_drainer=start_drainer)
 
     def on_chord_part_return(
         self, request: Any, state: str, result: Any, propagate: bool | None = None, **kwargs: Any

@@ -3,10 +3,11 @@ group, single tasks for the rest. Messages carry ids only, so they stay far belo
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from celery import Celery, Signature, chain, chord, group
+from celery import Celery, Signature, chain, chord
 
 from orchestrator import keys
 from orchestrator.engine.routing import CONTROL, agent_queue, redis_priority
@@ -23,6 +24,14 @@ def task_id(run_id: str, node: str) -> str:
     return f"{run_id}.{node}"
 
 
+_STEP_TASK = re.compile(r"^[0-9a-f]{16}\.")
+
+
+def is_step_task(celery_id: str) -> bool:
+    """Whether the id of a Celery task is that of a step or barrier of ours."""
+    return _STEP_TASK.match(celery_id) is not None
+
+
 def step_signature(app: Celery, run_id: str, step: str, agent: str, queue: str, priority: int) -> Signature[Any]:
     """The task of one step; Flower and its metrics show it under the agent's name."""
     return app.signature(
@@ -33,6 +42,7 @@ def step_signature(app: Celery, run_id: str, step: str, agent: str, queue: str, 
         queue=agent_queue(queue),
         priority=redis_priority(priority),
         shadow=f"agent.{agent}",
+        ignore_result=True,
     )
 
 
@@ -44,6 +54,7 @@ def barrier_signature(app: Celery, run_id: str, group: str) -> Signature[Any]:
         queue=CONTROL,
         priority=redis_priority(10),
         shadow=f"barrier.{group}",
+        ignore_result=True,
     )
 
 
@@ -72,10 +83,10 @@ def compose(
         if len(members) < 2:  # noqa: PLR2004 - a chord of one is a single task
             yield segment(app, run_id, definition), None, 0
         elif definition is members[0]:
-            header = group([segment(app, run_id, member) for member in members], app=app)
-            header.set(task_id=group_task_id(run_id, definition["group"]))
-            body = barrier_signature(app, run_id, definition["group"])
-            yield chord(header, body, app=app), keys.barrier_node(definition["group"]), len(members)
+            name = definition["group"]
+            header = [segment(app, run_id, member) for member in members]
+            canvas = chord(header, barrier_signature(app, run_id, name), app=app, task_id=group_task_id(run_id, name))
+            yield canvas, keys.barrier_node(name), len(members)
 
 
 def publish(app: Celery, run_id: str, moved: Moved) -> None:

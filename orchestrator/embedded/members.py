@@ -14,8 +14,8 @@ from pathlib import Path
 
 from orchestrator.processes import die_with_parent, kill_group
 
-READY_FD = "_ORCHESTRATOR_READY_FD"
-"""Variable that names the pipe on which a worker says that it consumes. Not one of the user's settings."""
+READY_FD = "ORCHESTRATOR_READY_FD"
+"""Variable that names the pipe on which the engine says that its worker consumes."""
 
 _BACKOFF = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
 _STEADY = 30.0
@@ -129,7 +129,7 @@ def worker(name: str, *, app: str, concurrency: int, queues: tuple[str, ...] | N
     command = [
         *(sys.executable, "-m", "celery", "-A", app, "worker"),
         *("-n", f"{name}@%h", "-c", str(concurrency), "--loglevel", "WARNING"),
-        *("--without-gossip", "--without-mingle", "--include", "orchestrator.embedded.ready"),
+        *("--without-gossip", "--without-mingle"),
     ]
     if queues:
         command += ["-Q", ",".join(queues)]

@@ -24,7 +24,11 @@ SECONDS = 20.0
 
 APP = """
     import os, subprocess, sys
-    from celery import Celery
+    from celery import Celery, signals
+
+    @signals.worker_ready.connect
+    def announce(**_):  # as every app made by `create_app` does
+        os.write(int(os.environ["ORCHESTRATOR_READY_FD"]), b"1")
 
     app = Celery("nap", broker=os.environ["ORCHESTRATOR_BROKER_URL"], backend=os.environ["ORCHESTRATOR_STORE_URL"])
     app.conf.update(task_acks_late=True, broker_connection_retry_on_startup=True)
@@ -105,7 +109,7 @@ def start_command(folder: Path) -> Iterator[StartCommand]:
 
     yield start
     for command in started:
-        for process in (*command.tree, command.process):
+        for process in (*command.tree, psutil.Process(command.process.pid)):
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
         command.process.wait()

@@ -1,0 +1,83 @@
+"""`validate`, `plan` and `explain`: everything that can be said about a file without running it."""
+
+from __future__ import annotations
+
+import click
+
+from orchestrator.cli.output import common_options, emit, emit_data, output_option, talk
+from orchestrator.cli.targets import engine_settings, need_definition, plan_of
+
+
+@click.command()
+@click.argument("file")
+@output_option
+@common_options
+def validate(file: str, form: str) -> int:
+    """Check FILE (a workflow or engine settings) and tell every mistake at once. Exit status 3 if there are any."""
+    from orchestrator.workflow.loader import validate as check
+
+    path = need_definition(file)
+    found = check(path, engine=engine_settings())
+
+    def human() -> str:
+        lines = [f"error: {problem}" for problem in found.problems]
+        lines += [f"warning: {warning}" for warning in found.warnings]
+        what = f"{path}: {found.kind} file"
+        if found.workflow is not None:
+            what += f", workflow '{found.workflow.name}' with {len(found.workflow.steps)} steps"
+        count = len(found.problems)
+        verdict = "valid" if found.valid else f"{count} mistake{'s' if count > 1 else ''}"
+        return "\n".join([*lines, f"{what}: {verdict}"])
+
+    emit_data(found.to_json(), form, human)
+    return 0 if found.valid else 3
+
+
+@click.command()
+@click.argument("file")
+@click.option("--mermaid", is_flag=True, help="Print a Mermaid flowchart, critical path highlighted.")
+@click.option("--canvas", is_flag=True, help="Print the Celery signatures that the steps are sent as.")
+@output_option
+@common_options
+def plan(file: str, form: str, mermaid: bool, canvas: bool) -> None:
+    """Analyse FILE: groups, critical path, slack, priorities, makespan at 1 to 8 workers and what limits it."""
+    from orchestrator.workflow import render
+
+    if mermaid and canvas:
+        raise click.UsageError("--mermaid and --canvas exclude each other")
+    planned = plan_of(need_definition(file))
+    if mermaid:
+        emit(render.to_mermaid(planned))
+    elif canvas:
+        from orchestrator.engine.agent import REGISTRY
+        from orchestrator.engine.canvas import describe
+        from orchestrator.run.nodes import compile_nodes
+
+        def queue_of(name: str) -> str:
+            return REGISTRY[name].queue if name in REGISTRY else name
+
+        emit("\n".join(describe(compile_nodes(planned, queue_of))))
+    else:
+        emit_data(render.to_json(planned), form, lambda: render.to_text(planned))
+    if mermaid or canvas:
+        for warning in planned.warnings:
+            talk(f"warning: {warning}")
+
+
+@click.command()
+@click.argument("file")
+@click.argument("step", required=False)
+@output_option
+@common_options
+def explain(file: str, step: str | None, form: str) -> None:
+    """Say in words what each step of FILE (or one STEP) waits for, reads, writes, and how its group is joined."""
+    from orchestrator.cli import narrate
+
+    planned = plan_of(need_definition(file))
+    steps = [narrate.find_step(planned, step)] if step else list(planned.order)
+    stories = {name: narrate.step_facts(planned, name) for name in steps}
+    emit_data(
+        {"workflow": planned.workflow.name, "description": planned.workflow.description, "steps": stories},
+        form,
+        lambda: narrate.text(planned, stories, whole=step is None),
+    )

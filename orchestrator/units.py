@@ -58,7 +58,7 @@ _RANGE = re.compile(rf"({_NUMBER})([ _]?[a-z]+)?[ _]?-[ _]?({_NUMBER}[ _]?[a-z]+
 _BOUND = re.compile(r"^(?:(?:up[ _]to|max|maximum)[ _](.+)|(.+)[ _](?:max|maximum))$")
 _SIZE = re.compile(rf"({_NUMBER})[ _]?([a-z]+)")
 _MAX_TEXT = 64
-_MAX_DURATION_TEXT = 400
+_MAX_DURATION_TEXT = 800
 _MAX_SECONDS = 100 * 365 * 86400.0
 _MAX_BYTES = 2**53
 
@@ -78,7 +78,7 @@ def parse_duration(value: object) -> float:
 
 def parse_duration_range(value: object) -> tuple[float, float]:
     """Read an estimate as (low, high) seconds; a single duration gives the same figure twice."""
-    if isinstance(value, str) and len(value) <= _MAX_TEXT:
+    if isinstance(value, str) and len(value) <= _MAX_DURATION_TEXT:
         found = _RANGE.fullmatch(value.strip().lower())
         if found:
             return _range_seconds(found, value)

@@ -35,15 +35,17 @@ def with_workers(
 
     Raises StoreUnavailable when neither is to be had.
     """
-    from orchestrator.client import Client
-
     if not environment.is_embedded:
+        from orchestrator.client import Client
+
         with Client(environment=environment) as client:
             need_worker(client)
             yield Connection(client)
         return
     options = StackOptions(home=environment.home, app=environment.app, workers=workers, concurrency=concurrency)
     with Stack(options, on_event) as stack:
+        from orchestrator.client import Client  # takes a while: the worker starts meanwhile
+
         stack.wait_ready()
         with Client(stack.url, broker_url=stack.url) as client:
             try:

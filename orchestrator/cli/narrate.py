@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from orchestrator.errors import NotFound
@@ -35,11 +35,16 @@ _STRATEGIES = {
 
 def find_step(plan: Plan, step: str) -> str:
     """The id, if the plan has that step. Raises NotFound with a suggestion."""
-    if step in plan.steps:
-        return step
-    close = difflib.get_close_matches(step, plan.steps, n=1)
-    hint = f"did you mean '{close[0]}'?" if close else f"steps: {', '.join(plan.order[:20])}"
-    raise NotFound(f"workflow '{plan.workflow.name}' has no step '{step}'; {hint}")
+    if step not in plan.steps:
+        raise unknown_step(step, plan.order, f"workflow '{plan.workflow.name}'")
+    return step
+
+
+def unknown_step(step: str, known: Sequence[str], where: str) -> NotFound:
+    """The error for a step that is not there, with the name that was probably meant."""
+    close = difflib.get_close_matches(step, known, n=1)
+    hint = f"did you mean '{close[0]}'?" if close else f"steps: {', '.join(known[:20])}"
+    return NotFound(f"{where} has no step '{step}'; {hint}")
 
 
 def step_facts(plan: Plan, name: str) -> dict[str, Any]:

@@ -42,7 +42,7 @@ def step_table(status: RunStatus) -> str:
     rows = []
     for step in status.steps.values():
         start = "" if step.started_at is None else f"+{step.started_at - status.created_at:.1f} s"
-        why = step.error or step.reason or step.message
+        why = step.error or step.reason or (step.message if step.state is StepState.RUNNING else None)
         rows.append((step.id, step.state, step.attempts, start, took(step), step.worker or "", _one_line(why)))
     return table(("step", "state", "attempts", "started", "took", "worker", ""), rows, COLOURS)
 

@@ -105,6 +105,17 @@ def timeout_option(text: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
     return click.option("--timeout", callback=duration, default="1d", show_default=True, metavar="DURATION", help=text)
 
 
+def parse_agents(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[str, ...] | None:
+    """Callback of `--agents a,b`: the names of agent classes."""
+    if value is None:
+        return None
+    names = tuple(name.strip() for name in value.split(","))
+    wrong = [name for name in names if not _ID.match(name)]
+    if wrong:
+        raise click.BadParameter(f"'{wrong[0]}' is no agent class; write names, separated by commas", ctx, param)
+    return names
+
+
 def parse_inputs(pairs: Sequence[str]) -> dict[str, Any]:
     """Read `--input` values: `k=text`, `k=@file` (its text), `k=@-` (standard input), `k:=json`.
 

@@ -1,0 +1,223 @@
+"""`ls`, `show`, `logs`, `watch` and `cancel`: runs that exist."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from orchestrator.cli.output import common_options, emit, emit_data, output_option, session, table, talk
+from orchestrator.cli.targets import check_id, timeout_option
+
+if TYPE_CHECKING:
+    from orchestrator.client import RunHandle
+    from orchestrator.run.models import LogLine, RunStatus, RunSummary
+
+_LOG_EVERY = 0.5
+_STATES = [
+    "pending",
+    "running",
+    "paused",
+    "awaiting_input",
+    "cancelling",
+    "success",
+    "partial",
+    "failed",
+    "cancelled",
+    "timed_out",
+]
+
+
+@click.command()
+@click.option("--state", type=click.Choice(_STATES), help="Only runs in that state.")
+@click.option("--workflow", metavar="NAME", help="Only runs of that workflow.")
+@click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True)
+@output_option
+@common_options
+def ls(state: str | None, workflow: str | None, limit: int, form: str) -> None:
+    """List runs, newest first. With --quiet their ids only."""
+    from orchestrator.cli.connect import store_only
+    from orchestrator.environment import Environment
+
+    with store_only(Environment.load()) as client:
+        found = client.list(state=state, workflow=workflow, limit=limit)
+    if session.quiet and form == "table":
+        emit("".join(f"{run.run_id}\n" for run in found)) if found else None
+        return
+    emit_data([run.model_dump(mode="json") for run in found], form, lambda: _listed(found))
+
+
+def _listed(found: list[RunSummary]) -> str:
+    from orchestrator.cli.follow import COLOURS
+
+    rows = [
+        (run.run_id, run.workflow, run.state, _moment(run.created_at), _length(run.created_at, run.finished_at))
+        for run in found
+    ]
+    return table(("run", "workflow", "state", "created", "took"), rows, COLOURS)
+
+
+@click.command()
+@click.argument("run")
+@output_option
+@common_options
+def show(run: str, form: str) -> None:
+    """Show one RUN: where it stands or stopped, why, and the command to type next."""
+    from orchestrator.cli import report
+    from orchestrator.cli.connect import store_only
+    from orchestrator.environment import Environment
+
+    check_id(run, "run")
+    with store_only(Environment.load()) as client:
+        status = client.get(run).status()
+    emit_data(report.run_document(status), form, lambda: _screen(status))
+
+
+def _screen(status: RunStatus) -> str:
+    from orchestrator.cli import report
+
+    lines = [
+        f"run {status.run_id} of {status.workflow}: {status.state}" + (f" ({status.reason})" if status.reason else ""),
+        f"created {_moment(status.created_at)}, took {_length(status.created_at, status.finished_at)}",
+        "",
+        report.step_table(status),
+        "",
+        *_next(status),
+    ]
+    return "\n".join(lines)
+
+
+def _next(status: RunStatus) -> Iterator[str]:
+    """Where it stopped and why, what that holds up, and what to type."""
+    from orchestrator.cli import report
+
+    stopped = report.stopped_at(status)
+    for step in stopped:
+        tries = f"after {step.attempts} attempt{'s' if step.attempts != 1 else ''}"
+        yield f"stopped at {step.id} ({step.state} {tries}): {step.error or step.reason or 'no reason was recorded'}"
+    held = [step.id for step in status.steps.values() if step.state in ("upstream_failed", "skipped")]
+    if stopped and held:
+        yield f"not run because of that: {', '.join(held)}"
+    for step in stopped:
+        yield f"its log:  orchestrator logs {status.run_id} {step.id}"
+    if not status.ended:
+        going = [step.id for step in status.steps.values() if step.state in ("running", "retrying")]
+        waiting = [step.id for step in status.steps.values() if step.state in ("ready", "queued")]
+        yield f"running: {', '.join(going) or 'nothing'}; waiting for a worker: {', '.join(waiting) or 'nothing'}"
+        yield f"follow it:  orchestrator watch {status.run_id}"
+        yield f"end it:     orchestrator cancel {status.run_id}"
+    elif not stopped:
+        yield f"its log:  orchestrator logs {status.run_id}"
+
+
+@click.command()
+@click.argument("run")
+@click.argument("step", required=False)
+@click.option("--attempt", type=click.IntRange(1), help="Only that attempt, counted from 1.")
+@click.option("--follow", "follows", is_flag=True, help="Go on until the run ends.")
+@timeout_option("Stop following after that.")
+@output_option
+@common_options
+def logs(run: str, step: str | None, attempt: int | None, follows: bool, timeout: float, form: str) -> None:
+    """Print what the steps of RUN (or one STEP) logged, in the order of time."""
+    from orchestrator.cli.connect import store_only
+    from orchestrator.cli.narrate import unknown_step
+    from orchestrator.environment import Environment
+    from orchestrator.errors import WaitTimeout
+
+    check_id(run, "run")
+    if follows and form != "table":
+        raise click.UsageError("--follow prints lines; it does not go with -o")
+    with store_only(Environment.load()) as client:
+        handle = client.get(run)
+        steps = list(handle.status().steps)
+        if step is not None and step not in steps:
+            raise unknown_step(step, steps, f"run {run}")
+        wanted = steps if step is None else [step]
+        lines = _lines(handle, wanted, attempt)
+        emit_data([{"step": name, **line.model_dump(mode="json")} for name, line in lines], form, lambda: _page(lines))
+        deadline, seen = time.monotonic() + timeout, len(lines)
+        while follows:
+            if time.monotonic() > deadline:
+                raise WaitTimeout(f"run {run} has not ended in time")
+            follows = not _ended(handle)
+            lines = _lines(handle, wanted, attempt)
+            emit(_page(lines[seen:])) if lines[seen:] else None
+            seen = len(lines)
+
+
+def _ended(handle: RunHandle) -> bool:
+    from orchestrator.errors import WaitTimeout
+
+    try:
+        handle.wait(_LOG_EVERY)
+    except WaitTimeout:
+        return False
+    return True
+
+
+def _lines(handle: RunHandle, steps: list[str], attempt: int | None) -> list[tuple[str, LogLine]]:
+    found = [(step, line) for step in steps for line in handle.logs(step, attempt)]
+    return sorted(found, key=lambda item: item[1].at)
+
+
+def _page(lines: list[tuple[str, LogLine]]) -> str:
+    return "\n".join(
+        f"{datetime.fromtimestamp(line.at, UTC).astimezone():%H:%M:%S.%f}"[:12]
+        + f"  {step}#{line.attempt}  {line.level.lower()}  {line.text}"
+        for step, line in lines
+    )
+
+
+@click.command()
+@click.argument("run")
+@timeout_option("Stop watching after that; the run goes on.")
+@output_option
+@common_options
+def watch(run: str, timeout: float, form: str) -> int:
+    """Follow RUN until it ends. The exit status is the run's."""
+    from orchestrator.cli import connect, report
+    from orchestrator.cli.follow import follow
+    from orchestrator.environment import Environment
+    from orchestrator.run.models import GOOD_RUN_STATES
+
+    check_id(run, "run")
+    with connect.store_only(Environment.load()) as client:
+        handle = client.get(run)
+        if not handle.status().ended:
+            connect.need_worker(client)
+        status = follow(handle, timeout=timeout)
+    emit_data(report.run_document(status), form, lambda: _screen(status))
+    return 0 if status.state in GOOD_RUN_STATES else 1
+
+
+@click.command()
+@click.argument("run")
+@click.option("--reason", default="", help="Kept with the run.")
+@output_option
+@common_options
+def cancel(run: str, reason: str, form: str) -> None:
+    """Cancel RUN: what waits is cancelled at once, what runs gets a grace period."""
+    from orchestrator.cli.connect import store_only
+    from orchestrator.environment import Environment
+
+    check_id(run, "run")
+    with store_only(Environment.load()) as client:
+        state = client.get(run).cancel(reason)
+    document: dict[str, Any] = {"run_id": run, "state": str(state)}
+    emit_data(document, form, lambda: str(state))
+    talk(f"orchestrator show {run}")
+
+
+def _moment(at: float) -> str:
+    return f"{datetime.fromtimestamp(at, UTC).astimezone():%Y-%m-%d %H:%M:%S}"
+
+
+def _length(start: float, end: float | None) -> str:
+    from orchestrator.cli.follow import seconds
+
+    shown = seconds(max(0.0, (time.time() if end is None else end) - start))
+    return shown if end is not None else f"{shown} so far"

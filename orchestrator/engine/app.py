@@ -42,6 +42,7 @@ def configuration(settings: EngineSettings) -> dict[str, Any]:
         "result_accept_content": ["json"],
         "task_serializer": "json",
         "result_serializer": "json",
+        "broker_transport": "orchestrator.engine.transport:Transport",
         "broker_transport_options": transport_options(settings),
         "broker_connection_retry_on_startup": True,
         "task_acks_late": True,

@@ -16,7 +16,7 @@ from orchestrator.context.values import encode
 from orchestrator.engine import recovery
 from orchestrator.engine.agent import find_agent
 from orchestrator.engine.agent_context import AgentContext
-from orchestrator.engine.attempt_log import capture
+from orchestrator.engine.attempt_log import AttemptLog
 from orchestrator.engine.canvas import publish
 from orchestrator.engine.runtime import Runtime, log, runtime_of
 from orchestrator.errors import LeaseLost
@@ -98,10 +98,12 @@ def execute(task: Task[Any, Any], run_id: str, step: str) -> dict[str, str]:
         log.debug("run %s step %s: claim refused, it is %s", run_id, step, granted.why)
         raise Ignore(granted.why)
     attempt = Attempt(runtime, run_id, step, granted)
+    lines = AttemptLog(runtime, run_id, step, granted.token)
     try:
-        with capture(runtime, run_id, step, granted.token):
+        with lines.capture():
             output, files = attempt.work()
     except Exception as error:  # whatever an agent raises is its failure, never ours
+        lines.flush()
         _failed(task, attempt, error)
         raise
     moved = runtime.ledger.finish(run_id, step, "success", token=attempt.token, output=output, files=files)
@@ -109,6 +111,7 @@ def execute(task: Task[Any, Any], run_id: str, step: str) -> dict[str, str]:
         log.warning("run %s step %s: attempt %d came late, the step is %s", run_id, step, attempt.token, moved.why)
         raise Ignore(moved.why)
     publish(task.app, run_id, moved)
+    lines.flush()
     return {"step": step, "state": "success"}
 
 

@@ -6,7 +6,6 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
 from time import monotonic
 
 from orchestrator.engine.runtime import Runtime
@@ -17,67 +16,73 @@ from orchestrator.run.models import LogLine
 FLUSH_SECONDS = 0.5
 FLUSH_LINES = 200
 
+_current: ContextVar[AttemptLog | None] = ContextVar("attempt_log", default=None)
 
-@dataclass(slots=True)
-class _Buffer:
-    runtime: Runtime
-    run_id: str
-    step: str
-    attempt: int
-    lines: list[LogLine] = field(default_factory=list)
-    flushed_at: float = field(default_factory=monotonic)
+
+class AttemptLog:
+    """The lines of one attempt: stored every half second while they come, and by `flush` at the end."""
+
+    def __init__(self, runtime: Runtime, run_id: str, step: str, attempt: int) -> None:
+        self._runtime = runtime
+        self._run_id = run_id
+        self._step = step
+        self._attempt = attempt
+        self._lines: list[LogLine] = []
+        self._flushed_at = monotonic()
+
+    @contextmanager
+    def capture(self) -> Iterator[None]:
+        """Keep what is logged in this context, from INFO on; an error is logged with its traceback."""
+        _listen()
+        token = _current.set(self)
+        try:
+            yield
+        except Exception:
+            logging.getLogger("agent").exception("the attempt failed")
+            raise
+        finally:
+            _current.reset(token)
 
     def add(self, record: logging.LogRecord, text: str) -> None:
-        self.lines.append(LogLine(at=record.created, level=record.levelname, attempt=self.attempt, text=text))
-        if len(self.lines) >= FLUSH_LINES or monotonic() - self.flushed_at >= FLUSH_SECONDS:
+        """Take a record; store what has gathered when it is time."""
+        self._lines.append(LogLine(at=record.created, level=record.levelname, attempt=self._attempt, text=text))
+        if len(self._lines) >= FLUSH_LINES or monotonic() - self._flushed_at >= FLUSH_SECONDS:
             self.flush()
 
     def flush(self) -> None:
-        lines, self.lines = self.lines, []
-        self.flushed_at = monotonic()
-        if lines:
-            limit = self.runtime.settings.engine.max_log_bytes
-            logs.append(self.runtime.client, self.run_id, self.step, lines, limit=limit)
-
-
-_current: ContextVar[_Buffer | None] = ContextVar("attempt_log", default=None)
+        """Store what has gathered. The log is no part of the result: when it cannot be stored, the step goes on."""
+        lines, self._lines = self._lines, []
+        self._flushed_at = monotonic()
+        if not lines:
+            return
+        limit = self._runtime.settings.engine.max_log_bytes
+        try:
+            logs.append(self._runtime.client, self._run_id, self._step, lines, limit=limit)
+        except OrchestratorError as error:
+            logging.getLogger("orchestrator").warning("log of %s %s not stored: %s", self._run_id, self._step, error)
 
 
 class _Handler(logging.Handler):
     """Routes records to the attempt in whose context they were made; others pass by."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        buffer = _current.get()
-        if buffer is None:
+        current = _current.get()
+        if current is None:
             return
-        _current.set(None)  # what storing itself logs is not part of the attempt
+        token = _current.set(None)  # what storing itself logs is not part of the attempt
         try:
-            buffer.add(record, self.format(record))
-        except OrchestratorError:
-            self.handleError(record)
+            current.add(record, self.format(record))
         finally:
-            _current.set(buffer)
+            _current.reset(token)
 
 
 _handler = _Handler(level=logging.INFO)
 
 
-@contextmanager
-def capture(runtime: Runtime, run_id: str, step: str, attempt: int) -> Iterator[None]:
-    """Keep what is logged in this context, from INFO on, until the block ends."""
+def _listen() -> None:
     root = logging.getLogger()
     if _handler not in root.handlers:
         root.addHandler(_handler)
     agents = logging.getLogger("agent")
     if agents.level == logging.NOTSET:
         agents.setLevel(logging.INFO)
-    buffer = _Buffer(runtime, run_id, step, attempt)
-    token = _current.set(buffer)
-    try:
-        yield
-    except Exception:
-        logging.getLogger("agent").exception("the attempt failed")
-        raise
-    finally:
-        _current.reset(token)
-        buffer.flush()

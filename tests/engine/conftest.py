@@ -1,9 +1,8 @@
-"""One fleet for a whole module of engine tests: starting workers is what takes time."""
+"""One worker for a whole module of engine tests: starting workers is what takes time."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -22,10 +21,13 @@ def module_store(valkey_server: ValkeyServer) -> Store:
     return store
 
 
-@pytest.fixture(scope="module")
-def worker(module_store: Store, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Worker]:
-    """A prefork worker with four children for all queues."""
-    with Worker(module_store.url, tmp_path_factory.mktemp("worker")) as running:
+@pytest.fixture(scope="module", params=["prefork", "threads"])
+def worker(
+    request: pytest.FixtureRequest, module_store: Store, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Worker]:
+    """A worker with four slots for all queues, once with processes and once with threads."""
+    directory = tmp_path_factory.mktemp("worker")
+    with Worker(module_store.url, directory, pool=request.param) as running:
         yield running
 
 
@@ -34,8 +36,3 @@ def client(module_store: Store, worker: Worker) -> Iterator[Client]:
     """A client of that worker's store."""
     with Client(module_store.url) as connected:
         yield connected
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return tmp_path

@@ -26,7 +26,6 @@ from tasks.reading.quantities import find_quantities
 from tasks.writing import to_json
 
 _SAMPLE: Final = Path(__file__).with_name("sample_brief.md")
-_TOPICS: Final = ("users", "problem", "features", "constraints", "goals")
 Source = Literal["input", "sample"]
 
 
@@ -92,7 +91,7 @@ def analyse(brief: Brief, words: int, source: Source) -> AnalystOutput:
             source=source,
             words=words,
             sections=tuple(section.heading for section in brief.sections if section.heading),
-            guessed=tuple(topic for topic in _TOPICS if not brief.about(topic)),
+            guessed=tuple(topic for topic in extract.TOPICS if not brief.about(topic)),
         ),
     )
 

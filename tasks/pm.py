@@ -32,7 +32,12 @@ _PROBLEM: Final = TypeAdapter(ProblemAnalysis)
 
 @agent(
     "pm",
-    reads=["analyst.project_brief", "analyst.target_users", "analyst.technical_constraints", "analyst.problem_analysis"],
+    reads=[
+        "analyst.project_brief",
+        "analyst.target_users",
+        "analyst.technical_constraints",
+        "analyst.problem_analysis",
+    ],
     output=PmOutput,
 )
 def pm(ctx: AgentContext) -> PmOutput:
@@ -42,7 +47,7 @@ def pm(ctx: AgentContext) -> PmOutput:
     constraints = read_or(ctx, "analyst.technical_constraints", _CONSTRAINTS, ())
     problem = read_or(ctx, "analyst.problem_analysis", _PROBLEM, ProblemAnalysis(statement=""))
     data = brief.structured_data
-    stories = make_stories(data.features, data.goals, " ".join(problem.symptoms))
+    stories = make_stories(data.features, data.goals, problem.symptoms)
     ctx.progress(0.4, f"wrote {len(stories)} user stories")
     requirements = make_requirements(stories, constraints, data.features)
     ctx.progress(0.7, f"wrote {len(requirements.functional) + len(requirements.non_functional)} requirements")
@@ -60,10 +65,13 @@ def pm(ctx: AgentContext) -> PmOutput:
     )
     idle = [persona.role for persona in output.user_personas if not persona.stories]
     if idle:
-        ctx.log.warning("no story is for: %s; the brief names these users but gives them nothing to do", ", ".join(idle))
+        ctx.log.warning("no story is for %s: the brief names them but gives them nothing to do", ", ".join(idle))
     ctx.log.info(
         "%d stories with %d acceptance criteria, %d functional and %d non-functional requirements",
-        len(stories), len(output.acceptance_criteria), len(requirements.functional), len(requirements.non_functional),
+        len(stories),
+        len(output.acceptance_criteria),
+        len(requirements.functional),
+        len(requirements.non_functional),
     )
     variables = output.model_dump(mode="json")
     ctx.artifact("pm/requirements.md", ctx.render("requirements.md.j2", title=brief.title, idle=idle, **variables))

@@ -17,6 +17,6 @@ def to_json(value: BaseModel | Any) -> str:
 
 def label(text: str, limit: int = 60) -> str:
     """Text for a node or step of a Mermaid diagram: quotes, brackets and separators would end the node early."""
-    plain = re.sub(r"[\"'`<>{}\[\]()|;:#&\\%]+", " ", text)
-    line = " ".join(plain.split())
+    plain = re.sub(r"[\"`<>{}\[\]()|;:&\\%]+", " ", text)
+    line = " ".join(plain.replace("'", "’").split())
     return (line if len(line) <= limit else line[: limit - 1].rsplit(" ", 1)[0] + "…") or "?"

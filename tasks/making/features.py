@@ -23,7 +23,7 @@ from tasks.reading.features import (
 
 MAX_FEATURES: Final = 60
 ASSUMED: Final = "nobody is named; the first group of users is assumed"
-_UNSAID: Final = "nothing in the brief says how important it is"
+UNSAID: Final = "nothing in the brief says how important it is"
 _SECTION_PRIORITIES: Final[tuple[tuple[tuple[str, ...], Priority], ...]] = (
     (("must", "mvp", "essential"), "must"),
     (("should",), "should"),
@@ -64,7 +64,7 @@ def _draft(number: int, section: Section, block: Block, users: Sequence[TargetUs
     title, description = split_title(text, marked_priority(block.lead)[0])
     wish = find_wish(title, description, users)
     actor, actor_reason = find_actor(f"{title}. {description}", wish, users)
-    wish_text = language.clip(split_benefit(wish.text)[0].rstrip(".,;"), 160)
+    wish_text = language.clip(split_benefit(wish.text)[0].split(";")[0].rstrip(".,"), 160)
     priority, priority_reason = _priority(marked, section, text)
     details = tuple(child.text for child in block.children)
     feature = Feature(
@@ -95,9 +95,10 @@ def _benefit(title: str, description: str) -> str:
 
 def _short_title(title: str, wish: str, verb: str) -> str:
     """The title as written if it is one, else verb and object of the wish."""
-    if len(title.split()) <= _TITLE_WORDS and not title.lower().startswith(("as a", "the system")):
+    sentence = re.match(r"(?i)as an? |the system |.*\b(?:can|could|may|must|should|shall|wants? to|needs? to)\b", title)
+    if len(title.split()) <= _TITLE_WORDS and not (sentence and len(wish.split()) > 1):
         return title.rstrip(".")
-    words = wish.removeprefix("have the system ").split()
+    words = wish.removeprefix("have the system ").removeprefix("rely on this: “").rstrip("”").split()
     end = next((index for index, word in enumerate(words) if index > 1 and _ends_title(word)), len(words))
     kept = words[: min(end, _TITLE_WORDS)]
     while kept and kept[-1].lower() in lexicon.BREAKERS | lexicon.DETERMINERS:
@@ -106,7 +107,9 @@ def _short_title(title: str, wish: str, verb: str) -> str:
 
 
 def _ends_title(word: str) -> bool:
-    return word.strip(",;:").lower() in lexicon.BREAKERS - {"of", "and", "when", "is", "are"} or word.endswith((":", ";"))
+    return word.strip(",;:").lower() in lexicon.BREAKERS - {"of", "and", "when", "is", "are"} or word.endswith(
+        (":", ";")
+    )
 
 
 def _priority(marked: Priority | None, section: Section, text: str) -> tuple[Priority, str]:
@@ -120,7 +123,7 @@ def _priority(marked: Priority | None, section: Section, text: str) -> tuple[Pri
         said = next((word for word in words if language.mentions(text, (word,))), None)
         if said:
             return priority, f"the text says “{said.strip()}”"
-    return "should", _UNSAID
+    return "should", UNSAID
 
 
 def _action(verb: str) -> Action:
@@ -216,10 +219,10 @@ def _settle_actors(
 
 def _settle_priorities(features: tuple[Feature, ...]) -> tuple[Feature, ...]:
     """What is stated plainly is a must in a brief that hedges other features with "should" or "could"."""
-    hedged = any(feature.priority in ("should", "could") and feature.priority_reason != _UNSAID for feature in features)
+    hedged = any(one.priority in ("should", "could") and one.priority_reason != UNSAID for one in features)
     if not hedged:
         return features
     plain = {"priority": "must", "priority_reason": "stated plainly, where others are hedged with should or could"}
     return tuple(
-        feature.model_copy(update=plain) if feature.priority_reason == _UNSAID else feature for feature in features
+        feature.model_copy(update=plain) if feature.priority_reason == UNSAID else feature for feature in features
     )

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from tasks.making.criteria import listing
+from tasks.making.stories import SYSTEM
 from tasks.models import (
     Constraint,
     Feature,
@@ -24,7 +26,8 @@ _VERIFICATION: Final = {
     "capacity": "Load test with the stated numbers plus one half.",
     "security and privacy": "Review of the design, then a test of every role against every operation.",
     "retention": "A test moves the clock to the limit and looks at what is left.",
-    "accessibility": "Automatic check on every page in CI; a walk-through with keyboard and screen reader before release.",
+    "process time": "Take the time from event to event over a month of real use.",
+    "accessibility": "Automatic check of every page in CI; walk-through with keyboard and screen reader.",
     "offline use": "Cut the connection in the middle of the work, restore it, compare both sides.",
     "integration": "Contract test against a recorded exchange, and one rehearsal with the real system.",
     "hosting": "Look at the deployment: where it runs, and who can reach it.",
@@ -33,15 +36,18 @@ _VERIFICATION: Final = {
     "language": "Every text of the interface exists in every stated language.",
     "maintenance": "Someone of the maintaining team makes a small change alone.",
 }
-_MEASURE_KINDS: Final = frozenset(("performance", "availability", "capacity", "retention", "offline use", "platform"))
+_MEASURE_KINDS: Final = frozenset(
+    ("performance", "availability", "capacity", "retention", "offline use", "process time")
+)
 
 
-def functional(stories: Sequence[UserStory]) -> tuple[FunctionalRequirement, ...]:
+def functional(stories: Sequence[UserStory], features: Sequence[Feature]) -> tuple[FunctionalRequirement, ...]:
     """One requirement per story, numbered like it."""
+    wishes = {feature.id: feature.wish for feature in features}
     return tuple(
         FunctionalRequirement(
             id=f"FR-{number}",
-            statement=_statement(story),
+            statement=_statement(story, wishes[story.feature]),
             feature=story.feature,
             stories=(story.id,),
             priority=story.priority,
@@ -54,17 +60,21 @@ def functional(stories: Sequence[UserStory]) -> tuple[FunctionalRequirement, ...
     )
 
 
-def _statement(story: UserStory) -> str:
+def _statement(story: UserStory, wish: str) -> str:
     duty = {"must": "shall", "should": "should", "could": "may", "wont": "will not for now"}[story.priority]
-    wish = story.i_want
-    if wish.startswith("have the system "):
-        return f"The system {duty} {wish.removeprefix('have the system ')}."
-    if story.action == "notify":
-        return f"The system {duty} see to it that {language.article(story.as_a)} {story.as_a} can {wish.removeprefix('to ')}."
-    return f"The system {duty} let {language.article(story.as_a)} {story.as_a} {wish.removeprefix('to ')}."
+    if wish.startswith(SYSTEM):
+        return f"The system {duty} {wish.removeprefix(SYSTEM)}."
+    if story.action == "notify" and not wish.startswith(("get ", "receive ")):
+        return f"The system {duty} {wish}."
+    names = [field.words for field in story.fields]
+    missing = names and not all(name.split()[-1][:4] in wish for name in names)
+    fields = f", {'by' if story.action in ('read', 'export') else 'with'} {listing(names)}" if missing else ""
+    return f"The system {duty} let {language.article(story.as_a)} {story.as_a} {wish}{fields}."
 
 
-def non_functional(constraints: Sequence[Constraint], features: Sequence[Feature]) -> tuple[NonFunctionalRequirement, ...]:
+def non_functional(
+    constraints: Sequence[Constraint], features: Sequence[Feature]
+) -> tuple[NonFunctionalRequirement, ...]:
     """One per technical constraint, and one per bound on time or number inside a feature."""
     made: list[NonFunctionalRequirement] = []
     for constraint in constraints:
@@ -74,9 +84,16 @@ def non_functional(constraints: Sequence[Constraint], features: Sequence[Feature
         for sentence in dict.fromkeys(language.sentences(f"{feature.title}. {feature.description}")):
             bounds = [one for one in find_quantities(sentence, feature.line) if _is_bound(one)]
             if bounds:
-                category = "performance" if bounds[0].kind == "time" else constraint_category(sentence)
+                category = _bound_category(bounds[0], sentence)
                 made.append(_from_text(len(made) + 1, sentence, category, feature.id, feature.line))
     return tuple(made)
+
+
+def _bound_category(quantity: Quantity, sentence: str) -> str:
+    """What a machine does is measured in seconds; what takes longer is how people work with it."""
+    if quantity.kind != "time":
+        return constraint_category(sentence)
+    return "performance" if quantity.unit in ("milliseconds", "seconds") else "process time"
 
 
 def _is_bound(quantity: Quantity) -> bool:
@@ -99,4 +116,4 @@ def _from_text(number: int, text: str, category: str, source: str, line: int) ->
 def make_requirements(
     stories: Sequence[UserStory], constraints: Sequence[Constraint], features: Sequence[Feature]
 ) -> Requirements:
-    return Requirements(functional=functional(stories), non_functional=non_functional(constraints, features))
+    return Requirements(functional=functional(stories, features), non_functional=non_functional(constraints, features))

@@ -13,9 +13,12 @@ from typing import Final
 
 from tasks.models import Constraint, Device, Quantity, TargetUser
 from tasks.reading import language, lexicon
-from tasks.reading.brief import Block, Brief, Section
+from tasks.reading.brief import Block, Brief, Section, topic_of
 from tasks.reading.categories import constraint_category, find_technologies, is_technical
 from tasks.reading.quantities import find_quantities
+
+TOPICS: Final = ("users", "problem", "features", "constraints", "goals")
+"""What a brief should have a section on."""
 
 MAX_SENTENCES: Final = 4_000
 _GROUP_SIZE: Final = re.compile(
@@ -220,21 +223,16 @@ def find_questions(brief: Brief, sentences: tuple[Sentence, ...]) -> tuple[str, 
 
 
 def find_all_quantities(sentences: tuple[Sentence, ...]) -> tuple[Quantity, ...]:
-    return tuple(
-        quantity for sentence in sentences for quantity in find_quantities(sentence.text, sentence.line)
-    )[:200]
+    return tuple(quantity for sentence in sentences for quantity in find_quantities(sentence.text, sentence.line))[:200]
 
 
 def feature_blocks(brief: Brief, sentences: tuple[Sentence, ...]) -> tuple[tuple[Section, Block], ...]:
     """Where features stand: items of sections on features, else sub-headings of these, else all items, else sentences
     that say what somebody can or shall do."""
     told = brief.about("features")
-    items = [(section, block) for section in told for block in section.blocks if block.kind != "paragraph"]
-    headed = [(section, _section_block(section)) for section in told if section.parents and section.blocks]
-    if items or headed:
-        listed_sections = {id(section) for section, _ in items}
-        extra = [(section, block) for section, block in headed if id(section) not in listed_sections]
-        return tuple(sorted(items + extra, key=lambda pair: pair[1].line))
+    items = [pair for section in told for pair in _listed_features(section)]
+    if items:
+        return tuple(items)
     open_sections = [section for section in brief.sections if section.topic in ("", "summary")]
     items = [(section, block) for section in open_sections for block in section.blocks if block.kind != "paragraph"]
     if items:
@@ -244,15 +242,20 @@ def feature_blocks(brief: Brief, sentences: tuple[Sentence, ...]) -> tuple[tuple
         (section, Block("item", text, block.line))
         for section, block in paragraphs
         for text in language.sentences(block.text)
-        if told or _says_what_to_do(text)
+        if told or (_says_what_to_do(text) and not find_technologies(text)[0])
     )
 
 
-def _section_block(section: Section) -> Block:
-    text = " ".join(block.text for block in section.blocks)
-    return Block("item", f"{section.heading}: {text}", section.line, section.heading)
+def _listed_features(section: Section) -> Iterator[tuple[Section, Block]]:
+    """A sub-heading with a text is one feature, and its items are details; else every item is a feature."""
+    items = tuple(block for block in section.blocks if block.kind != "paragraph")
+    text = " ".join(block.text for block in section.blocks if block.kind == "paragraph")
+    if text and topic_of(section.heading) != "features":
+        yield section, Block("item", f"{section.heading}: {text}", section.line, section.heading, items)
+    else:
+        yield from ((section, block) for block in items)
 
 
 def _says_what_to_do(text: str) -> bool:
-    modals = r"\b(?:can|could|may|should|shall|must|want to|needs? to|be able to|lets?|allows?)\b"
+    modals = r"\b(?:can|could|may|should|shall|must|wants? to|needs? to|be able to|lets?|allows?)\b"
     return bool(re.search(modals, text, re.I))

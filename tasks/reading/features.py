@@ -10,6 +10,11 @@ from typing import Final
 from tasks.models import FieldHint, FieldKind, Priority, TargetUser
 from tasks.reading import language, lexicon
 
+SAID: Final = "the feature says so"
+NAMED: Final = "named in the feature"
+STATED_ACTORS: Final = frozenset((SAID, NAMED))
+"""The reasons of `find_actor` that are no inference."""
+
 _STORY: Final = re.compile(
     r"^as an? (?P<who>[^,]{2,60}?),? i (?:want|need|would like)(?: to)? (?P<wish>.+?)(?:,? so that (?P<why>.+))?$",
     re.IGNORECASE,
@@ -19,25 +24,66 @@ _BENEFIT: Final = re.compile(
 )
 _SPLIT: Final = re.compile(r"\s*(?::\s|\s[–—-]\s)\s*")
 _MARK: Final = re.compile(r"\s*[(\[]\s*(must|should|could|won'?t|nice to have|optional|p[0-3])\s*[)\]]\s*", re.I)
-_MARKS: Final[dict[str, Priority]] = {"must": "must", "p0": "must", "p1": "must", "should": "should", "p2": "should",
-                                      "could": "could", "p3": "could", "nice to have": "could", "optional": "could",
-                                      "won't": "wont", "wont": "wont"}
+_MARKS: Final[dict[str, Priority]] = {
+    "must": "must",
+    "p0": "must",
+    "p1": "must",
+    "should": "should",
+    "p2": "should",
+    "could": "could",
+    "p3": "could",
+    "nice to have": "could",
+    "optional": "could",
+    "won't": "wont",
+    "wont": "wont",
+}
 _MODAL: Final = re.compile(
     r"^(?:(?:can|could|may|must|shall|should|will|want to|wants to|needs? to|has to|have to|is able to|are able to|"
-    r"be able to|is allowed to|are allowed to|also|only|then|quickly|easily)\s+)+", re.I)
+    r"be able to|is allowed to|are allowed to|also|only|then|quickly|easily)\s+)+",
+    re.I,
+)
 _FIELDS: Final = re.compile(
     r"\b(?:with|including|containing|consisting of|by|recording|noting|showing)\s+(?P<list>[^.;:()]+)"
-    r"|\((?P<brackets>[^()]+)\)", re.IGNORECASE,
+    r"|\((?P<brackets>[^()]+)\)",
+    re.IGNORECASE,
 )
 _SYSTEM: Final = re.compile(r"\b(?:system|app|application|product|software|it|tool|platform|service|website)\b", re.I)
 _NOTICES: Final = frozenset(("message", "reminder", "notification", "alert", "email", "e-mail", "notice"))
 _FIELD_KINDS: Final[tuple[tuple[FieldKind, tuple[str, ...]], ...]] = (
-    ("date-time", ("time", "deadline", "timestamp", "slot")), ("date", ("date", "day", "birthday")),
+    ("date-time", ("time", "deadline", "timestamp", "slot")),
+    ("date", ("date", "day", "birthday")),
     ("uri", ("photo", "picture", "image", "file", "document", "attachment", "pdf", "link", "scan", "video")),
-    ("email", ("email", "e-mail", "mail")), ("integer", ("count", "seats", "seat", "places", "pieces", "age")),
-    ("number", ("amount", "price", "cost", "weight", "quantity", "moisture", "protein", "score", "rate", "hours",
-                "hour", "distance", "temperature", "percentage", "total", "fee", "deposit", "length", "width", "height",
-                "volume", "gross", "tare", "net")),
+    ("email", ("email", "e-mail", "mail")),
+    ("integer", ("count", "seats", "seat", "places", "pieces", "age")),
+    (
+        "number",
+        (
+            "amount",
+            "price",
+            "cost",
+            "weight",
+            "quantity",
+            "moisture",
+            "protein",
+            "score",
+            "rate",
+            "hours",
+            "hour",
+            "distance",
+            "temperature",
+            "percentage",
+            "total",
+            "fee",
+            "deposit",
+            "length",
+            "width",
+            "height",
+            "volume",
+            "gross",
+            "tare",
+            "net",
+        ),
+    ),
 )
 
 
@@ -85,7 +131,8 @@ def find_wish(title: str, description: str, users: Sequence[TargetUser]) -> Wish
     imperative = _imperative(title)
     if imperative:
         clause = _clause((language.sentences(description) or ("",))[0], users)
-        return Wish(imperative, language.verb_base(imperative.split()[0]) or "use", clause.subject if clause else "")
+        first = imperative.split()[0].rstrip(",")
+        return Wish(imperative, language.verb_base(first) or first, clause.subject if clause else "")
     for sentence in (title, *language.sentences(description)):
         clause = _clause(split_benefit(sentence)[0], users)
         if clause:
@@ -94,7 +141,7 @@ def find_wish(title: str, description: str, users: Sequence[TargetUser]) -> Wish
     if nominal:
         verb, thing = nominal
         return Wish(f"{verb} {thing}", verb)
-    return Wish(f"use {_with_article(title)}", "use")
+    return Wish(f"use {_with_article(title)}" if len(title.split()) <= 5 else f"rely on this: “{title}”", "use")
 
 
 def _with_article(title: str) -> str:
@@ -109,11 +156,23 @@ def _first_verb(text: str) -> str | None:
 def _imperative(title: str) -> str:
     """The title as a wish if it begins with a verb that is followed by its object, else ""."""
     parts = title.split()
-    if len(parts) < 2 or parts[0].lower().rstrip(",") not in _base_forms():
+    if len(parts) < 2 or not (parts[0].lower().rstrip(",") in _base_forms() or _like_an_order(parts)):
         return ""
     if language.singular(parts[1].lower().rstrip(".,:")) in lexicon.WEAK_NOUNS | lexicon.NOMINALS.keys():
         return ""
     return language.lower_first(title.rstrip("."))
+
+
+def _like_an_order(parts: Sequence[str]) -> bool:
+    """ "Refund a ticket": a plain word before an article, at the start, is a verb even if no list knows it."""
+    first = parts[0].lower()
+    known = lexicon.BREAKERS | lexicon.DETERMINERS | lexicon.ADJECTIVES
+    return (
+        first.isascii()
+        and first.isalpha()
+        and first not in known
+        and parts[1].lower() in ("a", "an", "the", "my", "all")
+    )
 
 
 def _base_forms() -> frozenset[str]:
@@ -171,12 +230,12 @@ def find_actor(text: str, wish: Wish, users: Sequence[TargetUser]) -> tuple[str,
     """Who a feature is for, and why we think so; two empty strings if its text does not tell."""
     for user in users:
         if wish.subject and names(wish.subject, user):
-            return user.name, "the feature says so"
+            return user.name, SAID
     if wish.subject and language.is_person(wish.subject):
-        return language.noun_phrase(wish.subject) or wish.subject, "the feature says so"
+        return language.noun_phrase(wish.subject) or wish.subject, SAID
     named = [(match.start(), user.name) for user in users if (match := names(_FIELDS.sub(" ", text), user))]
     if named:
-        return min(named)[1], "named in the feature"
+        return min(named)[1], NAMED
     near = [user for user in users if wish.subject and language.overlap(wish.subject, user.description)]
     if len(near) == 1:
         return near[0].name, f"the brief says of them what the feature says of “{wish.subject}”"

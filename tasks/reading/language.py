@@ -14,15 +14,41 @@ WORD: Final = re.compile(r"[^\W_]+(?:['’&/-][^\W_]+)*", re.UNICODE)
 _SENTENCE_END: Final = re.compile(r"(?<=[.!?])[\"'”’)]?\s+(?=[\"'“(]?[^\W_a-z])", re.UNICODE)
 _ABBREVIATION: Final = re.compile(r"\b(?:e\.g|i\.e|etc|approx|ca|vs|no|Dr|Mr|Mrs|Ms|St|incl)\.$", re.IGNORECASE)
 _IRREGULAR_PAST: Final = {
-    "send": "sent", "find": "found", "see": "seen", "sell": "sold", "buy": "bought", "get": "received", "set": "set",
-    "pay": "paid", "make": "made", "write": "written", "read": "read", "split": "split", "take": "taken",
-    "lend": "lent", "give": "given", "keep": "kept", "show": "shown", "hand-over": "handed over",
-    "check-in": "checked in", "sign-up": "signed up",
+    "send": "sent",
+    "find": "found",
+    "see": "seen",
+    "sell": "sold",
+    "buy": "bought",
+    "get": "received",
+    "set": "set",
+    "pay": "paid",
+    "make": "made",
+    "write": "written",
+    "read": "read",
+    "split": "split",
+    "take": "taken",
+    "lend": "lent",
+    "give": "given",
+    "keep": "kept",
+    "show": "shown",
+    "hand-over": "handed over",
+    "check-in": "checked in",
+    "sign-up": "signed up",
 }
 _IRREGULAR_PLURAL: Final = {
-    "person": "people", "child": "children", "man": "men", "woman": "women", "datum": "data", "medium": "media",
-    "staff": "staff", "analysis": "analyses", "shelf": "shelves", "loaf": "loaves", "leaf": "leaves",
-    "half": "halves", "chief": "chiefs",
+    "person": "people",
+    "child": "children",
+    "man": "men",
+    "woman": "women",
+    "datum": "data",
+    "medium": "media",
+    "staff": "staff",
+    "analysis": "analyses",
+    "shelf": "shelves",
+    "loaf": "loaves",
+    "leaf": "leaves",
+    "half": "halves",
+    "chief": "chiefs",
 }
 _IRREGULAR_SINGULAR: Final = {plural: singular for singular, plural in _IRREGULAR_PLURAL.items()}
 
@@ -190,7 +216,7 @@ def ascii_words(text: str) -> tuple[str, ...]:
 
 
 def slug(text: str, separator: str = "-", fallback: str = "item") -> str:
-    """A name for paths and identifiers: `Weighing slips` -> `weighing-slips`; never empty, never starts with a digit."""
+    """A name for paths and identifiers: `Weighing slips` -> `weighing-slips`; never empty, no digit first."""
     joined = separator.join(ascii_words(text)[:6])[:48].strip(separator)
     if not joined:
         return fallback

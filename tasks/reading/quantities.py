@@ -31,11 +31,30 @@ _UNITS: Final[dict[str, tuple[str, str]]] = {
     **dict.fromkeys(("$", "usd", "dollar", "dollars"), ("money", "USD")),
     **dict.fromkeys(("£", "gbp", "pounds"), ("money", "GBP")),
     **dict.fromkeys(("chf", "francs"), ("money", "CHF")),
-    "kb": ("data", "kB"), "mb": ("data", "MB"), "gb": ("data", "GB"), "tb": ("data", "TB"),
+    "kb": ("data", "kB"),
+    "mb": ("data", "MB"),
+    "gb": ("data", "GB"),
+    "tb": ("data", "TB"),
 }
 _SCALES: Final = {"k": 1e3, "thousand": 1e3, "m": 1e6, "million": 1e6, "bn": 1e9}
-_AT_MOST: Final = ("at most", "no more than", "not more than", "within", "under", "less than", "below", "up to", "max",
-                   "maximum of", "fewer than", "in less than", "no longer than", "not exceed", "<", "≤")
+_AT_MOST: Final = (
+    "at most",
+    "no more than",
+    "not more than",
+    "within",
+    "under",
+    "less than",
+    "below",
+    "up to",
+    "max",
+    "maximum of",
+    "fewer than",
+    "in less than",
+    "no longer than",
+    "not exceed",
+    "<",
+    "≤",
+)
 _AT_LEAST: Final = ("at least", "more than", "over", "minimum of", "no less than", "not less than", ">", "≥")
 _ABOUT: Final = ("about", "around", "roughly", "some", "approximately", "approx.", "nearly", "almost", "~")
 _NO_UNIT: Final = lexicon.BREAKERS | lexicon.DETERMINERS
@@ -92,7 +111,9 @@ def _bound(sentence: str, position: int) -> tuple[Bound, int]:
     """How the number is limited, by the words just before it, and where these begin."""
     before = sentence[:position].rstrip().lower()
     kinds: tuple[tuple[Bound, tuple[str, ...]], ...] = (
-        ("at_most", _AT_MOST), ("at_least", _AT_LEAST), ("about", _ABOUT),
+        ("at_most", _AT_MOST),
+        ("at_least", _AT_LEAST),
+        ("about", _ABOUT),
     )
     best: tuple[int, Bound] | None = None
     for bound, phrases in kinds:

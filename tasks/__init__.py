@@ -1,0 +1,34 @@
+"""The agents of this deployment. Importing the package registers all of them with the library.
+
+The six agents of the product workflow are rule-based: word lists, templates and counting, no language model. The same
+brief always gives the same artifacts, and what was guessed or assumed is marked as such.
+"""
+
+from __future__ import annotations
+
+from tasks.analyst import analyst
+from tasks.architect import architect
+from tasks.developer import developer
+from tasks.drills import blob, crash, echo, fail, hang, noop, progress, sleep, spin, write
+from tasks.pm import pm
+from tasks.qa import qa
+from tasks.ux_expert import ux_expert
+
+__all__ = [
+    "analyst",
+    "architect",
+    "blob",
+    "crash",
+    "developer",
+    "echo",
+    "fail",
+    "hang",
+    "noop",
+    "pm",
+    "progress",
+    "qa",
+    "sleep",
+    "spin",
+    "ux_expert",
+    "write",
+]

@@ -23,7 +23,7 @@ def check_limits(reading: Reading) -> bool:
     for group in reading.groups:
         if len(group.members) > MAX_GROUP_STEPS:
             message = f"a group has at most {MAX_GROUP_STEPS:,} agents, this one has {len(group.members):,}"
-            reading.wrong(group.places.get("agents", group.location), message, "split it")
+            reading.wrong((*group.location, "agents"), message, "split it")
     if not reading.steps and not reading.groups and not reading.problems:
         reading.wrong((), "a workflow needs at least one step", "begin with `steps:` or `execution_groups:`")
     return True

@@ -111,7 +111,7 @@ def _join(reading: Reading, step: StepDraft, wanted: Reference, names: Names) ->
 
 def _check_group_name(reading: Reading, group: GroupDraft, names: Names) -> None:
     if not group.members and not group.closed:
-        reading.wrong(group.places.get("agents", group.location), "a group needs at least one agent", 'write ["pm"]')
+        reading.wrong((*group.location, "agents"), "a group needs at least one agent", 'write ["pm"]')
     same = names.steps.get(group.id)
     if same is not None and [member.text for member in group.members] != [group.id]:
         message = f"'{group.id}' is the id of a group and of a step"
@@ -202,7 +202,7 @@ def _order_sequential(reading: Reading, names: Names) -> None:
     """Members of a group that is not `parallel_capable` run one after another, in the order of the list."""
     for group in reading.groups:
         members = [member.text for member in group.members if member.text in names.steps]
-        group.values["steps"], group.places["steps"] = members, group.places.get("agents", group.location)
+        group.values["steps"], group.places["steps"] = members, (*group.location, "agents")
         if is_parallel_capable(group):
             continue
         for before, after in pairwise(members):

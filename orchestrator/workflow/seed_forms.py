@@ -220,3 +220,4 @@ _COMMON: dict[str, Reader | None] = {
 }
 _EXECUTION_GROUP = {key: reader for key, reader in _COMMON.items() if key != "id"}
 _PARALLEL_GROUP = {**_COMMON, "type": _read_type}
+EXECUTION_GROUP_KEYS = frozenset(_EXECUTION_GROUP)

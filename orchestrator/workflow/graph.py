@@ -131,15 +131,19 @@ class Timing:
 def timing(order: tuple[str, ...], needs: Needs, durations: Mapping[str, float]) -> Timing:
     """The critical path method, forwards and backwards over `order`; as many workers as steps, no pools."""
     start: dict[str, float] = {}
+    end: dict[str, float] = {}
     for name in order:
-        start[name] = max((start[need] + durations[need] for need in needs[name]), default=0.0)
+        begin = 0.0
+        for need in needs[name]:
+            begin = max(begin, end[need])
+        start[name], end[name] = begin, begin + durations[name]
     behind = dict.fromkeys(order, 0.0)
     rank: dict[str, float] = {}
     for name in reversed(order):
         rank[name] = durations[name] + behind[name]
         for need in needs[name]:
             behind[need] = max(behind[need], rank[name])
-    total = max((start[name] + durations[name] for name in order), default=0.0)
+    total = max(end.values(), default=0.0)
     # Sums from both ends differ in their last bits; what is that small is no slack.
     noise = 1e-9 * max(1.0, total)
     slack = {name: total - start[name] - rank[name] for name in order}

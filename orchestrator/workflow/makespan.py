@@ -76,7 +76,26 @@ class Work:
     def makespan(self, workers: int, capacities: Mapping[str, float]) -> float:
         """Seconds from the first start to the last end with so many workers. A step that wants more than there is
         of something takes all of it: that it could never run is not judged here."""
-        return _Simulation(self, workers, capacities).run()
+        return _Simulation(self, workers, capacities).run() if capacities else self._by_workers_alone(workers)
+
+    def _by_workers_alone(self, workers: int) -> float:
+        """The same simulation without pools, in one loop: large graphs are simulated a dozen times."""
+        durations, consumers, waiting = self.durations, self.consumers, list(self.needs)
+        startable = [step for step, count in enumerate(waiting) if not count]
+        running: list[tuple[float, int]] = []
+        now = 0.0
+        while True:
+            while startable and len(running) < workers:
+                step = heappop(startable)
+                heappush(running, (now + durations[step], step))
+            if not running:
+                return now
+            now = running[0][0]
+            while running and running[0][0] == now:
+                for consumer in consumers[heappop(running)[1]]:
+                    waiting[consumer] -= 1
+                    if not waiting[consumer]:
+                        heappush(startable, consumer)
 
     def width(self) -> int:
         """The most steps that run at once if nothing is short; with so many workers more of them change nothing."""
@@ -142,8 +161,6 @@ class _Simulation:
             heappush(self.running, (now + self.work.durations[step], step))
 
     def _best_queue(self) -> list[int] | None:
-        if not self.free:
-            return self.queues.get(())
         return min((queue for wanted, queue in self.queues.items() if queue and self._fits(wanted)), default=None)
 
     def _fits(self, wanted: tuple[tuple[str, float], ...]) -> bool:
@@ -168,11 +185,12 @@ class Estimate:
 
 
 def estimate(work: Work, capacities: Mapping[str, float], critical_path_seconds: float) -> Estimate:
-    """Simulate with 1, 2, 4, 8 … workers, up to the width of the graph, and say what limits the run."""
+    """Simulate with 1, 2, 4, 8 … workers, until the critical path or the width of the graph is reached, and say what
+    limits the run."""
     width = work.width()
     workers = 1
     makespans = {1: work.makespan(1, capacities)}
-    while workers < max(_FEWEST_ESTIMATES, width):
+    while workers < _FEWEST_ESTIMATES or (workers < width and makespans[workers] > critical_path_seconds):
         workers *= 2
         makespans[workers] = work.makespan(workers, capacities)
     best = makespans[workers]

@@ -35,7 +35,7 @@ def needed_groups(workflow: WorkflowSpec, needs: Needs) -> dict[str, tuple[str, 
     sizes = {group.id: len(set(group.steps)) for group in workflow.groups if is_parallel(group)}
     group_of = {step: group.id for group in workflow.groups if group.id in sizes for step in group.steps}
     found = {}
-    for name, before in needs.items():
+    for name, before in needs.items() if group_of else ():
         counts = Counter(group_of[need] for need in before if need in group_of)
         whole = tuple(group for group, count in counts.items() if count == sizes[group])
         if whole:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from itertools import pairwise
 from typing import Any
 
@@ -145,6 +146,20 @@ def test_a_cycle_is_named_with_every_other_one() -> None:
         "pm → ux_expert → pm",
         "x → y → x",
     ]
+
+
+def test_the_garbage_collector_is_left_as_it_was() -> None:
+    planned(step("a"))
+    assert gc.isenabled()
+    with pytest.raises(InvalidWorkflow):
+        planned(step("a", "a"))
+    assert gc.isenabled()
+    gc.disable()
+    try:
+        planned(step("a"))
+        assert not gc.isenabled()
+    finally:
+        gc.enable()
 
 
 def test_an_unknown_need_is_a_problem_and_no_crash() -> None:

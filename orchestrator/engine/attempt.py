@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from time import monotonic
 from typing import Any, cast
 
 from billiard.exceptions import Terminated, TimeLimitExceeded, WorkerLostError
@@ -25,6 +26,7 @@ from orchestrator.run.policy import Cause, Ended, Verdict, decide
 from orchestrator.run.replies import Claimed, Refused
 from orchestrator.workflow.models import RetryPolicy
 
+ASK_SECONDS = 0.5
 _LOST = (WorkerLostError, Terminated, TimeLimitExceeded)
 
 
@@ -37,7 +39,7 @@ class Attempt:
         self.step = step
         self.token = granted.token
         self.definition = granted.definition
-        self._asked_at = granted.at
+        self._asked_at = monotonic()
         self._cancelled = False
 
     def progress(self, fraction: float, message: str) -> None:
@@ -49,8 +51,9 @@ class Attempt:
         self._cancelled = answer == "cancelling"
 
     def cancelled(self) -> bool:
-        """Ask the ledger whether the run is being cancelled or this attempt was replaced. One round trip."""
-        if not self._cancelled:
+        """Whether the run is being cancelled or this attempt was replaced. At most one round trip in half a second."""
+        if not self._cancelled and monotonic() - self._asked_at >= ASK_SECONDS:
+            self._asked_at = monotonic()
             with guarded():
                 pipe = self.runtime.client.pipeline(transaction=False)
                 pipe.hget(keys.run_key(self.run_id, "meta"), "state")

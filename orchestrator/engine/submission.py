@@ -23,7 +23,7 @@ from orchestrator.run.nodes import Node, compile_nodes
 from orchestrator.run.replies import Moved
 from orchestrator.run.store import Ledger
 from orchestrator.settings import EngineSettings
-from orchestrator.workflow.builder import Workflow
+from orchestrator.workflow.builder import Node, Nodes, Workflow
 from orchestrator.workflow.loader import load_workflow, load_workflow_text
 from orchestrator.workflow.models import WorkflowSpec
 from orchestrator.workflow.plan import Plan, make_plan
@@ -101,6 +101,8 @@ def as_spec(workflow: Any, registered: Callable[[str], str | None]) -> WorkflowS
         return workflow
     if isinstance(workflow, Workflow):
         return workflow.spec()
+    if isinstance(workflow, Node | Nodes):
+        raise TypeError(f"{workflow!r} is a part of a workflow; submit the Workflow itself")
     if isinstance(workflow, str) and "/" not in workflow and "." not in workflow:
         text = registered(workflow)
         if text is None:

@@ -1,5 +1,6 @@
-"""kombu's Redis transport, minus one cost: it makes a client object for every command, which in a busy worker is a
-fifth of the time spent. Ours makes one per channel; a client is only a handle on the channel's connection pool."""
+"""kombu's Redis transport, minus one cost: it makes a client object for every command, a fifth of a busy worker's time.
+Ours makes one per channel; a client is only a handle on the channel's connection pool. Redis over a unix socket keeps
+kombu's own transport, whose name its URL carries."""
 
 from __future__ import annotations
 

@@ -12,7 +12,10 @@ from orchestrator.workflow.models import GroupSpec, StepSpec, TriggerRule
 from orchestrator.workflow.plan import Plan
 
 SEGMENT_LINKS = 6
-"""A chain carries at most this many links, so that its messages stay small."""
+SEGMENT_BYTES = 3000
+LINK_BYTES = 300
+"""A chain carries at most so many links and about so many bytes, of which a link costs LINK_BYTES and its names, so that
+a message stays below 4 KiB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,13 +157,19 @@ def _pieces(
         links: list[str] = []
         for step_id in run:
             free = step_id not in group_of and (not links or needs[step_id] == (links[-1],))
-            if not free or len(links) == SEGMENT_LINKS:
+            if not free or len(links) == SEGMENT_LINKS or _weight(plan, [*links, step_id]) > SEGMENT_BYTES:
                 _close(links, pieces)
                 links = []
             if step_id not in group_of:
                 links.append(step_id)
         _close(links, pieces)
     return pieces
+
+
+def _weight(plan: Plan, links: list[str]) -> int:
+    """The bytes that these links take in a message, about: a link names its step twice, its agent and its queue."""
+    steps = [plan.workflow.step(step_id) for step_id in links]
+    return sum(LINK_BYTES + 2 * len(step.id) + len(step.agent) + len(step.queue or step.agent) for step in steps)
 
 
 def _close(links: list[str], pieces: dict[str, tuple[str, ...]]) -> None:

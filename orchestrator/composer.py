@@ -130,7 +130,8 @@ class _Composer:
             value = self._resolved(event)
         self._count(event, 1)
         place = Place(mark.line + 1, mark.column + 1, text)
-        self._note_anchor(event.anchor, value, place, 1)
+        if event.anchor is not None:
+            self._note_anchor(event.anchor, value, place, 1)
         self._add(value, place, merge=text == "<<" and event.implicit[0])
 
     def _resolved(self, event: Any) -> Any:
@@ -184,7 +185,8 @@ class _Composer:
         frame = self.stack.pop()
         for value, place in frame.merges:
             self._merge(frame, value, place)
-        self._note_anchor(frame.anchor, frame.value, frame.place, self.nodes - frame.first_node + 1)
+        if frame.anchor is not None:
+            self._note_anchor(frame.anchor, frame.value, frame.place, self.nodes - frame.first_node + 1)
         self._add(frame.value, frame.place)
 
     def _alias(self, event: Any) -> None:
@@ -198,9 +200,8 @@ class _Composer:
             self._stop(event, f"the document is deeper than {MAX_DEPTH} levels", "flatten it")
         self._add(anchored.value, anchored.place)
 
-    def _note_anchor(self, anchor: str | None, value: Any, place: Place, nodes: int) -> None:
-        if anchor is not None:
-            self.anchors[anchor] = _Anchored(value, place, nodes, _depth(value))
+    def _note_anchor(self, anchor: str, value: Any, place: Place, nodes: int) -> None:
+        self.anchors[anchor] = _Anchored(value, place, nodes, _depth(value))
 
     def _add(self, value: Any, place: Place, merge: bool = False) -> None:
         if not self.stack:

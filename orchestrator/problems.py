@@ -139,6 +139,7 @@ def _sentence(kind: str, context: dict[str, Any], found: str, detail: dict[str, 
 
 def _expected_hint(found: str, expected: str) -> str:
     words = [word.strip("'") for word in expected.replace(" or ", ", ").split(", ")]
+    words = [word.lower() if word in ("True", "False") else word for word in words]
     return f"the only value is '{words[0]}'" if len(words) == 1 else did_you_mean(found, words)
 
 

@@ -88,6 +88,7 @@ class Reading:
     step_defaults: Draft = field(default_factory=lambda: Draft(()))
     barrier_defaults: Draft = field(default_factory=lambda: Draft(()))
     flat_ids: frozenset[str] = frozenset()
+    doubtful: bool = False
 
     def wrong(self, location: Location, message: str, hint: str = "", *, of_key: bool = False) -> None:
         """Note a mistake."""

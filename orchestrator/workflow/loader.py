@@ -10,7 +10,16 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from orchestrator.documents import Document, Doubtful, Location, load_document, parse_document, shown, wrap_value
+from orchestrator.documents import (
+    Document,
+    Doubtful,
+    Location,
+    doubtful_scalars,
+    load_document,
+    parse_document,
+    shown,
+    wrap_value,
+)
 from orchestrator.errors import InvalidWorkflow, Problem
 from orchestrator.problems import boolean_keys, doubtful_problems, in_file_order, translate
 from orchestrator.settings import ENGINE_BLOCKS, EngineSettings, check_engine
@@ -117,6 +126,7 @@ def _read(reading: Reading, engine: EngineSettings) -> WorkflowSpec | None:
         reading.wrong((), what, "begin with `steps:` or `execution_groups:`")
         return None
     workflow = Draft(())
+    reading.doubtful = any(True for _ in doubtful_scalars(raw))
     _read_top(reading, workflow, raw)
     if not check_limits(reading):
         return None
@@ -124,7 +134,7 @@ def _read(reading: Reading, engine: EngineSettings) -> WorkflowSpec | None:
     specs = _build(reading, workflow)
     check_workflow(reading, engine)
     seen = {problem.path for problem in reading.problems}
-    doubtful = doubtful_problems(reading.document, raw, _BOOLEANS)
+    doubtful = doubtful_problems(reading.document, raw, _BOOLEANS) if reading.doubtful else []
     reading.problems += [problem for problem in doubtful if problem.path not in seen]
     return specs if not reading.problems else None
 
@@ -207,7 +217,7 @@ def _build(reading: Reading, workflow: Draft) -> WorkflowSpec | None:
 
 def _model(reading: Reading, kind: type[Model], draft: Draft) -> Model | None:
     try:
-        return kind.model_validate(_undoubted(draft.values))
+        return kind.model_validate(_undoubted(draft.values) if reading.doubtful else draft.values)
     except ValidationError as error:
         reading.problems += translate(error, reading.document, kind, draft.locate)
         return None

@@ -124,6 +124,10 @@ class Resources(Frozen):
         return not self.cpu and not self.memory and not self.pools
 
 
+_NOTHING = Resources()
+"""Shared, because pydantic would copy a default that holds a mapping for every step."""
+
+
 class ContextAccess(Frozen):
     """Which context paths a step may read and write. None leaves that side open to what ownership allows."""
 
@@ -144,7 +148,7 @@ class StepSpec(Frozen):
     outputs: tuple[ContextPath, ...] = ()
     context: ContextAccess = ContextAccess()
     context_access: str | None = None
-    resources: Resources = Resources()
+    resources: Resources = Field(default_factory=lambda: _NOTHING)
     timeout: Seconds | None = None
     idle_timeout: Seconds | None = None
     schedule_timeout: Seconds | None = None

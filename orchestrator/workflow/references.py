@@ -64,6 +64,7 @@ def resolve(reading: Reading, workflow: Draft, owners: Mapping[str, str]) -> Non
     _infer_data(reading, workflow, names, owners)
     resolve_access(reading, names.steps, names.agents)
     for group in reading.groups:
+        _warn_idle_barrier(reading, group)
         group.barrier.inherit(reading.barrier_defaults)
         _resolve_validators(reading, group, names)
 
@@ -313,6 +314,14 @@ class _Reads:
         for producer in producers:
             if producer not in spared:
                 _add_need(self.step, producer)
+
+
+def _warn_idle_barrier(reading: Reading, group: GroupDraft) -> None:
+    """A barrier joins members that run side by side; elsewhere its keys would do nothing."""
+    if group.barrier.values and group.members and (len(group.members) == 1 or not is_parallel_capable(group)):
+        place = next(iter(group.barrier.places.values()))
+        why = "has one member" if len(group.members) == 1 else "runs one after another"
+        reading.warn(place, f"the group '{group.id}' {why}: its barrier does nothing", "remove its settings")
 
 
 def _resolve_validators(reading: Reading, group: GroupDraft, names: Names) -> None:

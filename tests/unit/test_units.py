@@ -44,7 +44,7 @@ def test_a_duration_in_every_notation(written: object, seconds: float) -> None:
     assert parse_duration(written) == seconds
 
 
-NO_DURATIONS = [
+NO_DURATIONS: list[object] = [
     *[True, False, None, [], {}, b"10m", math.nan, math.inf, -math.inf, -1, "-5m", "-5", 10**400, "9" * 1000],
     *["", " ", "no", "1:30", "010", "1e3", "0x10", "10x", "10mm", "5ss", "m", "minutes", "1h1h", "30m1h", "1.h"],
     *["P", "PT", "P1M", "P1Y", "T1M", "3-5_minutes", "session_lifetime", "101_years", "40000d", "10m\n20m", "１０m"],

@@ -271,6 +271,16 @@ def test_conflicting_writes_in_a_parallel_group_are_a_warning(tmp_path: Path) ->
     ]
 
 
+@pytest.mark.parametrize(
+    "group", ["{agents: [a], timeout: 1m}", "{agents: [a, b], parallel_capable: false, timeout: 1m}"]
+)
+def test_a_barrier_that_joins_nothing_is_a_warning(tmp_path: Path, group: str) -> None:
+    path = tmp_path / "w.yaml"
+    path.write_text(f"execution_groups: {{g: {group}}}")
+    (warning,) = validate(path).warnings
+    assert warning.message.endswith("its barrier does nothing")
+
+
 def test_ten_thousand_steps_are_read(tmp_path: Path) -> None:
     path = tmp_path / "big.yaml"
     lines = [

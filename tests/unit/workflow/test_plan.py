@@ -265,6 +265,11 @@ def test_estimates_go_up_to_the_width() -> None:
     assert plan.limited_by.startswith("the critical path of 3m from 20 workers on")
 
 
+def test_estimates_stop_where_more_workers_change_nothing() -> None:
+    plan = planned(step("long", seconds=600), *(step(f"s{index}") for index in range(20)))
+    assert plan.makespan_seconds == {1: 1800, 2: 900, 4: 600, 8: 600}
+
+
 def test_the_limit_of_agents_counts_only_those_that_request_something() -> None:
     busy = [step(f"s{index}", resources=Resources(cpu=1)) for index in range(6)]
     idle = [step(f"i{index}") for index in range(6)]

@@ -20,6 +20,7 @@ def awkward() -> Plan:
         StepSpec(id="o", agent="graph", needs=("end",), estimated_duration=minute),
         StepSpec(id="x-1", agent="x-1", needs=("end",), wants=("o",)),
         StepSpec(id="check", agent="check", needs=("o",), validates=("end", "o"), wants=("o", "end", "ghost")),
+        StepSpec(id="late", agent="late", validates=("x-1",), estimated_duration=EstimatedDuration(low=0, high=0)),
     )
     return make_plan(WorkflowSpec(name="awkward", steps=steps, groups=(GroupSpec(id="subgraph", steps=("o", "x-1")),)))
 
@@ -54,11 +55,13 @@ def test_the_flowchart_of_awkward_names_and_every_kind_of_edge() -> None:
     end
     s0["end<br/>1m"]
     s3["check<br/>1m"]
+    s4["late<br/>0s"]
     s0 --> s1
     s1 -.-> s2
     s0 --> s2
     s1 --> s3
     s0 -. validates .-> s3
+    s2 -. validates .-> s4
     classDef critical stroke:#c0392b,stroke-width:3px
     class s0,s1,s3 critical
     linkStyle 0,3 stroke:#c0392b,stroke-width:3px

@@ -24,6 +24,7 @@ from orchestrator.errors import InvalidWorkflow, Problem
 from orchestrator.problems import boolean_keys, doubtful_problems, in_file_order, translate
 from orchestrator.settings import ENGINE_BLOCKS, EngineSettings, check_engine
 from orchestrator.workflow.checks import check_limits, check_workflow
+from orchestrator.workflow.collector import collector_paused
 from orchestrator.workflow.drafts import Draft, Reading
 from orchestrator.workflow.models import BarrierSpec, GroupSpec, StepSpec, WorkflowSpec
 from orchestrator.workflow.references import resolve
@@ -72,7 +73,8 @@ def load_workflow(
     `engine` gives the pools, words and owners to check against, by default those of `EngineSettings()`.
     Raises InvalidWorkflow with every mistake.
     """
-    found = _check_workflow(_document(source), engine or EngineSettings())
+    with collector_paused():
+        found = _check_workflow(_document(source), engine or EngineSettings())
     if found.workflow is None:
         raise InvalidWorkflow(found.problems)
     return found.workflow
@@ -90,11 +92,12 @@ def inspect_document(path: str | Path) -> Kind:
 
 def validate(source: str | Path | Mapping[str, Any], *, engine: EngineSettings | None = None) -> Validation:
     """Check a workflow file or an engine file, whichever it is. Raises nothing."""
-    document = _document(source)
-    if _kind(document) == "engine":
-        _, problems = check_engine(document)
-        return Validation("engine", tuple(problems), ())
-    return _check_workflow(document, engine or EngineSettings())
+    with collector_paused():
+        document = _document(source)
+        if _kind(document) == "workflow":
+            return _check_workflow(document, engine or EngineSettings())
+    _, problems = check_engine(document)
+    return Validation("engine", tuple(problems), ())
 
 
 def _document(source: str | Path | Mapping[str, Any] | Document) -> Document:

@@ -235,13 +235,13 @@ class InputSpec(Frozen):
 def _input_spec(value: object) -> object:
     """A declaration in full, or just the default value, or nothing for a required input.
 
-    A mapping that is itself the default has to stand under `default`, unless it has other keys than a declaration.
+    A default that is itself a mapping has to stand under `default`.
     """
     if isinstance(value, InputSpec):
         return value
     if value is None:
         return {}
-    if isinstance(value, Mapping) and set(value) <= set(InputSpec.model_fields):
+    if isinstance(value, Mapping):
         return {"required": "default" not in value, **value}
     return {"required": False, "default": value}
 

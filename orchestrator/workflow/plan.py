@@ -10,13 +10,12 @@ estimate a step starts after the last of its needs, also one whose trigger rule 
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from orchestrator.errors import InvalidWorkflow, Problem
 from orchestrator.workflow import graph, structure
+from orchestrator.workflow.collector import collector_paused
 from orchestrator.workflow.graph import Needs, Timing
 from orchestrator.workflow.makespan import PlanLimits, Work, estimate
 from orchestrator.workflow.models import Frozen, WorkflowSpec
@@ -89,20 +88,8 @@ def make_plan(workflow: WorkflowSpec, *, limits: PlanLimits | None = None) -> Pl
 
     Raises InvalidWorkflow, naming each cycle as `pm → ux_expert → pm`.
     """
-    with _collector_paused():
+    with collector_paused():
         return _plan_of(_analyse(workflow), limits)
-
-
-@contextmanager
-def _collector_paused() -> Iterator[None]:
-    """Planning makes many objects and no cycle of them; full collections took a third of the time of 10,000 steps."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
 
 
 @dataclass(frozen=True, slots=True)

@@ -151,6 +151,7 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=4), inner, max_size=2),
     max_leaves=5,
 )
+INPUTS = JSON.map(lambda value: {"default": value} if isinstance(value, dict) else value)
 PATHS = st.sampled_from(["brief", "pm.stories", "s0.x", "s1.y.z", "shared.a", "requirements"])
 
 
@@ -229,7 +230,7 @@ def definitions(draw: st.DrawFn) -> dict[str, Any]:
                 version=st.text(max_size=5),
                 description=st.text(max_size=8),
                 timeout=DURATIONS,
-                inputs=st.dictionaries(st.sampled_from(["brief", "pm.stories", "lang"]), JSON, max_size=2),
+                inputs=st.dictionaries(st.sampled_from(["brief", "pm.stories", "lang"]), INPUTS, max_size=2),
                 defaults=optional(timeout=DURATIONS, priority=st.integers(0, 10)),
                 barrier=BARRIER,
             )

@@ -244,6 +244,7 @@ MISTAKES: list[tuple[str, str, int, int, str, str]] = [
     ("", "", 0, 0, "the document is empty", "begin with `steps:`"),
     ("- a", "", 1, 1, "a mapping is expected, found a list of 1", "begin with"),
     ("name: a b\nsteps: [{id: a}]", "name", 1, 7, "'a b' is no id", "letters"),
+    ("inputs: {a: {defalt: 1}}\nsteps: [{id: a}]", "inputs.a.defalt", 1, 14, "unknown key 'defalt'", "mean 'default'?"),
     ("inputs: [a b]\nsteps: [{id: a}]", "inputs.a b", 1, 9, "'a b' is no path of the context", ""),
     ("defaults: {outputs: [x]}\nsteps: [{id: a}]", "defaults.outputs", 1, 12, "unknown key 'outputs'", "known: "),
     ("defaults: {timeout: 1:30}\nsteps: [{id: a}, {id: b}]", "defaults.timeout", 1, 21, "'1:30' is not a duration", ""),

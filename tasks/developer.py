@@ -144,7 +144,7 @@ def _route_code(route: Route) -> dict[str, str]:
 def _module_code(package: str, module: Module) -> dict[str, Any]:
     """The variables of the templates for a module and its tests; names and values are Python source already."""
     required = next(field.name for field in module.fields if field.required)
-    serves = dict.fromkeys(requirement for route in module.routes for requirement in route.requirements)
+    serves = sorted({one for route in module.routes for one in route.requirements}, key=lambda one: (len(one), one))
     return {
         "package": package,
         "title": docstring(language.upper_first(language.plural(module.entity))),

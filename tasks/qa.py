@@ -15,7 +15,7 @@ from typing import Any, Final
 from pydantic import TypeAdapter
 
 from orchestrator import AgentContext, InvalidValue, agent
-from tasks.inputs import read_as, read_or
+from tasks.inputs import parse, read_as, read_or
 from tasks.making.checks import Evidence, run_checks, score, verdict
 from tasks.making.tracing import trace
 from tasks.models import (
@@ -67,43 +67,14 @@ _BUILT: Final = TypeAdapter(DeveloperOutput)
 def qa(ctx: AgentContext) -> QaOutput:
     """Check everything that the other five wrote. The skeleton's tests run in a process that ends with this attempt."""
     brief = read_as(ctx, "analyst.project_brief", _BRIEF)
-    built = _built(ctx)
-    ui = read_as(ctx, "ux_expert.ui_spec", _UI)
-    architecture = read_as(ctx, "architect.system_architecture", _ARCHITECTURE)
-    document = read_as(ctx, "architect.api_specifications", _DOCUMENT)
-    stories = read_as(ctx, "pm.user_stories", _STORIES)
-    functional = read_as(ctx, "pm.functional_requirements", _FUNCTIONAL)
-    ctx.progress(0.1, "running the skeleton's tests")
-    mistakes = compile_mistakes(built.source_files)
-    run = run_skeleton_tests(ctx, built.source_files)
-    ctx.progress(0.7, f"{run.passed} of {run.ran} tests passed")
-    ctx.log.info("%d of %d tests of the skeleton passed", run.passed, run.ran)
-    features = brief.structured_data.features
-    rows = trace(features, functional, stories, ui.screens, document, built, run)
-    checks = run_checks(
-        Evidence(
-            features=features,
-            stories=stories,
-            functional=functional,
-            non_functional=read_or(ctx, "pm.non_functional_requirements", _NON_FUNCTIONAL, ()),
-            ui=ui,
-            architecture=architecture,
-            stack=read_or(ctx, "architect.technology_stack", _STACK, TechnologyStack(choices=())),
-            document=document,
-            built=built,
-            compile_mistakes=mistakes,
-            run=run,
-            rows=rows,
-            questions=brief.structured_data.open_questions,
-            guessed=read_or(ctx, "analyst.project_metadata.guessed", _NAMES, ()),
-        )
-    )
+    evidence = _evidence(ctx, brief)
+    checks = run_checks(evidence)
     output = QaOutput(
         score=score(checks),
         verdict=verdict(score(checks)),
         checks=checks,
-        traceability=rows,
-        test_run=run,
+        traceability=evidence.rows,
+        test_run=evidence.run,
         consistent=all(check.achieved == 1 for check in checks if check.id in ("platform", "screens", "operations")),
     )
     for check in checks:
@@ -113,25 +84,51 @@ def qa(ctx: AgentContext) -> QaOutput:
         for finding in check.findings:
             ctx.log.warning("%s: %s", check.id, finding)
     ctx.log.info("score %.1f of 100: %s", output.score, output.verdict)
-    points = {check.id: check.points for check in checks}
-    ctx.artifact(
-        "qa/report.md",
-        ctx.render(
-            "report.md.j2",
-            title=brief.title,
-            points=points,
-            questions=list(brief.structured_data.open_questions),
-            **output.model_dump(mode="json"),
-        ),
-    )
+    variables = {
+        **output.model_dump(mode="json"),
+        "title": brief.title,
+        "points": {check.id: check.points for check in checks},
+        "questions": list(brief.structured_data.open_questions),
+    }
+    ctx.artifact("qa/report.md", ctx.render("report.md.j2", **variables))
     ctx.artifact("qa/report.json", to_json(output))
     return output
+
+
+def _evidence(ctx: AgentContext, brief: ProjectBrief) -> Evidence:
+    """Read what there is to check, and run the skeleton's tests."""
+    built = _built(ctx)
+    ui = read_as(ctx, "ux_expert.ui_spec", _UI)
+    document = read_as(ctx, "architect.api_specifications", _DOCUMENT)
+    stories = read_as(ctx, "pm.user_stories", _STORIES)
+    functional = read_as(ctx, "pm.functional_requirements", _FUNCTIONAL)
+    ctx.progress(0.1, "running the skeleton's tests")
+    run = run_skeleton_tests(ctx, built.source_files)
+    ctx.progress(0.7, f"{run.passed} of {run.ran} tests passed")
+    ctx.log.info("%d of %d tests of the skeleton passed", run.passed, run.ran)
+    features = brief.structured_data.features
+    return Evidence(
+        features=features,
+        stories=stories,
+        functional=functional,
+        non_functional=read_or(ctx, "pm.non_functional_requirements", _NON_FUNCTIONAL, ()),
+        ui=ui,
+        architecture=read_as(ctx, "architect.system_architecture", _ARCHITECTURE),
+        stack=read_or(ctx, "architect.technology_stack", _STACK, TechnologyStack(choices=())),
+        document=document,
+        built=built,
+        compile_mistakes=compile_mistakes(built.source_files),
+        run=run,
+        rows=trace(features, functional, stories, ui.screens, document, built, run),
+        questions=brief.structured_data.open_questions,
+        guessed=read_or(ctx, "analyst.project_metadata.guessed", _NAMES, ()),
+    )
 
 
 def _built(ctx: AgentContext) -> DeveloperOutput:
     """What the developer wrote, field by field, so that anything else in its namespace is no mistake."""
     names = DeveloperOutput.model_fields
-    return _BUILT.validate_python({name: ctx.read(f"developer.{name}") for name in names})
+    return parse({name: ctx.read(f"developer.{name}") for name in names}, "developer", _BUILT)
 
 
 def compile_mistakes(files: dict[str, str]) -> tuple[str, ...]:

@@ -12,7 +12,8 @@ from pydantic import TypeAdapter
 
 from orchestrator import AgentContext, agent
 from tasks.inputs import parse, read_as, read_or
-from tasks.making.journeys import make_components, make_journeys
+from tasks.making.components import make_components
+from tasks.making.journeys import make_journeys
 from tasks.making.platform import platform_of_people
 from tasks.making.screens import is_offline, make_ui_spec, persona_texts
 from tasks.models import Persona, Platform, TargetUser, UserStory, UxOutput

@@ -144,33 +144,28 @@ def _components(
         "Everything that has to be kept, with history.",
         of("data", "retention"),
     )
-    notified = tuple(one.id for one in requirements if one.action == "notify")
-    timed = of("process time", "retention")
-    if notified or timed:
-        yield _component(
-            "worker",
-            "Background worker",
-            "worker",
-            f"Sends messages, watches times, applies retention. {chosen(stack, 'workers')}.",
-            notified + timed,
-        )
-    files = tuple(one.id for one in requirements if any(field.kind == "uri" for field in one.fields))
-    if files:
-        yield _component(
-            "files", chosen(stack, "files"), "store", "Photos and documents, checked for size and type.", files
-        )
+    yield from _supporting(requirements, of("process time", "retention"), stack)
     yield _component(
         "identity", chosen(stack, "identity"), "external", "Says who somebody is.", of("security and privacy")
     )
     for choice in stack.choices:
         if choice.layer in ("integration", "messaging", "search"):
-            yield _component(
-                f"x_{language.slug(choice.choice)}",
-                choice.choice,
-                "external",
-                f"Reached through an adapter of its own: {choice.reason}.",
-                of("integration"),
-            )
+            does = f"Reached through an adapter of its own: {choice.reason}."
+            yield _component(f"x_{language.slug(choice.choice)}", choice.choice, "external", does, of("integration"))
+
+
+def _supporting(
+    requirements: Sequence[FunctionalRequirement], timed: tuple[str, ...], stack: TechnologyStack
+) -> Iterator[ArchitectureComponent]:
+    """What only some products need: a worker for messages and timed work, a store for files."""
+    notified = tuple(one.id for one in requirements if one.action == "notify")
+    if notified or timed:
+        does = f"Sends messages, watches times, applies retention. {chosen(stack, 'workers')}."
+        yield _component("worker", "Background worker", "worker", does, notified + timed)
+    files = tuple(one.id for one in requirements if any(field.kind == "uri" for field in one.fields))
+    if files:
+        does = "Photos and documents, checked for size and type."
+        yield _component("files", chosen(stack, "files"), "store", does, files)
 
 
 def _component(

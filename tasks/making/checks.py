@@ -102,16 +102,7 @@ def _checks(it: Evidence) -> Iterator[Check]:
     yield _platform(it)
     yield _screens(it)
     yield _operations(it)
-    mistakes = openapi_mistakes(dict(it.document))
-    count = sum(1 for _ in operations_of(it.document))
-    yield Check(
-        id="openapi",
-        title="The API document is valid OpenAPI 3.1 and has operations",
-        weight=5,
-        achieved=float(bool(count) and not mistakes),
-        evidence=f"{count} operations, {len(mistakes)} mistakes",
-        findings=mistakes if count else ("the API has no operation",),
-    )
+    yield _document(it)
     yield _non_functional(it)
     yield _exclusions(it)
     yield _stated(it)
@@ -164,6 +155,25 @@ def _operations(it: Evidence) -> Check:
         achieved=_share(len(wanted) - len(missing), len(wanted)),
         evidence=f"{len(wanted) - len(missing)} of {len(wanted)} requirements",
         findings=tuple(missing),
+    )
+
+
+def _document(it: Evidence) -> Check:
+    described = [str(operation.get("operationId", path)) for path, _, operation in operations_of(it.document)]
+    findings = list(openapi_mistakes(dict(it.document)))
+    findings += [
+        f"{name} is described, but the skeleton lacks it" for name in described if name not in it.built.operations
+    ]
+    findings += [f"{name} is built, but the API lacks it" for name in it.built.operations if name not in described]
+    if not described:
+        findings.append("the API has no operation")
+    return Check(
+        id="openapi",
+        title="The API is valid OpenAPI 3.1, and the skeleton is built from it",
+        weight=5,
+        achieved=float(not findings),
+        evidence=f"{len(described)} operations, {len(findings)} mistakes",
+        findings=tuple(findings),
     )
 
 

@@ -100,33 +100,25 @@ def _operations(
         ),
         Operation(f"get{schema}", "read", "get", one_path, f"Get {language.article(entity)} {entity}", reading),
     ]
-    updates = tuple(one.id for one in own if one.action == "change" and one.verb in lexicon.UPDATE_VERBS)
-    updates += of("manage")
+    exports = of("export")
+    if exports:
+        path = f"/{collection}/export"
+        made.append(Operation(f"export{many}", "export", "get", path, f"Export {things} as CSV", exports))
+    return [*made, *_changes(entity, schema, one_path, own), *_actions(entity, schema, one_path, own)]
+
+
+def _changes(entity: str, schema: str, path: str, own: Sequence[FunctionalRequirement]) -> list[Operation]:
+    """Changing fields and deleting, if a requirement asks for it."""
+    thing = f"{language.article(entity)} {entity}"
+    managed = tuple(one.id for one in own if one.action == "manage")
+    updates = tuple(one.id for one in own if one.action == "change" and one.verb in lexicon.UPDATE_VERBS) + managed
+    removes = tuple(one.id for one in own if _deletes(one)) + managed
+    made = []
     if updates:
-        made.append(
-            Operation(
-                f"update{schema}",
-                "update",
-                "patch",
-                one_path,
-                f"Change some fields of {language.article(entity)} {entity}",
-                updates,
-            )
-        )
-    removes = tuple(one.id for one in own if one.action == "manage" or _deletes(one))
+        made.append(Operation(f"update{schema}", "update", "patch", path, f"Change some fields of {thing}", updates))
     if removes:
-        made.append(
-            Operation(
-                f"delete{schema}", "delete", "delete", one_path, f"Delete {language.article(entity)} {entity}", removes
-            )
-        )
-    if of("export"):
-        made.append(
-            Operation(
-                f"export{many}", "export", "get", f"/{collection}/export", f"Export {things} as CSV", of("export")
-            )
-        )
-    return [*made, *_actions(entity, schema, one_path, own)]
+        made.append(Operation(f"delete{schema}", "delete", "delete", path, f"Delete {thing}", removes))
+    return made
 
 
 def _deletes(one: FunctionalRequirement) -> bool:

@@ -24,7 +24,7 @@ TECHNOLOGIES: Final[tuple[Technology, ...]] = tuple(
         ("MySQL", "database", r"mysql"),
         ("MariaDB", "database", r"mariadb"),
         ("SQLite", "database", r"sqlite"),
-        ("Oracle Database", "database", r"oracle"),
+        ("Oracle Database", "database", r"Oracle"),
         ("Microsoft SQL Server", "database", r"(?:microsoft |ms )?sql server|mssql"),
         ("MongoDB", "database", r"mongo(?:db)?"),
         ("DynamoDB", "database", r"dynamodb"),
@@ -35,25 +35,25 @@ TECHNOLOGIES: Final[tuple[Technology, ...]] = tuple(
         ("Python", "backend", r"python"),
         ("Django", "backend", r"django"),
         ("FastAPI", "backend", r"fastapi"),
-        ("Flask", "backend", r"flask"),
-        ("Java", "backend", r"java"),
+        ("Flask", "backend", r"Flask"),
+        ("Java", "backend", r"Java"),
         ("Spring Boot", "backend", r"spring boot"),
         ("Kotlin", "backend", r"kotlin"),
         (".NET with C#", "backend", r"\.net|c#|c-sharp|asp\.net"),
         ("Node.js", "backend", r"node(?:\.?js)"),
         ("Go", "backend", r"golang|go (?:service|backend)"),
-        ("Rust", "backend", r"rust"),
+        ("Rust", "backend", r"Rust"),
         ("PHP", "backend", r"php|laravel"),
-        ("Ruby on Rails", "backend", r"ruby|rails"),
-        ("Elixir", "backend", r"elixir|phoenix framework"),
-        ("Celery", "workers", r"celery"),
+        ("Ruby on Rails", "backend", r"Ruby|Rails"),
+        ("Elixir", "backend", r"Elixir"),
+        ("Celery", "workers", r"Celery"),
         ("TypeScript", "frontend", r"typescript"),
-        ("React", "frontend", r"react(?:\.?js)?"),
-        ("Vue", "frontend", r"vue(?:\.?js)?"),
-        ("Angular", "frontend", r"angular"),
-        ("Svelte", "frontend", r"svelte"),
+        ("React", "frontend", r"React(?:\.?[jJ][sS])?"),
+        ("Vue", "frontend", r"Vue(?:\.?[jJ][sS])?"),
+        ("Angular", "frontend", r"Angular"),
+        ("Svelte", "frontend", r"Svelte"),
         ("HTMX", "frontend", r"htmx"),
-        ("Flutter", "frontend", r"flutter"),
+        ("Flutter", "frontend", r"Flutter"),
         ("Native Android app", "frontend", r"android app"),
         ("Native iOS app", "frontend", r"ios app"),
         ("AWS", "hosting", r"aws|amazon web services"),
@@ -70,15 +70,15 @@ TECHNOLOGIES: Final[tuple[Technology, ...]] = tuple(
         ("Keycloak", "identity", r"keycloak"),
         ("Active Directory", "identity", r"active directory|entra id"),
         ("LDAP", "identity", r"ldap"),
-        ("SAML", "identity", r"saml"),
+        ("SAML", "identity", r"SAML"),
         ("OpenID Connect", "identity", r"openid(?: connect)?|oidc|oauth2?"),
         ("S3-compatible object store", "files", r"s3|minio|object stor(?:e|age)"),
         ("Elasticsearch", "search", r"elastic(?:search)?|opensearch"),
-        ("SAP", "integration", r"sap"),
+        ("SAP", "integration", r"SAP"),
         ("Salesforce", "integration", r"salesforce"),
-        ("Stripe", "integration", r"stripe"),
+        ("Stripe", "integration", r"Stripe"),
         ("PayPal", "integration", r"paypal"),
-        ("SEPA", "integration", r"sepa"),
+        ("SEPA", "integration", r"SEPA"),
         ("HL7 FHIR", "integration", r"fhir|hl7"),
         ("LoRaWAN", "integration", r"lora(?:wan)?"),
         ("Prometheus", "operations", r"prometheus"),
@@ -188,8 +188,16 @@ _CATEGORIES: Final[tuple[tuple[str, tuple[str, ...]], ...]] = (
 
 @lru_cache(maxsize=1)
 def _patterns() -> tuple[tuple[Technology, re.Pattern[str]], ...]:
+    """A pattern with a capital is matched with its case: React is a library, and people react."""
     return tuple(
-        (technology, re.compile(rf"(?<![\w.#-])(?:{technology.pattern})(?![\w#])", re.I)) for technology in TECHNOLOGIES
+        (
+            known,
+            re.compile(
+                rf"(?<![\w.#-])(?:{known.pattern})(?![\w#])",
+                0 if re.search(r"[A-Z]", known.pattern) else re.IGNORECASE,
+            ),
+        )
+        for known in TECHNOLOGIES
     )
 
 

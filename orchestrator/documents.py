@@ -177,16 +177,18 @@ def _read_text(path: Path) -> str:
         raise ValueError(f"it is not UTF-8 text: byte 0x{data[error.start]:02x} in line {line}") from None
 
 
-def _plain(value: object, location: Location, problems: list[Problem], budget: list[int]) -> Any:
+def _plain(value: Any, location: Location, problems: list[Problem], budget: list[int]) -> Any:
     budget[0] -= 1
     if len(location) > MAX_DEPTH or budget[0] < 0:
         limit = f"deeper than {MAX_DEPTH} levels" if budget[0] >= 0 else f"larger than {MAX_NODES:,} values"
         if not problems or problems[-1].message != f"the document is {limit}":
             problems.append(Problem(dotted(location[:8]), f"the document is {limit}"))
         return None
-    if isinstance(value, Mapping):
+    kind = type(value)
+    is_scalar = kind in (str, int, bool, float)  # spares most values the slow checks against abstract classes
+    if kind is dict or (not is_scalar and isinstance(value, Mapping)):
         return _plain_mapping(value, location, problems, budget)
-    if isinstance(value, Sequence) and not isinstance(value, str | bytes | bytearray | memoryview):
+    if kind is list or (not is_scalar and isinstance(value, Sequence) and not isinstance(value, str | bytes)):
         return [_plain(item, (*location, index), problems, budget) for index, item in enumerate(value)]
     refusal = _refusal(value)
     if refusal:

@@ -26,6 +26,7 @@ MAX_NODES = 1_000_000
 MAX_BITS = 512
 
 _CUT = 60
+_NO_LISTS = (str, bytes, bytearray, memoryview)
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 
@@ -188,7 +189,7 @@ def _plain(value: Any, location: Location, problems: list[Problem], budget: list
     is_scalar = kind in (str, int, bool, float)  # spares most values the slow checks against abstract classes
     if kind is dict or (not is_scalar and isinstance(value, Mapping)):
         return _plain_mapping(value, location, problems, budget)
-    if kind is list or (not is_scalar and isinstance(value, Sequence) and not isinstance(value, str | bytes)):
+    if kind is list or (not is_scalar and isinstance(value, Sequence) and not isinstance(value, _NO_LISTS)):
         return [_plain(item, (*location, index), problems, budget) for index, item in enumerate(value)]
     refusal = _refusal(value)
     if refusal:

@@ -193,6 +193,7 @@ def test_a_file_that_cannot_be_read_says_why(tmp_path: Path, make: object, reaso
         ({"a": [1, float("nan")]}, "a[1]"),
         ({"a": {"b": {1, 2}}}, "a.b"),
         ({"a": b"x"}, "a"),
+        ({"a": bytearray(b"x")}, "a"),
         ({"a": 2**4096}, "a"),
         ({"a": "\ud800"}, "a"),
         ({"a": {3: 4}}, "a"),

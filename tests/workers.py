@@ -14,7 +14,11 @@ from typing import Self, TypeVar
 
 import psutil
 
+from orchestrator.engine import registry
+from orchestrator.engine.agent import REGISTRY
+from orchestrator.engine.runtime import Runtime
 from orchestrator.processes import die_with_parent, kill_group
+from orchestrator.settings import EngineSettings
 
 ROOT = Path(__file__).parents[1]
 READY_SECONDS = 30.0
@@ -102,6 +106,13 @@ class Worker:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
+
+
+def announce(store_url: str) -> None:
+    """What a worker writes when it starts, without a worker: this deployment's agents."""
+    import tasks  # noqa: F401 - registers them
+
+    registry.publish(Runtime(store_url, EngineSettings()), REGISTRY.values(), ())
 
 
 def eventually(ask: Callable[[], T], *, within: float, what: str) -> T:

@@ -18,7 +18,7 @@ from orchestrator.context.values import encode
 from orchestrator.engine.canvas import publish
 from orchestrator.engine.registry import known_agents
 from orchestrator.engine.runtime import runtime_of
-from orchestrator.errors import Conflict, InvalidWorkflow, NotFound, Problem
+from orchestrator.errors import Conflict, InvalidWorkflow, NotFound, Problem, StoreUnavailable
 from orchestrator.run.nodes import Node, compile_nodes
 from orchestrator.run.replies import Moved
 from orchestrator.run.store import Ledger
@@ -51,15 +51,17 @@ def prepare(
 ) -> Prepared:
     """Plan and check a submission. Raises InvalidWorkflow with every problem; nothing is written.
 
-    `agents` are the declarations of the deployment; when there are none yet (no worker has ever started), agent
-    names are taken on trust.
+    `agents` are the declarations of the deployment. Raises StoreUnavailable when there are none, because no worker has
+    ever started there: nobody would know which queues the agents are served from.
     """
+    if not agents:
+        raise StoreUnavailable("no worker has announced its agents here yet; start one, then submit")
     problems = list(_unknown_agents(spec, agents))
     problems += _wrong_inputs(spec, inputs)
     if problems:
         raise InvalidWorkflow(problems)
     plan = make_plan(spec)
-    nodes = compile_nodes(plan, lambda name: str(agents.get(name, {}).get("queue") or name))
+    nodes = compile_nodes(plan, lambda name: str(agents[name]["queue"]))
     limit = settings.engine.max_value_bytes
     defaults = {name: declared.default for name, declared in spec.inputs.items() if not declared.required}
     given = {**defaults, **inputs}
@@ -72,8 +74,6 @@ def prepare(
 
 
 def _unknown_agents(spec: WorkflowSpec, agents: Mapping[str, Any]) -> list[Problem]:
-    if not agents:
-        return []
     return [
         Problem(
             path=f"steps.{step.id}.agent",

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from orchestrator.keys import barrier_node, gate_node
-from orchestrator.workflow.models import GroupSpec, StepSpec, TriggerRule
+from orchestrator.workflow.models import GroupSpec, TriggerRule
 from orchestrator.workflow.plan import Plan
+from orchestrator.workflow.structure import is_parallel, only_validates
 
 SEGMENT_LINKS = 6
 SEGMENT_BYTES = 3000
@@ -49,21 +50,16 @@ class Node:
         return json.dumps(self.definition, separators=(",", ":"))
 
 
-def joined_groups(plan: Plan) -> dict[str, GroupSpec]:
-    """The declared groups that have a barrier: more than one member, and members that may run side by side."""
-    return {group.id: group for group in plan.workflow.groups if group.parallel_capable and len(group.steps) > 1}
-
-
 def compile_nodes(plan: Plan, queue_of: Callable[[str], str]) -> tuple[Node, ...]:
     """The nodes of a plan in topological order of their steps. `queue_of` maps an agent to its class.
 
     A step that needs all members of a joined group waits for the group's barrier instead; members of a group that
     start behind different dependencies wait for each other at a gate.
     """
-    groups = joined_groups(plan)
+    groups = {group.id: group for group in plan.workflow.groups if is_parallel(group)}
     group_of = {step: group.id for group in groups.values() for step in group.steps}
-    needs = {step.id: _needs(step, groups) for step in plan.workflow.steps}
-    gated = {group.id for group in groups.values() if len({_outside(needs, step, group) for step in group.steps}) > 1}
+    needs = {step_id: _needs(plan, step_id, groups) for step_id in plan.order}
+    gated = {group.id for group in groups.values() if _wants_gate(group, needs)}
     pieces = _pieces(plan, needs, group_of)
     nodes: dict[str, Node] = {}
     for group_id in gated:
@@ -78,12 +74,28 @@ def compile_nodes(plan: Plan, queue_of: Callable[[str], str]) -> tuple[Node, ...
     return tuple(_with_leaves(nodes, plan))
 
 
-def _needs(step: StepSpec, groups: Mapping[str, GroupSpec]) -> tuple[str, ...]:
-    left = dict.fromkeys((*step.needs, *step.validates))
-    for group in groups.values():
-        if step.id not in group.steps and all(member in left for member in group.steps):
-            left = {name: None for name in left if name not in group.steps} | {barrier_node(group.id): None}
-    return tuple(left)
+def _needs(plan: Plan, step_id: str, groups: Mapping[str, GroupSpec]) -> tuple[str, ...]:
+    whole = plan.steps[step_id].needs_groups
+    members = {member for group in whole for member in groups[group].steps}
+    single = [name for name in plan.steps[step_id].needs if name not in members]
+    return (*single, *(barrier_node(group) for group in whole))
+
+
+def _wants_gate(group: GroupSpec, needs: Mapping[str, tuple[str, ...]]) -> bool:
+    """Whether members wait for different steps outside, none of which waits for a member itself."""
+    outside = {_outside(needs, step, group) for step in group.steps}
+    if len(outside) == 1:
+        return False
+    members = {*group.steps, barrier_node(group.id)}
+    ahead, seen = [name for names in outside for name in names], set[str]()
+    while ahead:
+        name = ahead.pop()
+        if name in members:
+            return False
+        if name not in seen:
+            seen.add(name)
+            ahead.extend(needs.get(name, ()))
+    return True
 
 
 def _outside(needs: Mapping[str, tuple[str, ...]], step: str, group: GroupSpec) -> frozenset[str]:
@@ -187,10 +199,10 @@ def _connect(nodes: Mapping[str, Node], groups: Mapping[str, GroupSpec], gated: 
 
 def _with_leaves(nodes: Mapping[str, Node], plan: Plan) -> Iterator[Node]:
     """A node that nobody waits for decides how the run ends; one that only validates others does not."""
-    only_validates = {step.id for step in plan.workflow.steps if step.validates and not step.needs}
+    validating = {step.id for step in plan.workflow.steps if only_validates(step)}
     for node in nodes.values():
-        consumers = [name for name in node.to if name not in only_validates]
-        if node.kind != "gate" and not consumers and node.id not in only_validates:
+        consumers = [name for name in node.to if name not in validating]
+        if node.kind != "gate" and not consumers and node.id not in validating:
             yield Node(node.id, node.kind, node.rule, node.needs, node.definition, node.to, node.gate,
                        node.carried, node.barrier, leaf=True)  # fmt: skip
         else:

@@ -216,10 +216,12 @@ def test_the_blocking_client_refuses_to_block_an_event_loop(client: Client) -> N
 
 def test_arguments_of_tasks_are_ids_and_messages_are_small(store: Store) -> None:
     long = "x" * 60
+    declared = {"name": long, "queue": long}
     names = [f"{long}-{number}" for number in range(8)]
     chained = [step(name, long, needs=names[max(0, at - 1) : at], value="secret") for at, name in enumerate(names)]
     members = [step(f"{long}-m{number}", long, value="secret") for number in range(4)]
     with Client(store.url) as client:
+        client.redis.hset("orc:agents", long, json.dumps(declared))
         client.submit(definition(*chained, group=members))
         messages = [
             message

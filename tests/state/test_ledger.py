@@ -215,6 +215,18 @@ def test_members_with_different_dependencies_start_together(bench: Bench) -> Non
     assert released(bench.run_step("x")) == {"b", "c"}
 
 
+def test_a_member_that_waits_for_another_one_through_a_step_outside_is_not_held_back(bench: Bench) -> None:
+    bench.create(
+        spec(
+            step("x", group="g"), step("c", "x"), step("y", "c", group="g"), step("z", "x", "y"),
+            groups=(GroupSpec(id="g", steps=("x", "y")),),
+        )  # fmt: skip
+    )
+    for name in ("x", "c"):
+        bench.run_step(name)
+    assert bench.run_step("y").joined == ("@g",)
+
+
 def test_what_is_due_is_handed_out_and_comes_back_when_nobody_acts(bench: Bench) -> None:
     bench.create(spec(step("a")))
     bench.claim("a")

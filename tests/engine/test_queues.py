@@ -1,0 +1,66 @@
+"""Priorities on a real server, and Celery's own semantics where they are not ours to change."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from celery import chord, states
+from celery.exceptions import ChordError
+
+from orchestrator import Client
+from orchestrator.engine.routing import REDIS_PRIORITIES, redis_priority
+from orchestrator.run.models import RunState
+from tests.conftest import Store
+from tests.workers import Worker, announce, eventually
+
+SECONDS = 30
+
+
+def test_our_priorities_are_redis_priorities_the_other_way_round() -> None:
+    scale = [redis_priority(priority) for priority in range(11)]
+    assert scale == sorted(scale, reverse=True)
+    assert (scale[10], scale[0]) == (0, REDIS_PRIORITIES - 1)
+
+
+@pytest.fixture(scope="module")
+def narrow(module_store: Store, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Worker]:
+    """A worker with one child, started when the backlog is there."""
+    worker = Worker(module_store.url, tmp_path_factory.mktemp("narrow"), concurrency=1)
+    yield worker
+    worker.stop()
+
+
+def test_a_late_urgent_step_overtakes_a_backlog(module_store: Store, narrow: Worker) -> None:
+    announce(module_store.url)
+    with Client(module_store.url) as client:
+        backlog = client.submit(
+            {"name": "backlog", "steps": [{"id": f"s{n}", "agent": "noop", "priority": 2} for n in range(40)]}
+        )
+        urgent = client.submit({"name": "urgent", "steps": [{"id": "now", "agent": "noop", "priority": 9}]})
+        narrow.start()
+        done = urgent.wait(SECONDS).steps["now"].started_at or 0
+        before = [s for s in backlog.wait(SECONDS).steps.values() if (s.started_at or 0) < done]
+        assert len(before) <= 2, f"{len(before)} steps of the backlog went first"
+
+
+def test_a_plain_chord_of_the_users_keeps_celerys_semantics(module_store: Store, narrow: Worker) -> None:
+    if narrow.process is None:
+        narrow.start()
+    with Client(module_store.url) as client:
+        sweep = client.app.tasks["orchestrator.sweep"]
+        good = chord([sweep.s().set(ignore_result=False) for _ in range(3)])(sweep.si().set(ignore_result=False))
+        assert isinstance(good.get(timeout=SECONDS), int)
+        submit = client.app.tasks["orchestrator.submit"]
+        bad = chord([sweep.s(), submit.s("nobody-registered-this")])(sweep.si().set(ignore_result=False))
+        eventually(lambda: bad.state == states.FAILURE, within=SECONDS, what="the body has failed")
+        assert isinstance(bad.result, ChordError)
+        for result in (good, bad, *good.parent.results, *bad.parent.results):
+            result.forget()  # unsubscribes while the server is there
+
+
+def test_a_canvas_of_ours_is_shown_under_the_agents_names(module_store: Store, narrow: Worker) -> None:
+    with Client(module_store.url) as client:
+        handle = client.submit({"name": "named", "steps": [{"id": "only", "agent": "noop"}]})
+        assert handle.wait(SECONDS).state is RunState.SUCCESS
+    assert f"agent.noop[{handle.id}.only]" in narrow.text()

@@ -1,0 +1,125 @@
+"""Processes die in the middle of a run; the run ends all the same, and each effect is there once."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from orchestrator import Client, RunHandle
+from orchestrator.engine import submission
+from orchestrator.engine.registry import known_agents
+from orchestrator.run.models import RunState, RunStatus, StepState
+from tests.conftest import Store
+from tests.workers import Worker, eventually
+
+SECONDS = 40
+
+
+@pytest.fixture
+def client(store: Store) -> Iterator[Client]:
+    with Client(store.url) as connected:
+        yield connected
+
+
+@pytest.fixture
+def worker(store: Store, tmp_path: Path) -> Iterator[Worker]:
+    with Worker(store.url, tmp_path, concurrency=2) as running:
+        yield running
+
+
+def product(seconds: float = 0.6) -> dict[str, Any]:
+    """The documents' shape: analyst, pm, two designers side by side, developer, qa."""
+
+    def step(name: str, *needs: str) -> dict[str, Any]:
+        return {"id": name, "agent": "sleep", "with": {"seconds": seconds}, "needs": list(needs)}
+
+    return {
+        "name": "product",
+        "steps": [step("analyst"), step("pm", "analyst"), step("developer", "ux_expert", "architect"),
+                  step("qa", "developer")],
+        "execution_groups": {
+            "design": {"agents": [step("ux_expert"), step("architect")], "dependencies": ["pm"],
+                       "parallel_capable": True}
+        },
+    }  # fmt: skip
+
+
+def assert_each_effect_once(handle: RunHandle, status: RunStatus) -> None:
+    assert status.state is RunState.SUCCESS, {name: step.state for name, step in status.steps.items()}
+    committed = Counter(event.step for event in handle.events(follow=False) if event.state == "success" and event.step)
+    assert {name: committed[name] for name in status.steps} == dict.fromkeys(status.steps, 1)
+    assert set(handle.result()) == set(status.steps)
+
+
+def running(handle: RunHandle, *names: str) -> bool:
+    steps = handle.status().steps
+    return all(steps[name].state is StepState.RUNNING for name in names)
+
+
+@pytest.mark.parametrize("moment", [("pm",), ("ux_expert", "architect"), ("qa",)])
+def test_a_worker_is_killed_and_another_one_carries_on(
+    client: Client, worker: Worker, store: Store, tmp_path: Path, moment: tuple[str, ...]
+) -> None:
+    handle = client.submit(product())
+    eventually(lambda: running(handle, *moment), within=20, what=f"{moment} run")
+    worker.kill()
+    with Worker(store.url, tmp_path, name="w2", concurrency=2):
+        status = handle.wait(SECONDS)
+    assert_each_effect_once(handle, status)
+    assert all(status.steps[name].attempts == 2 for name in moment)
+
+
+def test_a_killed_child_costs_one_attempt_and_no_visibility_timeout(client: Client, worker: Worker) -> None:
+    handle = client.submit(product(0.3))
+    eventually(lambda: running(handle, "ux_expert", "architect"), within=20, what="the designers run")
+    busy = [pid for pid in worker.children() if psutil.Process(pid).is_running()]
+    os.kill(busy[0], signal.SIGKILL)
+    os.kill(busy[1], signal.SIGKILL)
+    status = handle.wait(15)
+    assert_each_effect_once(handle, status)
+    assert status.steps["ux_expert"].attempts == status.steps["architect"].attempts == 2
+
+
+def test_a_step_that_kills_every_process_is_given_up_and_the_rest_flows_on(client: Client, worker: Worker) -> None:
+    poison = {"id": "poison", "agent": "crash", "with": {"times": 99}}
+    other = {"id": "other", "agent": "noop", "with": {}}
+    handle = client.submit({"name": "poisoned", "steps": [poison, other]})
+    status = handle.wait(SECONDS)
+    assert (status.steps["poison"].state, status.steps["poison"].reason) == (StepState.FAILED, "poisoned")
+    assert status.steps["poison"].attempts == 3
+    assert status.steps["other"].state is StepState.SUCCESS
+
+
+def test_a_frozen_worker_loses_its_lease_and_its_late_result(
+    client: Client, worker: Worker, store: Store, tmp_path: Path
+) -> None:
+    handle = client.submit({"name": "frozen", "steps": [{"id": "a", "agent": "sleep", "with": {"seconds": 1}}]})
+    eventually(lambda: running(handle, "a"), within=20, what="a runs")
+    frozen = [worker.pid, *worker.children()]
+    for pid in frozen:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        with Worker(store.url, tmp_path, name="w2", concurrency=1):
+            status = handle.wait(SECONDS)
+    finally:
+        for pid in frozen:
+            os.kill(pid, signal.SIGCONT)
+    assert_each_effect_once(handle, status)
+    assert status.steps["a"].attempts == 2
+    assert status.steps["a"].worker == "w2@test"
+
+
+def test_a_client_that_dies_between_writing_and_publishing_loses_nothing(client: Client, worker: Worker) -> None:
+    spec = submission.as_spec(product(0.1), lambda name: None)
+    prepared = submission.prepare(spec, {}, known_agents(client.redis), client.settings)
+    run_id = submission.reserve(client.redis, prepared, None, 60)
+    client._ledger.create(run_id, prepared.nodes, workflow="product", spec="{}", inputs={}, retention=60)
+    handle = client.get(run_id)  # nothing of it was published
+    assert_each_effect_once(handle, handle.wait(SECONDS))

@@ -52,8 +52,8 @@ def analyst(ctx: AgentContext) -> AnalystOutput:
     for topic in output.project_metadata.guessed:
         ctx.log.warning("the brief has no section on %s; they were looked for in the whole text", topic)
     ctx.progress(0.8, f"found {len(data.features)} features")
-    ctx.artifact("analyst/brief.json", to_json(output))
-    ctx.artifact("analyst/brief.md", ctx.render("analyst.md.j2", **output.model_dump(mode="json")))
+    ctx.artifact("brief.json", to_json(output))
+    ctx.artifact("brief.md", ctx.render("analyst.md.j2", **output.model_dump(mode="json")))
     return output
 
 

@@ -92,8 +92,8 @@ def architect(ctx: AgentContext) -> ArchitectOutput:
         len(architecture.decisions),
         operations,
     )
-    ctx.artifact("architecture/architecture.md", ctx.render("architecture.md.j2", **output.model_dump(mode="json")))
-    ctx.artifact("architecture/openapi.json", to_json(document))
+    ctx.artifact("architecture.md", ctx.render("architecture.md.j2", **output.model_dump(mode="json")))
+    ctx.artifact("openapi.json", to_json(document))
     return output
 
 

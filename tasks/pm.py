@@ -74,6 +74,6 @@ def pm(ctx: AgentContext) -> PmOutput:
         len(requirements.non_functional),
     )
     variables = output.model_dump(mode="json")
-    ctx.artifact("pm/requirements.md", ctx.render("requirements.md.j2", title=brief.title, idle=idle, **variables))
-    ctx.artifact("pm/requirements.json", to_json(output))
+    ctx.artifact("requirements.md", ctx.render("requirements.md.j2", title=brief.title, idle=idle, **variables))
+    ctx.artifact("requirements.json", to_json(output))
     return output

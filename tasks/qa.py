@@ -90,8 +90,8 @@ def qa(ctx: AgentContext) -> QaOutput:
         "points": {check.id: check.points for check in checks},
         "questions": list(brief.structured_data.open_questions),
     }
-    ctx.artifact("qa/report.md", ctx.render("report.md.j2", **variables))
-    ctx.artifact("qa/report.json", to_json(output))
+    ctx.artifact("report.md", ctx.render("report.md.j2", **variables))
+    ctx.artifact("report.json", to_json(output))
     return output
 
 

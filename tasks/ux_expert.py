@@ -66,8 +66,8 @@ def ux_expert(ctx: AgentContext) -> UxOutput:
         component_specifications=make_components(spec.screens, platform == "mobile_first", offline),
     )
     ctx.log.info("%d screens from %d components", len(spec.screens), len(output.component_specifications))
-    ctx.artifact("ux/ui_spec.md", ctx.render("ui_spec.md.j2", **output.model_dump(mode="json")))
-    ctx.artifact("ux/ui_spec.json", to_json(output))
+    ctx.artifact("ui_spec.md", ctx.render("ui_spec.md.j2", **output.model_dump(mode="json")))
+    ctx.artifact("ui_spec.json", to_json(output))
     return output
 
 

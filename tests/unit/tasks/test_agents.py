@@ -14,7 +14,7 @@ from tasks import analyst, architect, pm, ux_expert
 from tasks.making.openapi import openapi_mistakes
 from tests.unit.tasks.running import ROOT, SIX, Outcome, context_for, run_agents
 
-NAMES = ("analyst/brief.md", "pm/requirements.md", "ux/ui_spec.md", "architecture/architecture.md", "qa/report.md")
+NAMES = ("brief.md", "requirements.md", "ui_spec.md", "architecture.md", "report.md")
 
 
 def test_the_analyst_finds_what_the_housing_brief_says(housing: Outcome) -> None:
@@ -101,7 +101,7 @@ def test_the_stack_follows_the_constraints(housing: Outcome, grain: Outcome) -> 
 
 
 def test_the_api_is_valid_and_serves_every_requirement(run: Outcome) -> None:
-    document = json.loads(run.text("architecture/openapi.json"))
+    document = json.loads(run.text("openapi.json"))
     assert list(OpenAPIV31SpecValidator(document).iter_errors()) == []
     operations = [
         operation for item in document["paths"].values() for method, operation in item.items() if method != "parameters"
@@ -125,7 +125,7 @@ def test_artifacts_speak_of_the_brief_and_leave_no_hole(run: Outcome, name: str)
 
 
 def test_json_artifacts_are_what_the_agents_returned(run: Outcome) -> None:
-    names = {"analyst": "analyst/brief", "pm": "pm/requirements", "ux_expert": "ux/ui_spec", "qa": "qa/report"}
+    names = {"analyst": "brief", "pm": "requirements", "ux_expert": "ui_spec", "qa": "report"}
     for agent, name in names.items():
         assert json.loads(run.text(f"{name}.json")) == run.context[agent]
 
@@ -146,7 +146,7 @@ def test_a_run_without_a_brief_analyses_the_sample_and_says_so() -> None:
     ctx = context_for(analyst, Outcome())
     found = analyst(ctx)
     assert found["project_metadata"]["source"] == "sample"
-    assert "**This run was given no brief." in ctx.artifacts["analyst/brief.md"].decode()
+    assert "**This run was given no brief." in ctx.artifacts["brief.md"].decode()
 
 
 def test_missing_input_is_named() -> None:

@@ -15,7 +15,7 @@ from tests.unit.tasks.running import Outcome, context_for
 def judged(outcome: Outcome, **changes: dict[str, Any]) -> tuple[dict[str, Any], str]:
     """The verdict on a context with some of its namespaces replaced, and the report."""
     ctx = context_for(qa, Outcome(context={**outcome.context, **changes}))
-    return qa(ctx), ctx.artifacts["qa/report.md"].decode()
+    return qa(ctx), ctx.artifacts["report.md"].decode()
 
 
 def points(result: dict[str, Any], check: str) -> float:

@@ -43,14 +43,14 @@ def test_a_thin_brief_costs_points_and_the_report_says_why(prose: Outcome, housi
     result = prose.context["qa"]
     assert result["test_run"]["failures"] == []
     assert result["score"] < housing.context["qa"]["score"]
-    assert "the brief has no section on goals" in prose.text("qa/report.md")
+    assert "the brief has no section on goals" in prose.text("report.md")
 
 
 def test_one_word_is_worked_on_and_judged_not_ready() -> None:
     outcome = run_agents("Hello")
     assert [feature["title"] for feature in outcome.features] == ["Hello"]
     assert outcome.context["qa"]["verdict"].startswith("not ready")
-    assert "What shall the product do?" in outcome.text("analyst/brief.md")
+    assert "What shall the product do?" in outcome.text("brief.md")
 
 
 def test_user_stories_are_taken_as_they_are_written() -> None:
@@ -87,7 +87,7 @@ def test_two_hundred_features_are_cut_and_said() -> None:
     brief = "# Many\n\n## Features\n\n" + "".join(f"- Create a thing{number}\n" for number in range(200))
     outcome = run_agents(brief, (analyst,))
     assert len(outcome.features) == 60
-    assert "only the first 60" in outcome.text("analyst/brief.md")
+    assert "only the first 60" in outcome.text("brief.md")
 
 
 _PIECES = st.one_of(

@@ -30,13 +30,24 @@ def message_is_lost(app: Celery, run_id: str, item: Due) -> bool:
     name = list_of(agent_queue(definition["queue"]), redis_priority(definition["priority"]))
     wanted = task_id(run_id, item.node)
     with app.connection_for_read() as connection:
-        client: Any = connection.default_channel.client
+        channel: Any = connection.default_channel
+        client = channel.client
         with guarded():
             oldest = cast("bytes | None", client.lindex(name, -1))
             if oldest is not None and not _published_after(app, oldest, item):
                 return False
             held = cast("list[bytes]", client.hvals("unacked"))
-    return not any(wanted.encode() in message for message in held)
+    return not any(_holds(message, wanted) for message in held)
+
+
+def _holds(message: bytes, wanted: str) -> bool:
+    """Whether a message that a worker has taken is the one of this task; its body may name later links of a chain."""
+    if wanted.encode() not in message:
+        return False
+    try:
+        return bool(json.loads(message)[0]["headers"]["id"] == wanted)
+    except (ValueError, KeyError, TypeError, IndexError):
+        return True
 
 
 def _published_after(app: Celery, message: bytes, item: Due) -> bool:

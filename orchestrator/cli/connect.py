@@ -13,10 +13,13 @@ from orchestrator.errors import OrchestratorError, StoreUnavailable
 
 if TYPE_CHECKING:
     from orchestrator.client import Client
-    from orchestrator.settings import Environment
+    from orchestrator.environment import Environment
+    from orchestrator.run.reader import RunReader
 
-ANSWER_TIMEOUT = 5.0
+ANSWER_TIMEOUT = 3.0
 """Seconds in which a worker has to be found before `run` gives up."""
+
+_LOOK_AT = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +41,8 @@ def with_workers(
     if not environment.is_embedded:
         from orchestrator.client import Client
 
-        with Client(environment=environment) as client:
+        broker, store = running_urls(environment)
+        with Client(store, broker_url=broker, environment=environment) as client:
             need_worker(client)
             yield Connection(client)
         return
@@ -55,13 +59,10 @@ def with_workers(
 
 
 @contextmanager
-def store_only(environment: Environment) -> Iterator[Client]:
+def store_url(environment: Environment) -> Iterator[str]:
     """The configured store, or the local one, which is started for the moment if it does not run."""
-    from orchestrator.client import Client
-
     if not environment.is_embedded:
-        with Client(environment=environment) as client:
-            yield client
+        yield running_urls(environment)[1]
         return
     if not (environment.home / "data").is_dir():
         raise StoreUnavailable(
@@ -69,16 +70,47 @@ def store_only(environment: Environment) -> Iterator[Client]:
             "ORCHESTRATOR_STORE_URL, or use `orchestrator run`"
         )
     with Stack(StackOptions(home=environment.home, workers=0)) as stack:
-        with Client(stack.url, broker_url=stack.url) as client:
-            yield client
+        yield stack.url
         stack.stop(idle=True)
+
+
+@contextmanager
+def reading(environment: Environment) -> Iterator[RunReader]:
+    """Reads of the store, without the parts of the client that load Celery."""
+    from orchestrator.connection import connect
+    from orchestrator.run.reader import RunReader
+
+    with store_url(environment) as url:
+        yield RunReader(connect(url))
+
+
+@contextmanager
+def store_only(environment: Environment) -> Iterator[Client]:
+    """A client of the store; whether anybody works is not asked."""
+    from orchestrator.client import Client
+
+    with (
+        store_url(environment) as url,
+        Client(url, broker_url=environment.broker_url or url, environment=environment) as client,
+    ):
+        yield client
+
+
+def reach(url: str) -> None:
+    """Raises StoreUnavailable at once when the server does not answer; the client itself would be patient."""
+    from orchestrator.connection import connect_blocking, guarded
+
+    with guarded(), connect_blocking(url) as client:
+        client.ping()
 
 
 def running_urls(environment: Environment) -> tuple[str, str]:
     """Broker and store that are there for others too. Raises StoreUnavailable with what to do."""
     if not environment.is_embedded:
         broker, store = environment.broker_url, environment.store_url
-        return str(broker or store), str(store or broker)
+        urls = str(broker or store), str(store or broker)
+        reach(urls[1])
+        return urls
     url = running_url(environment.home.absolute())
     if url is None:
         raise StoreUnavailable(
@@ -99,14 +131,18 @@ def alive_workers(client: Client) -> list[str]:
 
 
 def _nothing_active(client: Client) -> bool:
+    """Whether every run of the store has ended; a run stays in the index until a sweep has seen its end."""
     from orchestrator import keys
     from orchestrator.connection import guarded
+    from orchestrator.run.models import FINAL_RUN_STATES
 
     try:
         with guarded():
-            return client.redis.zcard(keys.ACTIVE) == 0
+            indexed: Any = client.redis.zrange(keys.ACTIVE, 0, _LOOK_AT)
+        states = [client.reader.state(run_id.decode()) for run_id in indexed]
     except OrchestratorError:
         return False
+    return len(states) <= _LOOK_AT and all(state in FINAL_RUN_STATES for state in states)
 
 
 def need_worker(client: Client) -> None:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -63,9 +62,11 @@ def _examine() -> Iterator[Check]:
         return
     broker = str(environment.broker_url or environment.store_url)
     store = str(environment.store_url or broker)
-    for name, url in {"store": store, "broker": broker}.items() if broker != store else [("redis", store)]:
-        yield from _server(name, url)
-    yield from _app(environment)
+    named = {"store": store, "broker": broker} if broker != store else {"redis": store}
+    found = [check for name, url in named.items() for check in _server(name, url)]
+    yield from found
+    if not any(check.unavailable for check in found):
+        yield from _app(environment, store)
 
 
 def _embedded(environment: Environment) -> Iterator[Check]:
@@ -106,7 +107,10 @@ def _skew(client: redis.Redis) -> float:
     return (before + after) / 2 - (seconds + micros / 1e6)
 
 
-def _app(environment: Environment) -> Iterator[Check]:
+def _app(environment: Environment, store: str) -> Iterator[Check]:
+    from orchestrator.cli.connect import alive_workers
+    from orchestrator.client import Client
+
     try:
         app = load_app(environment.app)
     except Exception as error:  # noqa: BLE001 - importing the user's modules may raise anything
@@ -117,7 +121,10 @@ def _app(environment: Environment) -> Iterator[Check]:
     yield checks.content(app.conf)
     lease = getattr(getattr(app, "orchestrator", None), "settings", None)
     yield checks.visibility(app.conf.broker_transport_options, lease.engine.lease_seconds if lease else 0.0)
-    consumed = _answer(lambda: app.control.inspect(timeout=_REPLY_TIMEOUT).active_queues()) or {}
+    with Client(store, environment=environment) as client:
+        alive = len(alive_workers(client))
+    inspection = app.control.inspect(timeout=_REPLY_TIMEOUT, limit=alive)
+    consumed = inspection.active_queues() or {} if alive else {}
     yield checks.workers(sorted(consumed))
     if consumed:
         names = frozenset(queue["name"] for listed in consumed.values() for queue in listed)
@@ -141,9 +148,3 @@ def _waiting(app: Celery) -> Mapping[str, int]:
     with app.connection_for_read() as connection:
         channel: Any = connection.default_channel
         return {name: int(channel._size(name)) for name in app.amqp.queues}
-
-
-def _answer(ask: Callable[[], Any]) -> Any:
-    with suppress(OSError, ConnectionError):
-        return ask()
-    return None

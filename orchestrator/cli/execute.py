@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from orchestrator.cli.output import common_options, complain, emit, emit_data, output_option, session, talk
-from orchestrator.cli.targets import find_definition, parse_inputs, plan_of, timeout_option, unknown_workflow
-from orchestrator.errors import OrchestratorError, WaitTimeout
+from orchestrator.cli.targets import check_id, find_definition, parse_inputs, plan_of, timeout_option, unknown_workflow
+from orchestrator.errors import NotFound, OrchestratorError, WaitTimeout
 
 if TYPE_CHECKING:
     from orchestrator.cli.connect import Connection
-    from orchestrator.client import RunHandle
+    from orchestrator.client import Client, RunHandle
     from orchestrator.run.models import RunStatus
     from orchestrator.workflow.plan import Plan
 
 DEFAULT_CONCURRENCY, MOST_CONCURRENCY = 4, 16
-_CANCEL_PATIENCE = 6.0
-"""Seconds for running steps to be ended: the engine's grace period, and a little more."""
+_CANCEL_PATIENCE = 1.0
+"""Seconds beyond the engine's grace period in which a cancelled run has to end."""
 
 input_option = click.option(
     "--input",
@@ -67,9 +66,7 @@ def run(
     plan = plan_of(path) if path is not None else None
     children = concurrency or _children(plan)
     with connect.with_workers(environment, workers=workers, concurrency=children, on_event=_tell) as connection:
-        handle, plan = _submit(connection, plan, workflow, values)
-        talk(f"run {handle.id}")
-        status = _finish(handle, connection, timeout)
+        handle, plan, status = _execute(connection, plan, workflow, values, timeout)
         _report(handle, status, plan, form)
         if folder is not None:
             _write(handle, status, folder)
@@ -81,26 +78,50 @@ def _children(plan: Plan | None) -> int:
     return min(MOST_CONCURRENCY, max(DEFAULT_CONCURRENCY, widest))
 
 
-def _submit(connection: Connection, plan: Plan | None, name: str, values: Mapping[str, Any]) -> tuple[RunHandle, Plan]:
-    client = connection.client
-    known = plan if plan is not None else client.plan(name)
-    return client.submit(known.workflow, values), known
-
-
-def _finish(handle: RunHandle, connection: Connection, timeout: float) -> RunStatus:
-    """Wait for the end; whoever does not wait for it any longer cancels the run."""
+def _execute(
+    connection: Connection, plan: Plan | None, name: str, values: Mapping[str, Any], timeout: float
+) -> tuple[RunHandle, Plan, RunStatus]:
+    """Submit and wait for the end; whoever does not wait for it any longer cancels the run."""
     from orchestrator.cli.follow import follow
+    from orchestrator.cli.interrupts import held_back
 
-    stack = connection.stack
+    client, stack = connection.client, connection.stack
+    known = plan if plan is not None else registered_plan(client, name)
+    handle: RunHandle | None = None
     try:
-        return follow(handle, timeout=timeout, check=stack.check if stack is not None else lambda: None)
+        with held_back():
+            handle = client.submit(known.workflow, values)
+        talk(f"run {handle.id}")
+        status = follow(handle, timeout=timeout, check=stack.check if stack is not None else lambda: None)
     except (KeyboardInterrupt, WaitTimeout) as reason:
-        why = "the time limit of the command" if isinstance(reason, WaitTimeout) else "interrupted"
-        talk(f"cancelling run {handle.id}: {why}; Ctrl-C leaves at once")
-        with suppress(OrchestratorError):
-            handle.cancel(why)
-            handle.wait(_CANCEL_PATIENCE)
+        if handle is not None:
+            why = "the time limit of the command" if isinstance(reason, WaitTimeout) else "interrupted"
+            talk(f"cancelling run {handle.id}: {why}; Ctrl-C leaves at once")
+            _cancel(handle, why, client.settings.engine.cancel_grace + _CANCEL_PATIENCE)
         raise
+    return handle, known, status
+
+
+def registered_plan(client: Client, name: str) -> Plan:
+    """The plan of a workflow that the workers have registered. Raises NotFound with the names that are known."""
+    from orchestrator import keys
+    from orchestrator.connection import guarded
+
+    try:
+        check_id(name, "workflow")
+        return client.plan(name)
+    except NotFound:
+        with guarded():
+            known: Any = client.redis.hkeys(keys.WORKFLOWS)
+        raise unknown_workflow(name, (key.decode() for key in known)) from None
+
+
+def _cancel(handle: RunHandle, why: str, patience: float) -> None:
+    try:
+        handle.cancel(why)
+        handle.wait(patience)
+    except OrchestratorError as error:
+        complain(f"run {handle.id} is not cancelled yet: {error}")
 
 
 def _report(handle: RunHandle, status: RunStatus, plan: Plan, form: str) -> None:
@@ -158,8 +179,8 @@ def submit(
     plan = plan_of(path) if path is not None else None
     broker, store = running_urls(environment)
     with Client(store, broker_url=broker, environment=environment) as client:
-        target = workflow if plan is None else plan.workflow
-        handle = client.submit(target, values, idempotency_key=idempotency_key)
+        known = plan if plan is not None else registered_plan(client, workflow)
+        handle = client.submit(known.workflow, values, idempotency_key=idempotency_key)
         if not wait:
             emit_data({"run_id": handle.id}, form, lambda: handle.id)
             return 0

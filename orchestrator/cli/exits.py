@@ -31,7 +31,8 @@ def run_command(arguments: Sequence[str] | None) -> int:
     session.quiet = session.debug = False
     previous = signal.signal(signal.SIGTERM, _terminate)
     try:
-        status = root.main(list(sys.argv[1:] if arguments is None else arguments), standalone_mode=False)
+        given = list(sys.argv[1:] if arguments is None else arguments)
+        status = root.main(given, prog_name="orchestrator", standalone_mode=False)
         return status if isinstance(status, int) else OK
     except BaseException as error:  # noqa: BLE001 - the outermost frame: what leaves it is a traceback
         return _status_of(error)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,6 @@ from orchestrator.cli.output import common_options, emit, emit_data, output_opti
 from orchestrator.cli.targets import check_id, timeout_option
 
 if TYPE_CHECKING:
-    from orchestrator.client import RunHandle
     from orchestrator.run.models import LogLine, RunStatus, RunSummary
 
 _LOG_EVERY = 0.5
@@ -39,13 +38,14 @@ _STATES = [
 @common_options
 def ls(state: str | None, workflow: str | None, limit: int, form: str) -> None:
     """List runs, newest first. With --quiet their ids only."""
-    from orchestrator.cli.connect import store_only
+    from orchestrator.cli.connect import reading
     from orchestrator.environment import Environment
 
-    with store_only(Environment.load()) as client:
-        found = client.list(state=state, workflow=workflow, limit=limit)
+    with reading(Environment.load()) as reader:
+        found = reader.list(state=state, workflow=workflow, limit=limit)
     if session.quiet and form == "table":
-        emit("".join(f"{run.run_id}\n" for run in found)) if found else None
+        for run in found:
+            emit(run.run_id)
         return
     emit_data([run.model_dump(mode="json") for run in found], form, lambda: _listed(found))
 
@@ -67,12 +67,12 @@ def _listed(found: list[RunSummary]) -> str:
 def show(run: str, form: str) -> None:
     """Show one RUN: where it stands or stopped, why, and the command to type next."""
     from orchestrator.cli import report
-    from orchestrator.cli.connect import store_only
+    from orchestrator.cli.connect import reading
     from orchestrator.environment import Environment
 
     check_id(run, "run")
-    with store_only(Environment.load()) as client:
-        status = client.get(run).status()
+    with reading(Environment.load()) as reader:
+        status = reader.status(run)
     emit_data(report.run_document(status), form, lambda: _screen(status))
 
 
@@ -123,45 +123,43 @@ def _next(status: RunStatus) -> Iterator[str]:
 @common_options
 def logs(run: str, step: str | None, attempt: int | None, follows: bool, timeout: float, form: str) -> None:
     """Print what the steps of RUN (or one STEP) logged, in the order of time."""
-    from orchestrator.cli.connect import store_only
+    from orchestrator.cli.connect import reading
     from orchestrator.cli.narrate import unknown_step
     from orchestrator.environment import Environment
-    from orchestrator.errors import WaitTimeout
+    from orchestrator.run.models import FINAL_RUN_STATES
 
     check_id(run, "run")
     if follows and form != "table":
         raise click.UsageError("--follow prints lines; it does not go with -o")
-    with store_only(Environment.load()) as client:
-        handle = client.get(run)
-        steps = list(handle.status().steps)
+    with reading(Environment.load()) as reader:
+        steps = list(reader.status(run).steps)
         if step is not None and step not in steps:
             raise unknown_step(step, steps, f"run {run}")
-        wanted = steps if step is None else [step]
-        lines = _lines(handle, wanted, attempt)
+
+        def look() -> list[tuple[str, LogLine]]:
+            found = [(name, line) for name in (step and [step]) or steps for line in reader.logs(run, name, attempt)]
+            return sorted(found, key=lambda item: item[1].at)
+
+        lines = look()
         emit_data([{"step": name, **line.model_dump(mode="json")} for name, line in lines], form, lambda: _page(lines))
-        deadline, seen = time.monotonic() + timeout, len(lines)
-        while follows:
-            if time.monotonic() > deadline:
-                raise WaitTimeout(f"run {run} has not ended in time")
-            follows = not _ended(handle)
-            lines = _lines(handle, wanted, attempt)
-            emit(_page(lines[seen:])) if lines[seen:] else None
-            seen = len(lines)
+        if follows:
+            _go_on(look, len(lines), lambda: reader.state(run) in FINAL_RUN_STATES, timeout)
 
 
-def _ended(handle: RunHandle) -> bool:
+def _go_on(look: Callable[[], list[tuple[str, LogLine]]], seen: int, ended: Callable[[], bool], timeout: float) -> None:
+    """Print what `look` finds beyond the first `seen` lines until the run has ended. Raises WaitTimeout."""
+    from orchestrator.cli.patience import until
     from orchestrator.errors import WaitTimeout
 
-    try:
-        handle.wait(_LOG_EVERY)
-    except WaitTimeout:
-        return False
-    return True
-
-
-def _lines(handle: RunHandle, steps: list[str], attempt: int | None) -> list[tuple[str, LogLine]]:
-    found = [(step, line) for step in steps for line in handle.logs(step, attempt)]
-    return sorted(found, key=lambda item: item[1].at)
+    deadline, over = time.monotonic() + timeout, False
+    while not over:
+        over = until(ended, _LOG_EVERY)
+        lines = look()
+        if lines[seen:]:
+            emit(_page(lines[seen:]))
+        seen = len(lines)
+        if not over and time.monotonic() > deadline:
+            raise WaitTimeout("the run has not ended in time")
 
 
 def _page(lines: list[tuple[str, LogLine]]) -> str:

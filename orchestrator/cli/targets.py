@@ -26,8 +26,8 @@ WORKFLOWS = Path("config") / "workflows"
 """Folder, below the current one, whose files can be called by name."""
 
 _SUFFIXES = (".yaml", ".yml", ".json")
-_KEY = re.compile(r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$")
-_ID = re.compile(r"^[A-Za-z0-9_-]{1,64}$")
+_KEY = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
+_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
 def find_definition(text: str) -> Path | None:
@@ -82,7 +82,7 @@ def engine_settings() -> EngineSettings:
 
 def check_id(text: str, what: str) -> str:
     """A run or step id that can exist. Raises NotFound, so that nothing else ever reaches a key of the store."""
-    if not _ID.match(text):
+    if not _ID.fullmatch(text):
         raise NotFound(f"'{text[:80]}' is no {what} id")
     return text
 
@@ -110,7 +110,7 @@ def parse_agents(ctx: click.Context, param: click.Parameter, value: str | None) 
     if value is None:
         return None
     names = tuple(name.strip() for name in value.split(","))
-    wrong = [name for name in names if not _ID.match(name)]
+    wrong = [name for name in names if not _ID.fullmatch(name)]
     if wrong:
         raise click.BadParameter(f"'{wrong[0]}' is no agent class; write names, separated by commas", ctx, param)
     return names
@@ -126,7 +126,7 @@ def parse_inputs(pairs: Sequence[str]) -> dict[str, Any]:
         key, equals, value = pair.partition("=")
         as_json = key.endswith(":")
         key = key.removesuffix(":")
-        if not equals or not _KEY.match(key):
+        if not equals or not _KEY.fullmatch(key):
             raise _wrong_input(pair, "write key=value, key=@file, key=@- or key:=json")
         if key in values:
             raise click.UsageError(f"--input {key} is given twice")

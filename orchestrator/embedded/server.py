@@ -28,7 +28,7 @@ START_TIMEOUT = 60.0
 """Seconds for a server to answer, including the loading of its append-only file."""
 STOP_TIMEOUT = 5.0
 _POLL = 0.01
-_PLAIN_PATH = re.compile(r"^[A-Za-z0-9_./-]+$")
+_PLAIN_PATH = re.compile(r"[A-Za-z0-9_./-]+")
 
 
 class Server:
@@ -205,7 +205,7 @@ def _binary() -> Path:
 def _socket_path(home: Path) -> Path:
     """A path that a socket can be bound to: in the home, or in a short private folder when that does not work."""
     preferred = home / "run" / "valkey.sock"
-    if _PLAIN_PATH.match(str(preferred)) and _bindable(preferred):
+    if _PLAIN_PATH.fullmatch(str(preferred)) and _bindable(preferred):
         return preferred
     digest = hashlib.sha256(os.fsencode(home)).hexdigest()[:12]
     folder = Path(tempfile.gettempdir()) / f"orchestrator-{os.getuid()}-{digest}"

@@ -1,0 +1,167 @@
+"""A small project for tests of the command line: an app with a few agents, and workflows for them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+APP = """
+    import os, subprocess, sys, time
+    from pathlib import Path
+    from orchestrator import agent
+    from orchestrator.engine.app import create_app
+    from orchestrator.settings import EngineSettings, Environment, Runtime
+
+    @agent("cook")
+    def cook(ctx):
+        seconds = float(ctx.params.get("seconds", 0.1))
+        Path(f"begun-{ctx.run_id}-{ctx.step_id}").touch()
+        ctx.log.info("cooking for %s s", seconds)
+        began = time.monotonic()
+        while time.monotonic() - began < seconds:
+            ctx.progress((time.monotonic() - began) / seconds, "simmering")
+            time.sleep(0.05)
+        with Path(f"effects-{ctx.run_id}").open("a") as effects:
+            effects.write(ctx.step_id + "\\n")
+        ctx.artifact("plates/note.txt", f"{ctx.step_id} is served")
+        return {"dish": ctx.step_id, "guest": ctx.inputs.get("guest")}
+
+    @agent("burn")
+    def burn(ctx):
+        raise ValueError("the oven is too hot")
+
+    @agent("litter")
+    def litter(ctx):
+        subprocess.Popen(["sleep", "600"], start_new_session=True)
+        Path("littered").touch()
+        time.sleep(600)
+
+    environment = Environment.load()
+    quick = Runtime(lease_seconds=2.0, renew_seconds=0.5, sweep_seconds=0.5, lost_after=2.0,
+                    cancel_grace=0.5)
+    app = create_app(environment.broker_url, environment.store_url, EngineSettings(engine=quick),
+                     workflows=[Path(__file__).parent / "config" / "workflows" / "tea.yaml"])
+"""
+TEA = """
+    name: tea
+    description: Tea for two.
+    steps:
+      - {id: kettle, agent: cook, with: {seconds: 0.6}, estimated_duration: 4m, description: Boils the water.}
+      - {id: cups, agent: cook, with: {seconds: 0.6}, estimated_duration: 1m}
+      - {id: serve, agent: cook, needs: [kettle, cups], estimated_duration: 1m}
+"""
+BURNT = """
+    name: burnt
+    steps:
+      - {id: toast, agent: burn, retry: {maximum_attempts: 1}}
+      - {id: breakfast, agent: cook, needs: [toast]}
+"""
+LITTER = """
+    name: litter
+    steps:
+      - {id: pots, agent: litter}
+"""
+STEW = """
+    name: stew
+    steps:
+      - {id: chop, agent: cook, with: {seconds: 0.2}}
+      - {id: simmer, agent: cook, with: {seconds: 3}, needs: [chop]}
+      - {id: eat, agent: cook, needs: [simmer]}
+"""
+WRONG = """
+    name: wrong
+    steps:
+      - {id: kettle, agent: cook, tmieout: 10m}
+      - {id: serve, agent: cook, needs: [ketle]}
+"""
+
+
+@dataclass
+class Kitchen:
+    """The project's folder, and the command line in it."""
+
+    folder: Path
+    environment: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def build(cls, folder: Path) -> Kitchen:
+        workflows = folder / "config" / "workflows"
+        workflows.mkdir(parents=True)
+        (folder / "kitchen_app.py").write_text(textwrap.dedent(APP))
+        for name, text in {"tea": TEA, "burnt": BURNT, "litter": LITTER, "stew": STEW, "wrong": WRONG}.items():
+            (workflows / f"{name}.yaml").write_text(textwrap.dedent(text))
+        return cls(folder)
+
+    @property
+    def home(self) -> Path:
+        return self.folder / ".orchestrator"
+
+    def env(self) -> dict[str, str]:
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("ORCHESTRATOR_")}
+        return {**inherited, "ORCHESTRATOR_APP": "kitchen_app", **self.environment}
+
+    def start(self, *arguments: str, **options: Any) -> subprocess.Popen[str]:
+        """The command, running in the background; text comes out of its pipes."""
+        pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "stdin": subprocess.DEVNULL}
+        command = [sys.executable, "-m", "orchestrator", *arguments]
+        return subprocess.Popen(command, cwd=self.folder, env=self.env(), text=True, **{**pipes, **options})
+
+    def call(self, *arguments: str, text: str | None = None) -> subprocess.CompletedProcess[str]:
+        """Run the command to its end; `text` is its standard input."""
+        command = [sys.executable, "-m", "orchestrator", *arguments]
+        return subprocess.run(
+            command,
+            cwd=self.folder,
+            env=self.env(),
+            text=True,
+            capture_output=True,
+            input=text or "",
+            timeout=60,
+            check=False,
+        )
+
+    def data(self, *arguments: str, status: int = 0) -> Any:
+        """What the command prints with `-o json`."""
+        done = self.call(*arguments, "-o", "json")
+        assert done.returncode == status, done.stderr
+        return json.loads(done.stdout)
+
+    def sockets(self) -> list[Path]:
+        return [path for path in self.home.rglob("*") if path.is_socket()]
+
+    def begun(self, run_id: str, step: str) -> bool:
+        """Whether an attempt of the step has started."""
+        return (self.folder / f"begun-{run_id}-{step}").exists()
+
+    def effects(self, run_id: str) -> Sequence[str]:
+        """The steps that have had their effect, in order, once for each time."""
+        file = self.folder / f"effects-{run_id}"
+        return file.read_text().split() if file.exists() else []
+
+
+def runs(process: psutil.Process) -> bool:
+    """Whether it has not ended; a zombie has."""
+    try:
+        return bool(process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+
+
+def find(tree: Sequence[psutil.Process], word: str) -> psutil.Process | None:
+    """The first process of a tree that has `word` in its command line."""
+    for process in tree:
+        try:
+            if any(word in part for part in process.cmdline()):
+                return process
+        except psutil.NoSuchProcess:
+            continue
+    return None

@@ -1,0 +1,261 @@
+"""The command line against a stack that is running: every command, every exit status, terminals and closed pipes."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.acceptance.kitchen import Kitchen
+from tests.conftest import StartServer
+
+ANSI = re.compile(r"\x1b\[[0-9;]*m")
+
+
+@pytest.fixture(scope="module")
+def kitchen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kitchen]:
+    """A project whose stack is kept up by `orchestrator up`, its URLs set as a user would set them."""
+    kitchen = Kitchen.build(tmp_path_factory.mktemp("kitchen"))
+    up = kitchen.start("up", "--no-beat")
+    try:
+        assert up.stdout is not None
+        exports = [up.stdout.readline(), up.stdout.readline()]
+        for line in exports:
+            name, _, value = line.removeprefix("export ").strip().partition("=")
+            kitchen.environment[name] = value.strip("'")
+        yield kitchen
+    finally:
+        up.send_signal(signal.SIGTERM)
+        up.communicate(timeout=30)
+    assert up.returncode == 143
+
+
+@pytest.fixture(scope="module")
+def failed(kitchen: Kitchen) -> str:
+    """A run that has failed."""
+    done = kitchen.call("submit", "burnt", "--wait")
+    assert done.returncode == 1
+    return done.stdout.split()[0]
+
+
+@pytest.fixture(scope="module")
+def served(kitchen: Kitchen) -> str:
+    """A run that has succeeded."""
+    done = kitchen.call("submit", "tea", "--wait", "--input", "guest=Ada")
+    assert done.returncode == 0, done.stderr
+    return done.stdout.split()[0]
+
+
+def test_run_uses_the_configured_servers_and_running_workers(kitchen: Kitchen) -> None:
+    done = kitchen.call("run", "tea")
+    assert done.returncode == 0, done.stderr
+    assert "side by side: kettle, cups" in done.stdout
+    assert re.search(r"took .* one after another it would have been .* the critical path alone", done.stdout)
+    assert "kettle  success" in done.stderr
+
+
+def test_the_time_limit_of_run_cancels_it(kitchen: Kitchen) -> None:
+    done = kitchen.call("run", "stew", "--timeout", "1s")
+    assert done.returncode == 124
+    assert "has not ended within 1s" in done.stderr
+    assert kitchen.data("show", done.stderr.split()[1])["state"] == "cancelled"
+
+
+def test_submit_prints_the_id_alone_and_the_same_key_gives_the_same_run(kitchen: Kitchen) -> None:
+    first = kitchen.call("submit", "tea", "--idempotency-key", "one")
+    again = kitchen.call("submit", "config/workflows/tea.yaml", "--idempotency-key", "one")
+    other = kitchen.call("submit", "tea", "--idempotency-key", "one", "--input", "guest=Bob")
+    assert re.fullmatch(r"[0-9a-f]{16}\n", first.stdout)
+    assert first.stdout == again.stdout
+    assert other.returncode == 1
+    assert "belongs to run" in other.stderr
+
+
+def test_ls_filters_and_prints_full_ids(kitchen: Kitchen, failed: str, served: str) -> None:
+    assert kitchen.call("ls", "--state", "failed", "-q").stdout.split() == [failed]
+    rows = kitchen.data("ls", "--workflow", "burnt")
+    assert [row["run_id"] for row in rows] == [failed]
+    assert served in kitchen.call("ls").stdout
+
+
+def test_show_answers_where_it_stopped_why_and_what_to_type(kitchen: Kitchen, failed: str) -> None:
+    shown = kitchen.call("show", failed).stdout
+    assert "stopped at toast (failed after 1 attempt): ValueError: the oven is too hot" in shown
+    assert "not run because of that: breakfast" in shown
+    assert f"orchestrator logs {failed} toast" in shown
+    as_yaml = yaml.safe_load(kitchen.call("show", failed, "-o", "yaml").stdout)
+    assert as_yaml["steps"]["breakfast"]["state"] == "upstream_failed"
+
+
+def test_logs_of_a_run_a_step_and_an_attempt(kitchen: Kitchen, failed: str, served: str) -> None:
+    everything = kitchen.data("logs", served)
+    assert {line["step"] for line in everything} == {"kettle", "cups", "serve"}
+    assert [line["at"] for line in everything] == sorted(line["at"] for line in everything)
+    assert "kettle#1  info  cooking for 0.6 s" in kitchen.call("logs", served, "kettle").stdout
+    assert kitchen.data("logs", served, "kettle", "--attempt", "2") == []
+    assert "ValueError: the oven is too hot" in kitchen.call("logs", failed).stdout
+    wrong = kitchen.call("logs", served, "kettel")
+    assert wrong.returncode == 4
+    assert "did you mean 'kettle'" in wrong.stderr
+
+
+def test_watch_and_follow_until_the_end_and_cancel_in_the_middle(kitchen: Kitchen) -> None:
+    run_id = kitchen.call("submit", "stew").stdout.strip()
+    following = kitchen.start("logs", run_id, "--follow")
+    watching = kitchen.start("watch", run_id)
+    assert kitchen.call("watch", run_id, "--timeout", "0.1s").returncode == 124
+    cancelled = kitchen.call("cancel", run_id, "--reason", "not hungry")
+    assert cancelled.returncode == 0
+    out, err = watching.communicate(timeout=30)
+    assert watching.returncode == 1, err
+    assert "cancelled" in out
+    followed, _ = following.communicate(timeout=30)
+    assert following.returncode == 0
+    assert followed.count("cooking for 0.2 s") == 1
+    again = kitchen.call("cancel", run_id)
+    assert again.returncode == 1
+    assert "has ended already" in again.stderr
+    assert kitchen.data("show", run_id)["reason"] == "not hungry"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "words"),
+    [
+        (["run", "tee"], 4, "did you mean 'tea'"),
+        (["submit", "nonsense"], 4, "nonsense"),
+        (["show", "0123456789abcdef"], 4, "no run has the id"),
+    ],
+)
+def test_what_is_wrong_is_told_in_a_few_lines_with_its_status(
+    kitchen: Kitchen, arguments: list[str], status: int, words: str
+) -> None:
+    done = kitchen.call(*arguments)
+    assert done.returncode == status, done.stderr
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr.splitlines()) <= 4
+
+
+def test_redis_that_is_not_there_is_one_line_and_69(kitchen: Kitchen) -> None:
+    lost = Kitchen(kitchen.folder, dict.fromkeys(kitchen.environment, "redis://127.0.0.1:1/0"))
+    for arguments in (["ls"], ["run", "tea"], ["submit", "tea"]):
+        done = lost.call(*arguments)
+        assert done.returncode == 69
+        assert done.stderr.count("\n") == 1
+        assert "Redis cannot be reached" in done.stderr
+        assert done.stdout == ""
+
+
+def test_no_worker_is_one_line_and_69(kitchen: Kitchen, broker_url: str) -> None:
+    alone = Kitchen(kitchen.folder, dict.fromkeys(kitchen.environment, broker_url))
+    done = alone.call("run", "tea")
+    assert done.returncode == 69
+    assert done.stderr.splitlines() == ["error: no worker is running: start one with `orchestrator worker`"]
+
+
+def test_a_reader_that_goes_away_is_no_error(kitchen: Kitchen) -> None:
+    process = kitchen.start("plan", "tea", "-o", "json")
+    assert process.stdout is not None
+    process.stdout.close()
+    assert process.stderr is not None
+    assert process.stderr.read() == ""
+    process.stderr.close()
+    assert process.wait(30) == 0
+
+
+def test_inputs_from_standard_input_and_files(kitchen: Kitchen) -> None:
+    done = kitchen.call("run", "tea", "--input", "guest=@-", "--output", "served", text="Ada\nLovelace")
+    assert done.returncode == 0, done.stderr
+    assert json.loads((kitchen.folder / "served" / "serve" / "output.json").read_text())["guest"] == "Ada\nLovelace"
+    closed = kitchen.start("run", "tea", "--input", "guest=@-", stdin=None, preexec_fn=lambda: os.close(0))
+    assert closed.communicate(timeout=30)[1].count("closed") == 1
+    assert closed.returncode == 2
+
+
+class Terminal:
+    """A command on a pseudo terminal: what a person would see on it."""
+
+    def __init__(self, kitchen: Kitchen, *arguments: str, **environment: str) -> None:
+        leader, follower = pty.openpty()
+        env = {**kitchen.env(), "TERM": "xterm-256color", "COLUMNS": "40", **environment}
+        command = [sys.executable, "-m", "orchestrator", *arguments]
+        with subprocess.Popen(command, cwd=kitchen.folder, env=env, stdout=follower, stderr=follower) as process:
+            os.close(follower)
+            self.text = "".join(self._read(leader))
+        os.close(leader)
+        self.status = process.returncode
+
+    @staticmethod
+    def _read(leader: int) -> Iterator[str]:
+        while True:
+            try:
+                chunk = os.read(leader, 65536)
+            except OSError:  # the other end is closed
+                return
+            if not chunk:
+                return
+            yield chunk.decode(errors="replace")
+
+
+def test_progress_is_live_on_a_terminal_and_ids_are_whole_in_a_narrow_one(kitchen: Kitchen, served: str) -> None:
+    live = Terminal(kitchen, "run", "tea")
+    assert live.status == 0
+    assert "\x1b[" in live.text
+    assert "running" in live.text
+    assert "worker-1@" in live.text
+    assert ANSI.search(live.text)
+    assert served in Terminal(kitchen, "ls").text
+    quiet = Terminal(kitchen, "watch", served, "--quiet", "-o", "json")
+    assert json.loads(quiet.text)["state"] == "success"
+
+
+def test_no_color_means_no_colour(kitchen: Kitchen) -> None:
+    assert ANSI.search(Terminal(kitchen, "ls").text)
+    assert not ANSI.search(Terminal(kitchen, "ls", NO_COLOR="1").text)
+    assert "\x1b" not in kitchen.call("ls").stdout
+
+
+def test_doctor_finds_a_healthy_stack_and_what_a_server_lacks(
+    kitchen: Kitchen, tmp_path: Path, start_server: StartServer
+) -> None:
+    healthy = kitchen.data("doctor")
+    assert healthy["ok"] is True
+    assert {check["status"] for check in healthy["checks"]} == {"ok"}
+    names = {check["name"] for check in healthy["checks"]}
+    assert {"redis", "version", "maxmemory-policy", "append-only file", "clock", "workers", "queues"} <= names
+
+    poor = start_server(tmp_path, options={"maxmemory-policy": "allkeys-lru"})
+    sick = Kitchen(kitchen.folder, dict.fromkeys(kitchen.environment, poor.broker_url(0)))
+    found = {check["name"]: check for check in sick.data("doctor", status=69)["checks"]}
+    assert found["maxmemory-policy"]["status"] == "fail"
+    assert "noeviction" in found["maxmemory-policy"]["remedy"]
+    assert found["append-only file"]["status"] == "warn"
+    assert found["workers"]["remedy"] == "start one: orchestrator worker"
+
+
+def test_worker_serves_the_named_classes_only(kitchen: Kitchen, broker_url: str) -> None:
+    own = Kitchen(kitchen.folder, dict.fromkeys(kitchen.environment, broker_url))
+    worker = own.start("worker", "--agents", "burn", "--concurrency", "1", "--name", "burner")
+    try:
+        waiting = time.monotonic() + 30
+        while "no worker" in own.call("watch", "0" * 16).stderr:
+            assert time.monotonic() < waiting
+        done = own.call("run", "burnt")
+        assert done.returncode == 1, done.stderr
+        assert "burner@" in done.stdout
+        found = [check["message"] for check in own.data("doctor")["checks"] if check["name"] == "queues"]
+        assert sorted(found) == ["agents.cook has no worker", "agents.litter has no worker"]
+    finally:
+        worker.send_signal(signal.SIGTERM)
+        worker.communicate(timeout=30)
+    assert worker.returncode == 0

@@ -1,0 +1,175 @@
+"""`orchestrator run` and `up` with the local stack: results, files, interruptions, and nothing left behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.acceptance.kitchen import Kitchen, find, runs
+
+SECONDS = 30.0
+
+
+@pytest.fixture
+def kitchen(tmp_path: Path) -> Kitchen:
+    return Kitchen.build(tmp_path)
+
+
+def eventually(condition: Callable[[], bool], seconds: float = SECONDS) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.02)
+
+
+def tree_of(process: subprocess.Popen[str]) -> list[psutil.Process]:
+    return psutil.Process(process.pid).children(recursive=True)
+
+
+def started(process: subprocess.Popen[str]) -> str:
+    """Wait for the line that names the run; its id."""
+    assert process.stderr is not None
+    words = process.stderr.readline().split()
+    assert words[:1] == ["run"], words
+    return words[1]
+
+
+def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:
+    out, err = process.communicate(timeout=SECONDS)
+    return process.returncode, out, err
+
+
+def test_run_prints_the_contract_writes_files_and_leaves_nothing(kitchen: Kitchen) -> None:
+    process = kitchen.start("run", "tea", "--input", "guest=Ada", "--output", "out", "-o", "json")
+    run_id = started(process)
+    tree = tree_of(process)
+    status, out, err = ended(process)
+    assert status == 0, err
+    document = json.loads(out)
+    assert document["run_id"] == run_id
+    assert document["state"] == "success"
+    assert 0.6 < document["wall_seconds"] < 10
+    assert document["critical_path_seconds"] == 300
+    assert list(document["steps"]) == ["kettle", "cups", "serve"]
+    for step in document["steps"].values():
+        assert step["state"] == "success"
+        assert step["attempts"] == 1
+        assert abs(step["started_at"] - time.time()) < 60
+        assert step["finished_at"] > step["started_at"]
+        assert step["worker"].startswith("worker-1@")
+    kettle, cups, serve = document["steps"].values()
+    assert max(kettle["started_at"], cups["started_at"]) < min(kettle["finished_at"], cups["finished_at"])
+    assert serve["started_at"] >= max(kettle["finished_at"], cups["finished_at"])
+    folder = kitchen.folder / "out"
+    assert json.loads((folder / "run.json").read_text()) == document
+    assert json.loads((folder / "kettle" / "output.json").read_text()) == {"dish": "kettle", "guest": "Ada"}
+    assert (folder / "serve" / "plates" / "note.txt").read_text() == "serve is served"
+    eventually(lambda: not any(map(runs, tree)), 2.0)
+    assert not kitchen.sockets()
+
+
+def test_ctrl_c_cancels_the_run_and_ends_everything(kitchen: Kitchen) -> None:
+    process = kitchen.start("run", "litter")
+    run_id = started(process)
+    eventually((kitchen.folder / "littered").exists)
+    tree = tree_of(process)
+    process.send_signal(signal.SIGINT)
+    status, _, err = ended(process)
+    assert status == 130, err
+    assert "Traceback" not in err
+    eventually(lambda: not any(map(runs, tree)), 2.0)
+    assert not kitchen.sockets()
+    assert kitchen.data("show", run_id)["state"] == "cancelled"
+
+
+def test_kill_9_leaves_no_process_and_no_socket_and_the_run_goes_on_at_the_next_start(kitchen: Kitchen) -> None:
+    process = kitchen.start("run", "stew")
+    run_id = started(process)
+    eventually(lambda: kitchen.begun(run_id, "simmer"))
+    tree = tree_of(process)
+    assert len(tree) >= 6
+    process.kill()
+    ended(process)
+    eventually(lambda: not any(map(runs, tree)), 8.0)
+    eventually(lambda: not kitchen.sockets(), 1.0)
+
+    up = kitchen.start("up")
+    try:
+        assert up.stdout is not None
+        assert "export ORCHESTRATOR_BROKER_URL=" in up.stdout.readline()
+        done = kitchen.call("watch", run_id, "--timeout", "40s")
+        assert done.returncode == 0, done.stderr
+        assert sorted(kitchen.effects(run_id)) == ["chop", "eat", "simmer"]
+    finally:
+        tree = tree_of(up)
+        up.send_signal(signal.SIGINT)
+        status, _, err = ended(up)
+    assert status == 130, err
+    assert "Traceback" not in err
+    eventually(lambda: not any(map(runs, tree)), 2.0)
+
+
+def test_a_worker_that_is_killed_in_the_middle_costs_time_only(kitchen: Kitchen) -> None:
+    process = kitchen.start("run", "stew", "-o", "json")
+    run_id = started(process)
+    eventually(lambda: kitchen.begun(run_id, "simmer"))
+    worker = find(tree_of(process), "--without-mingle")
+    assert worker is not None
+    worker.kill()
+    status, out, err = ended(process)
+    assert status == 0, err
+    document = json.loads(out)
+    assert document["state"] == "success"
+    assert document["steps"]["simmer"]["attempts"] == 2
+    assert kitchen.effects(run_id) == ["chop", "simmer", "eat"]
+    assert "is started again" in err
+
+
+def test_a_broken_app_is_one_line_and_no_traceback(kitchen: Kitchen) -> None:
+    kitchen.environment["ORCHESTRATOR_APP"] = "no_such_app"
+    done = kitchen.call("run", "tea")
+    assert done.returncode == 69
+    assert done.stdout == ""
+    assert done.stderr.count("\n") == 1
+    assert "no_such_app" in done.stderr
+    assert not kitchen.sockets()
+
+
+def test_nothing_is_started_for_an_invalid_workflow(kitchen: Kitchen) -> None:
+    done = kitchen.call("run", "wrong")
+    assert done.returncode == 3
+    assert "tmieout" in done.stderr
+    assert "did you mean 'kettle'" in done.stderr
+    assert done.stdout == ""
+    assert not kitchen.home.exists()
+
+
+def test_up_restarts_what_exits(kitchen: Kitchen) -> None:
+    up = kitchen.start("up", "--concurrency", "1")
+    try:
+        assert up.stdout is not None
+        assert up.stderr is not None
+        up.stdout.readline()
+        for word in ("--without-mingle", "beat", "valkey-server"):
+            victim = find(tree_of(up), word)
+            assert victim is not None
+            os.kill(victim.pid, signal.SIGKILL)
+            eventually(lambda word=word, pid=victim.pid: another(up, word, pid))  # type: ignore[misc]
+        assert kitchen.call("submit", "tea", "--wait", "--timeout", "30s").returncode == 0
+        assert kitchen.call("run", "tea").returncode == 0  # shares the server, with a worker of its own
+    finally:
+        up.send_signal(signal.SIGTERM)
+        assert ended(up)[0] == 143
+
+
+def another(up: subprocess.Popen[str], word: str, pid: int) -> bool:
+    process = find(tree_of(up), word)
+    return process is not None and process.pid != pid

@@ -113,8 +113,16 @@ class InvalidValue(AgentError):
     """A value is no JSON document, or larger than allowed, or does not match the declared schema."""
 
 
+class CorruptValue(AgentError):
+    """A stored value is damaged or larger than allowed; the message names its key."""
+
+
 class LeaseLost(AgentError):
     """The attempt is no longer the current one of its step; whatever it writes is refused."""
+
+
+class LockTimeout(AgentError):
+    """The lock of a section was not free in time, or at once where nobody may wait; the message names its holders."""
 
 
 class StepTimeout(AgentError):

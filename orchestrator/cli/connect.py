@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.embedded import Stack, StackOptions
-from orchestrator.embedded.server import running_url
+from orchestrator.embedded.local import running_url
 from orchestrator.errors import OrchestratorError, StoreUnavailable
 
 if TYPE_CHECKING:

@@ -21,6 +21,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from orchestrator.embedded.local import answers, note_path, noted_socket, socket_url
 from orchestrator.errors import StoreUnavailable
 from orchestrator.processes import die_with_parent
 
@@ -37,7 +38,7 @@ class Server:
     def __init__(self, home: Path) -> None:
         self.home = home
         self._run = home / "run"
-        self._note = self._run / "server.json"
+        self._note = note_path(home)
         self._users: int | None = None
         self._owner: int | None = None
         self._process: subprocess.Popen[bytes] | None = None
@@ -46,7 +47,7 @@ class Server:
     @property
     def url(self) -> str:
         """The URL that kombu, Celery and our own clients understand."""
-        return f"redis+socket://{self._socket}?virtual_host=0"
+        return socket_url(self._socket)
 
     @property
     def pid(self) -> int | None:
@@ -64,7 +65,7 @@ class Server:
         fcntl.flock(self._users, fcntl.LOCK_SH)  # waits while the last user is shutting it down
         deadline = time.monotonic() + START_TIMEOUT
         while not self._take_over():
-            if self._read_note() and _answers(self._socket):
+            if self._read_note() and answers(self._socket):
                 return
             if time.monotonic() > deadline:
                 raise StoreUnavailable(f"the Valkey server of {self.home} does not answer; see {self._log}")
@@ -109,11 +110,9 @@ class Server:
         return True
 
     def _read_note(self) -> bool:
-        try:
-            self._socket = Path(json.loads(self._note.read_text())["socket"])
-        except (OSError, ValueError, KeyError):
-            return False
-        return True
+        noted = noted_socket(self.home)
+        self._socket = noted or self._socket
+        return noted is not None
 
     # -- the process --------------------------------------------------------------------------------------------
 
@@ -136,7 +135,7 @@ class Server:
                 preexec_fn=_end_with_guardian,  # noqa: PLW1509 - one prctl call, the guardian has no threads
             )
         deadline = time.monotonic() + START_TIMEOUT
-        while not _answers(self._socket):
+        while not answers(self._socket):
             if self._process.poll() is not None or time.monotonic() > deadline:
                 raise StoreUnavailable(f"the Valkey server could not start: {last_line(self._log)} (log: {self._log})")
             time.sleep(_POLL)
@@ -154,12 +153,6 @@ class Server:
         self._note.unlink(missing_ok=True)
         if self._socket.parent != self._run:
             self._socket.parent.rmdir()
-
-
-def running_url(home: Path) -> str | None:
-    """URL of the server that already runs for this home folder, or None."""
-    server = Server(home)
-    return server.url if server._read_note() and _answers(server._socket) else None
 
 
 def last_line(log: Path) -> str:
@@ -226,14 +219,3 @@ def _bindable(path: Path) -> bool:
             return False
     path.unlink(missing_ok=True)
     return True
-
-
-def _answers(path: Path) -> bool:
-    with socket.socket(socket.AF_UNIX) as client:
-        client.settimeout(1.0)
-        try:
-            client.connect(str(path))
-            client.sendall(b"PING\r\n")
-            return client.recv(16).startswith(b"+PONG")
-        except OSError:
-            return False

@@ -17,7 +17,7 @@ import pytest
 import redis
 
 from orchestrator.embedded import Stack, StackOptions
-from orchestrator.embedded.server import running_url
+from orchestrator.embedded.local import running_url
 
 SECONDS = 20.0
 

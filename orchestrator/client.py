@@ -13,6 +13,7 @@ from celery import Celery
 
 from orchestrator import keys
 from orchestrator.connection import connect, connect_async, connect_blocking, guarded
+from orchestrator.embedded.local import running_url
 from orchestrator.engine import submission
 from orchestrator.engine.app import create_app
 from orchestrator.engine.registry import known_agents
@@ -32,7 +33,8 @@ T = TypeVar("T")
 
 class Client:
     """Submits and follows runs. `store_url` and `broker_url` default to ORCHESTRATOR_STORE_URL and
-    ORCHESTRATOR_BROKER_URL. Safe to use from several threads, and after a fork.
+    ORCHESTRATOR_BROKER_URL, and these to the local stack that runs in this folder. Safe to use from several threads,
+    and after a fork.
 
     Raises StoreUnavailable when no URL is known.
     """
@@ -42,10 +44,16 @@ class Client:
     ) -> None:
         environment = environment or Environment.load()
         store = store_url or environment.store_url or broker_url or environment.broker_url
+        store = store or running_url(environment.home.absolute())
         if not store:
-            raise StoreUnavailable("no Redis is configured: set ORCHESTRATOR_STORE_URL, such as redis://127.0.0.1:6379/0")
+            raise StoreUnavailable(
+                "no Redis is configured: set ORCHESTRATOR_STORE_URL, such as redis://127.0.0.1:6379/0, "
+                "or start `orchestrator up` in this folder"
+            )
         self.store_url = store
         self.broker_url = broker_url or environment.broker_url or store
+        self._compile = submission.Compiler()
+        self._agents: Mapping[str, Mapping[str, Any]] = {}
 
     @property
     def redis(self) -> redis.Redis:
@@ -88,7 +96,9 @@ class Client:
         `idempotency_key` gives the same run; Conflict when it is used again with other content.
         """
         spec = submission.as_spec(workflow, submission.registered_workflow(self.redis))
-        prepared = submission.prepare(spec, inputs or {}, known_agents(self.redis), self.settings)
+        if any(step.agent not in self._agents for step in spec.steps):
+            self._agents = known_agents(self.redis)
+        prepared = submission.prepare(spec, inputs or {}, self._agents, self.settings, self._compile)
         run_id = submission.reserve(self.redis, prepared, idempotency_key, self.settings.engine.retention)
         submission.start(self.app, self._ledger, prepared, run_id, self.settings)
         return RunHandle(self, run_id)

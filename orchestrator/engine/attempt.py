@@ -17,8 +17,8 @@ from orchestrator.context.values import encode
 from orchestrator.engine import recovery
 from orchestrator.engine.agent import find_agent
 from orchestrator.engine.agent_context import AgentContext
-from orchestrator.engine.attempt_log import AttemptLog
-from orchestrator.engine.canvas import publish
+from orchestrator.engine.attempt_log import AttemptLog, flush_left
+from orchestrator.engine.join import follow
 from orchestrator.engine.runtime import Runtime, log, runtime_of
 from orchestrator.errors import LeaseLost
 from orchestrator.run.models import FINAL_STEP_STATES, StepState
@@ -106,15 +106,16 @@ def execute(task: Task[Any, Any], run_id: str, step: str) -> dict[str, str]:
         with lines.capture():
             output, files = attempt.work()
     except Exception as error:  # whatever an agent raises is its failure, never ours
-        lines.flush()
-        _failed(task, attempt, error)
+        try:
+            _failed(task, attempt, error)
+        finally:
+            flush_left()
         raise
     moved = runtime.ledger.finish(run_id, step, "success", token=attempt.token, output=output, files=files)
     if isinstance(moved, Refused):
         log.warning("run %s step %s: attempt %d came late, the step is %s", run_id, step, attempt.token, moved.why)
         raise Ignore(moved.why)
-    publish(task.app, run_id, moved)
-    lines.flush()
+    follow(task.app, run_id, moved)
     return {"step": step, "state": "success"}
 
 
@@ -131,10 +132,10 @@ def _failed(task: Task[Any, Any], attempt: Attempt, error: Exception) -> None:
     )
     if isinstance(moved, Refused):
         raise Ignore(moved.why) from error
-    publish(task.app, attempt.run_id, moved)
+    follow(task.app, attempt.run_id, moved)
     if verdict.state is StepState.RETRYING:
         recovery.look_soon(attempt.runtime, attempt.run_id, verdict.delay)
-        raise Retry(str(error), exc=error, when=verdict.delay) from error
+        raise Retry(str(error), exc=error, when=cast(Any, verdict.delay)) from error
 
 
 def _verdict(definition: Any, cause: Cause, token: int, error: BaseException) -> Verdict:

@@ -17,6 +17,7 @@ FLUSH_SECONDS = 0.5
 FLUSH_LINES = 200
 
 _current: ContextVar[AttemptLog | None] = ContextVar("attempt_log", default=None)
+_left: ContextVar[AttemptLog | None] = ContextVar("attempt_log_left", default=None)
 
 
 class AttemptLog:
@@ -34,6 +35,7 @@ class AttemptLog:
     def capture(self) -> Iterator[None]:
         """Keep what is logged in this context, from INFO on; an error is logged with its traceback."""
         _listen()
+        _left.set(self)
         token = _current.set(self)
         try:
             yield
@@ -60,6 +62,14 @@ class AttemptLog:
             logs.append(self._runtime.client, self._run_id, self._step, lines, limit=limit)
         except OrchestratorError as error:
             logging.getLogger("orchestrator").warning("log of %s %s not stored: %s", self._run_id, self._step, error)
+
+
+def flush_left() -> None:
+    """Store what the attempt that has just ended left over; called when nobody waits for its task any more."""
+    left = _left.get()
+    if left is not None:
+        _left.set(None)
+        left.flush()
 
 
 class _Handler(logging.Handler):

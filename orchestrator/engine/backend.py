@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from celery import states
+from celery import Celery, states
 from celery.backends.redis import RedisBackend
 
 from orchestrator.engine import attempt
@@ -17,14 +17,16 @@ def _ours(request: Any) -> bool:
     return request is not None and getattr(request, "task", None) == STEP
 
 
-class LedgerBackend(RedisBackend):
+class LedgerBackend(RedisBackend):  # type: ignore[misc, unused-ignore]
     """Stores results as Celery does. When the parent process reports a lost child, the ledger hears of it first."""
+
+    app: Celery
 
     def add_pending_result(self, result: Any, weak: bool = False, start_drainer: bool = True) -> Any:
         """Subscribe to a result. Nobody waits for a step's: the ledger knows its outcome, and publishing stays quiet."""
         if is_step_task(result.id):
             return result
-        return super().add_pending_result(result, weak=weak, start_drainer=start_drainer)
+        return super().add_pending_result(result, weak=weak, start_drainer=start_drainer)  # type: ignore[call-arg]
 
     def on_chord_part_return(
         self, request: Any, state: str, result: Any, propagate: bool | None = None, **kwargs: Any
@@ -41,7 +43,7 @@ class LedgerBackend(RedisBackend):
     def mark_as_failure(
         self,
         task_id: str,
-        exc: BaseException,
+        exc: Exception,
         traceback: Any = None,
         request: Any = None,
         store_result: bool = True,

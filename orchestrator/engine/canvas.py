@@ -11,9 +11,8 @@ from celery import Celery, Signature, chain, chord
 
 from orchestrator import keys
 from orchestrator.engine.routing import CONTROL, agent_queue, redis_priority
-from orchestrator.engine.runtime import log, runtime_of
+from orchestrator.engine.runtime import log
 from orchestrator.run.nodes import Node
-from orchestrator.run.replies import Moved
 
 STEP = "orchestrator.step"
 BARRIER = "orchestrator.barrier"
@@ -69,8 +68,8 @@ def segment(app: Celery, run_id: str, definition: Mapping[str, Any]) -> Signatur
 
 def compose(
     app: Celery, run_id: str, released: Sequence[Mapping[str, Any]]
-) -> Iterator[tuple[Signature[Any], str | None, int]]:
-    """The canvases for steps that were released together, each with its chord's barrier node and header size.
+) -> Iterator[tuple[Signature[Any], str | None]]:
+    """The canvases for steps that were released together, a chord with its barrier node.
 
     Members of one group become a chord when there are at least two of them.
     """
@@ -81,25 +80,22 @@ def compose(
     for definition in released:
         members = groups.get(definition.get("group", ""), [])
         if len(members) < 2:  # noqa: PLR2004 - a chord of one is a single task
-            yield segment(app, run_id, definition), None, 0
+            yield segment(app, run_id, definition), None
         elif definition is members[0]:
             name = definition["group"]
             header = [segment(app, run_id, member) for member in members]
             canvas = chord(header, barrier_signature(app, run_id, name), app=app, task_id=group_task_id(run_id, name))
-            yield canvas, keys.barrier_node(name), len(members)
+            yield canvas, keys.barrier_node(name)
 
 
-def publish(app: Celery, run_id: str, moved: Moved) -> None:
+def publish(app: Celery, run_id: str, released: Sequence[Mapping[str, Any]]) -> None:
     """Send what a transition released. An error is logged, not raised: the state is stored, a sweep publishes it."""
     try:
-        for canvas, barrier, size in compose(app, run_id, moved.released):
+        for canvas, barrier in compose(app, run_id, released):
             if barrier is None:
                 canvas.apply_async()
             else:
-                runtime_of(app).ledger.note_chord(run_id, barrier, size)
                 canvas.apply_async(task_id=task_id(run_id, barrier))
-        for node in moved.joined:
-            barrier_signature(app, run_id, node[1:]).apply_async(args=([],), task_id=task_id(run_id, node))
     except Exception:
         log.exception("run %s: could not publish; the sweep will", run_id)
 
@@ -109,9 +105,8 @@ def republish_member(app: Celery, run_id: str, definition: Mapping[str, Any], he
     signature = segment(app, run_id, definition)
     name = definition["group"]
     body = barrier_signature(app, run_id, name)
-    body.set(task_id=task_id(run_id, keys.barrier_node(name)), chord_size=header)
-    signature.set(group_id=group_task_id(run_id, name), group_index=definition["index"], chord=body)
-    signature.apply_async()
+    body.options.update(task_id=task_id(run_id, keys.barrier_node(name)), chord_size=header)
+    signature.apply_async(group_id=group_task_id(run_id, name), group_index=definition["index"], chord=body)
 
 
 def group_task_id(run_id: str, group: str) -> str:

@@ -1,63 +1,61 @@
-"""The barrier at work: fill the snapshot, let the policy decide, carry the decision out."""
+"""What follows a transition: steps are published, joined barriers are judged. A barrier is judged by whoever is first:
+the process in which its last member ended, the body of the chord, or a sweep. The ledger lets one decision through."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from celery import Celery
 
 from orchestrator import keys
 from orchestrator.barrier.policy import Action, Decision, Member, Snapshot, decide
-from orchestrator.connection import guarded
 from orchestrator.engine.agent import REGISTRY
 from orchestrator.engine.canvas import publish
 from orchestrator.engine.runtime import Runtime, log, runtime_of
-from orchestrator.run.replies import Moved
+from orchestrator.errors import OrchestratorError
+from orchestrator.run.replies import GroupState, Moved
 from orchestrator.workflow.models import BarrierSpec
+
+
+def follow(app: Celery, run_id: str, moved: Moved) -> None:
+    """Publish what a transition released, and judge the barriers that it joined. Never raises: what fails here is
+    stored as due, and a sweep carries it on."""
+    publish(app, run_id, moved.released)
+    for node in moved.joined:
+        try:
+            judge(app, run_id, node[1:])
+        except OrchestratorError:
+            log.exception("run %s: barrier %s could not be judged; a sweep will", run_id, node)
 
 
 def judge(app: Celery, run_id: str, group: str, *, overdue: bool = False) -> str:
     """Decide a barrier and publish what follows; returns the action taken. Safe to call any number of times."""
     runtime = runtime_of(app)
-    node = keys.barrier_node(group)
-    with guarded():
-        text = runtime.client.hget(keys.run_key(run_id, "defs"), node)
-    if text is None:
-        return "unknown"
-    definition = json.loads(text)  # type: ignore[arg-type]
-    spec = BarrierSpec.model_validate(definition["barrier"])
-    snapshot, defaults = _snapshot(runtime, run_id, definition, overdue)
+    state = runtime.ledger.group(run_id, keys.barrier_node(group))
+    if state is None:
+        return "decided"
+    spec = BarrierSpec.model_validate(state.definition["barrier"])
+    snapshot, defaults = _snapshot(state, overdue)
     decision = decide(spec, snapshot)
-    _carry_out(app, runtime, run_id, definition, decision, defaults)
+    _carry_out(app, runtime, run_id, state.definition, decision, defaults)
     return decision.action
 
 
-def _snapshot(
-    runtime: Runtime, run_id: str, definition: dict[str, Any], overdue: bool
-) -> tuple[Snapshot, dict[str, Any]]:
-    node = definition["id"]
-    members: tuple[str, ...] = tuple(definition["members"])
-    with guarded():
-        pipe = runtime.client.pipeline(transaction=False)
-        pipe.time()
-        pipe.hmget(keys.run_key(run_id, f"s:{node}"), "extensions", "looked_at")
-        pipe.hmget(keys.run_key(run_id, "defs"), *members)
-        for step in members:
-            pipe.hmget(keys.run_key(run_id, f"s:{step}"), "state", "progress_at")
-        (seconds, micros), (extensions, looked), texts, *rows = pipe.execute()
+def _snapshot(state: GroupState, overdue: bool) -> tuple[Snapshot, dict[str, Any]]:
     defaults: dict[str, Any] = {}
-    found = []
-    for step, text, (state, progress) in zip(members, texts, rows, strict=True):
-        stand_in = _defaults(json.loads(text))
+    members = []
+    for member in state.members:
+        step = str(member.definition["id"])
+        stand_in = _defaults(member.definition)
         if stand_in is not None:
             defaults[step] = stand_in
-        found.append(Member(step, state.decode(), stand_in is not None, None if progress is None else float(progress)))
-    now = seconds + micros / 1e6
-    return Snapshot(now, tuple(found), overdue, int(extensions or 0), float(looked or 0)), defaults
+        members.append(Member(step, member.state, stand_in is not None, member.progress_at))
+    return Snapshot(state.now, tuple(members), overdue, state.extensions, state.looked_at), defaults
 
 
-def _defaults(definition: dict[str, Any]) -> Any:
+def _defaults(definition: Mapping[str, Any]) -> Any:
     declared = definition.get("defaults")
     if declared is not None:
         return declared
@@ -66,7 +64,12 @@ def _defaults(definition: dict[str, Any]) -> Any:
 
 
 def _carry_out(
-    app: Celery, runtime: Runtime, run_id: str, definition: dict[str, Any], decision: Decision, defaults: dict[str, Any]
+    app: Celery,
+    runtime: Runtime,
+    run_id: str,
+    definition: Mapping[str, Any],
+    decision: Decision,
+    defaults: Mapping[str, Any],
 ) -> None:
     node, members = definition["id"], definition["members"]
     if decision.action is Action.WAIT:
@@ -86,4 +89,4 @@ def _carry_out(
         early=True,
     )
     if isinstance(moved, Moved):
-        publish(app, run_id, moved)
+        follow(app, run_id, moved)

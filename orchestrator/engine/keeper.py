@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, cast
 
 from celery import Celery, bootsteps
 from celery.worker import state as worker_state
@@ -26,10 +26,10 @@ SWEEP_TURN = "orc:sweep"
 """string with an expiry: a sweep was begun within the last interval."""
 
 
-class LeaseKeeper(bootsteps.StartStopStep):  # type: ignore[misc]
+class LeaseKeeper(bootsteps.StartStopStep):
     """Starts the timers when the consumer runs; part of every worker of an application of ours."""
 
-    requires = {"celery.worker.consumer.tasks:Tasks"}  # noqa: RUF012 - Celery's own form
+    requires = ("celery.worker.consumer.tasks:Tasks",)
 
     def __init__(self, consumer: Any, **options: Any) -> None:
         self._entries: list[Any] = []
@@ -76,7 +76,7 @@ def renew(runtime: Runtime, requests: Iterable[Request], pool: Any) -> None:
     """Renew the lease of every active attempt; end those that this worker has lost or that were cancelled."""
     active: dict[str, dict[str, Request]] = {}
     for request in tuple(requests):
-        if request.name == STEP:
+        if request.type == STEP:  # its name is the shadow that Flower shows
             run_id, step = request.args[:2]
             active.setdefault(run_id, {})[step] = request
     lease = runtime.settings.engine.lease_seconds
@@ -88,7 +88,7 @@ def renew(runtime: Runtime, requests: Iterable[Request], pool: Any) -> None:
 
 def _end(request: Request, pool: Any) -> None:
     """End the child that runs an attempt which is no longer ours, by its pid. A thread cannot be ended: it is fenced."""
-    pid = request.worker_pid
+    pid = cast("int | None", request.worker_pid)
     if pid and pid != os.getpid() and getattr(pool, "signal_safe", False):
         log.warning("ending process %d: its attempt of %s is over", pid, request.id)
         try:

@@ -16,8 +16,9 @@ from celery import Celery
 from orchestrator import keys
 from orchestrator.connection import guarded
 from orchestrator.engine import join
-from orchestrator.engine.canvas import publish, republish_member
+from orchestrator.engine.canvas import republish_member
 from orchestrator.engine.delivery import message_is_lost
+from orchestrator.engine.join import follow
 from orchestrator.engine.runtime import Runtime, log, runtime_of
 from orchestrator.run.models import FINAL_RUN_STATES, StepState
 from orchestrator.run.policy import Cause, Ended, decide
@@ -42,7 +43,7 @@ def look_soon(runtime: Runtime, run_id: str, delay: float) -> None:
 
 
 def _now(runtime: Runtime) -> float:
-    seconds, micros = cast("tuple[int, int]", runtime.client.time())
+    seconds, micros = runtime.client.time()
     return seconds + micros / 1e6
 
 
@@ -72,6 +73,9 @@ def _look_at(app: Celery, runtime: Runtime, run_id: str, now: float, since: floa
     with guarded():
         if agenda.run_state in FINAL_RUN_STATES or (not agenda.run_state and now - since > ORPHAN_SECONDS):
             runtime.client.zrem(keys.ACTIVE, run_id)
+            retention = runtime.settings.engine.retention
+            if retention:
+                runtime.client.zremrangebyscore(keys.RUNS, "-inf", now - 2 * retention)
         elif agenda.run_state:
             soon = min(agenda.next_at or now + LOOK_SECONDS, now + LOOK_SECONDS)
             runtime.client.zadd(keys.ACTIVE, {run_id: max(soon, now + 0.05)}, xx=True)
@@ -103,7 +107,7 @@ def attempt_lost(
     )
     if isinstance(moved, Refused):
         return
-    publish(app, run_id, moved)
+    follow(app, run_id, moved)
     if verdict.state is StepState.RETRYING:
         again(app, run_id, step, spec, found="retrying")
 
@@ -121,7 +125,7 @@ def again(app: Celery, run_id: str, step: str, definition: Mapping[str, Any], *,
         except Exception:
             log.exception("run %s: could not publish %s; the sweep will", run_id, step)
     else:
-        publish(app, run_id, moved)
+        follow(app, run_id, moved)
 
 
 def _chord_header(runtime: Runtime, run_id: str, definition: Mapping[str, Any]) -> int:
@@ -151,7 +155,7 @@ def _timeout(app: Celery, run_id: str, item: Due) -> None:
         reason=verdict.reason,
     )  # fmt: skip
     if isinstance(moved, Moved):
-        publish(app, run_id, moved)
+        follow(app, run_id, moved)
         if verdict.state is StepState.RETRYING:
             look_soon(runtime, run_id, verdict.delay)
 
@@ -182,7 +186,7 @@ def _cancel(app: Celery, run_id: str, item: Due) -> None:
             run_id, item.node, "cancelled", token=item.token, executed=False, error="Cancelled: grace period over"
         )
         if isinstance(moved, Moved):
-            publish(app, run_id, moved)
+            follow(app, run_id, moved)
 
 
 def _run(app: Celery, run_id: str, item: Due) -> None:

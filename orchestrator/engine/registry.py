@@ -36,9 +36,9 @@ def publish(runtime: Runtime, agents: Iterable[Agent], workflows: Iterable[Path]
     with guarded():
         pipe = runtime.client.pipeline(transaction=True)
         if declared:
-            pipe.hset(keys.AGENTS, mapping=declared)
+            pipe.hset(keys.AGENTS, mapping=declared)  # type: ignore[arg-type]
         if definitions:
-            pipe.hset(keys.WORKFLOWS, mapping=definitions)
+            pipe.hset(keys.WORKFLOWS, mapping=definitions)  # type: ignore[arg-type]
         pipe.set(keys.SETTINGS, runtime.settings.model_dump_json())
         pipe.execute()
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import uuid
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
+from time import time
 from typing import Any, cast
 
 import redis
@@ -15,19 +17,19 @@ from celery import Celery
 from orchestrator import keys
 from orchestrator.connection import guarded
 from orchestrator.context.values import encode
-from orchestrator.engine.canvas import publish
+from orchestrator.engine.join import follow
 from orchestrator.engine.registry import known_agents
 from orchestrator.engine.runtime import runtime_of
 from orchestrator.errors import Conflict, InvalidWorkflow, NotFound, Problem, StoreUnavailable
+from orchestrator.problems import did_you_mean
 from orchestrator.run.nodes import Node, compile_nodes
 from orchestrator.run.replies import Moved
 from orchestrator.run.store import Ledger
 from orchestrator.settings import EngineSettings
-from orchestrator.workflow.builder import Node, Nodes, Workflow
+from orchestrator.workflow import builder
 from orchestrator.workflow.loader import load_workflow, load_workflow_text
 from orchestrator.workflow.models import WorkflowSpec
 from orchestrator.workflow.plan import Plan, make_plan
-from orchestrator.problems import did_you_mean
 
 RUN_ID_BYTES = 8
 
@@ -43,11 +45,32 @@ class Prepared:
     fingerprint: str
 
 
+class Compiler:
+    """Plans definitions and keeps the last plans, so that a service that submits one workflow often plans it once."""
+
+    def __init__(self, keep: int = 64) -> None:
+        self._keep = keep
+        self._known: OrderedDict[tuple[str, str], tuple[Plan, tuple[Node, ...]]] = OrderedDict()
+
+    def __call__(self, spec: WorkflowSpec, text: str, queues: Mapping[str, str]) -> tuple[Plan, tuple[Node, ...]]:
+        """The plan and nodes of a definition whose JSON is `text`; `queues` maps its agents to their classes."""
+        key = (text, json.dumps(queues, sort_keys=True))
+        found = self._known.pop(key, None)
+        if found is None:
+            plan = make_plan(spec)
+            found = plan, compile_nodes(plan, lambda name: queues[name])
+        self._known[key] = found
+        while len(self._known) > self._keep:
+            self._known.popitem(last=False)
+        return found
+
+
 def prepare(
     spec: WorkflowSpec,
     inputs: Mapping[str, Any],
     agents: Mapping[str, Mapping[str, Any]],
     settings: EngineSettings,
+    compile_spec: Compiler,
 ) -> Prepared:
     """Plan and check a submission. Raises InvalidWorkflow with every problem; nothing is written.
 
@@ -56,17 +79,16 @@ def prepare(
     """
     if not agents:
         raise StoreUnavailable("no worker has announced its agents here yet; start one, then submit")
-    problems = list(_unknown_agents(spec, agents))
-    problems += _wrong_inputs(spec, inputs)
+    problems = [*_unknown_agents(spec, agents), *_wrong_inputs(spec, inputs)]
     if problems:
         raise InvalidWorkflow(problems)
-    plan = make_plan(spec)
-    nodes = compile_nodes(plan, lambda name: str(agents[name]["queue"]))
+    text = spec.model_dump_json(by_alias=True, exclude_defaults=True)
+    queues = {step.agent: str(agents[step.agent]["queue"]) for step in spec.steps}
+    plan, nodes = compile_spec(spec, text, queues)
     limit = settings.engine.max_value_bytes
     defaults = {name: declared.default for name, declared in spec.inputs.items() if not declared.required}
     given = {**defaults, **inputs}
     texts = {name: encode(value, limit=limit, what=f"input '{name}'") for name, value in given.items()}
-    text = spec.model_dump_json(by_alias=True, exclude_defaults=True)
     digest = blake2b(digest_size=16)
     digest.update(text.encode())
     digest.update(json.dumps(texts, sort_keys=True).encode())
@@ -99,9 +121,9 @@ def as_spec(workflow: Any, registered: Callable[[str], str | None]) -> WorkflowS
     """The definition behind what a caller may hand in: a builder, a spec, a mapping, a path, or a registered name."""
     if isinstance(workflow, WorkflowSpec):
         return workflow
-    if isinstance(workflow, Workflow):
+    if isinstance(workflow, builder.Workflow):
         return workflow.spec()
-    if isinstance(workflow, Node | Nodes):
+    if isinstance(workflow, builder.Node | builder.Nodes):
         raise TypeError(f"{workflow!r} is a part of a workflow; submit the Workflow itself")
     if isinstance(workflow, str) and "/" not in workflow and "." not in workflow:
         text = registered(workflow)
@@ -119,7 +141,8 @@ def new_run_id() -> str:
 def reserve(client: redis.Redis, prepared: Prepared, idempotency_key: str | None, retention: float) -> str:
     """The id of the run to create: a new one, or the one that this key was given before.
 
-    The run enters the index here, before it exists, so that a client that dies now leaves nothing unnoticed.
+    The run enters the index here, before it exists, so that a client that dies now leaves nothing unnoticed. The list
+    of runs is ordered by the clients' clocks; nothing is decided by them.
     Raises Conflict when the key was used with another workflow or other inputs.
     """
     run_id = new_run_id()
@@ -137,13 +160,9 @@ def reserve(client: redis.Redis, prepared: Prepared, idempotency_key: str | None
                         "which was submitted with another workflow or other inputs"
                     )
                 run_id = str(stored["run"])
-        seconds, micros = cast("tuple[int, int]", client.time())
-        now = seconds + micros / 1e6
         pipe = client.pipeline(transaction=True)
-        pipe.zadd(keys.ACTIVE, {run_id: now + 1.0}, nx=True)
-        pipe.zadd(keys.RUNS, {run_id: now}, nx=True)
-        if retention:
-            pipe.zremrangebyscore(keys.RUNS, "-inf", now - 2 * retention)
+        pipe.zadd(keys.ACTIVE, {run_id: 0}, nx=True)
+        pipe.zadd(keys.RUNS, {run_id: time()}, nx=True)
         pipe.execute()
     return run_id
 
@@ -162,7 +181,7 @@ def start(app: Celery, ledger: Ledger, prepared: Prepared, run_id: str, settings
     )
     if not isinstance(moved, Moved):
         return False
-    publish(app, run_id, moved)
+    follow(app, run_id, moved)
     return True
 
 
@@ -181,7 +200,7 @@ def submit_registered(app: Celery, workflow: str, inputs: Mapping[str, Any], ide
     """Start a registered workflow on a worker; returns the run id."""
     runtime = runtime_of(app)
     spec = as_spec(workflow, registered_workflow(runtime.client))
-    prepared = prepare(spec, inputs, known_agents(runtime.client), runtime.settings)
+    prepared = prepare(spec, inputs, known_agents(runtime.client), runtime.settings, Compiler())
     run_id = reserve(runtime.client, prepared, idempotency_key, runtime.settings.engine.retention)
     start(app, runtime.ledger, prepared, run_id, runtime.settings)
     return run_id

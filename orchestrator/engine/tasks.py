@@ -7,13 +7,21 @@ from typing import Any
 from celery import Task, shared_task
 
 from orchestrator.engine import attempt, join, recovery, submission
+from orchestrator.engine.attempt_log import flush_left
 from orchestrator.engine.canvas import BARRIER, STEP
 
 SUBMIT = "orchestrator.submit"
 SWEEP = "orchestrator.sweep"
 
 
-@shared_task(name=STEP, bind=True, ignore_result=True, store_errors_even_if_ignored=True)
+class StepTask(Task[Any, Any]):
+    """Stores the rest of an attempt's log when its result, and whatever follows from it, is on its way."""
+
+    def after_return(self, *_: Any) -> None:
+        flush_left()
+
+
+@shared_task(name=STEP, base=StepTask, bind=True, ignore_result=True, store_errors_even_if_ignored=True)
 def step(self: Task[Any, Any], run_id: str, step_id: str) -> dict[str, str]:
     """One attempt of a step."""
     return attempt.execute(self, run_id, step_id)

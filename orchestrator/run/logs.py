@@ -5,8 +5,8 @@ from __future__ import annotations
 import redis
 
 from orchestrator.run.models import LogLine
-from orchestrator.scripts import Script
 from orchestrator.run.store import BASE, lua
+from orchestrator.scripts import Script
 
 APPEND = Script(BASE, lua("log"))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from orchestrator.keys import barrier_node, gate_node
@@ -33,6 +33,7 @@ class Node:
     carried: bool = False
     barrier: str | None = None
     leaf: bool = False
+    chord: bool = False
 
     def row(self) -> dict[str, Any]:
         """The JSON form that `create.lua` reads."""
@@ -43,7 +44,8 @@ class Node:
             "need": len(self.needs),
             "to": " ".join(self.to),
         }
-        marks = {"gate": self.gate, "carried": self.carried, "leaf": self.leaf, "barrier": self.barrier}
+        marks = {"gate": self.gate, "carried": self.carried, "leaf": self.leaf, "barrier": self.barrier,
+                 "chord": self.chord}  # fmt: skip
         return row | {name: mark if isinstance(mark, str) else 1 for name, mark in marks.items() if mark}
 
     def definition_json(self) -> str:
@@ -65,9 +67,10 @@ def compile_nodes(plan: Plan, queue_of: Callable[[str], str]) -> tuple[Node, ...
     for group_id in gated:
         node = _gate(groups[group_id], needs)
         nodes[node.id] = node
+    places = {step.id: place for place, step in enumerate(plan.workflow.steps)}
     for step_id in plan.order:
         nodes[step_id] = _step_node(plan, step_id, needs[step_id], groups.get(group_of.get(step_id, "")), gated,
-                                    pieces, queue_of)  # fmt: skip
+                                    pieces, queue_of, places[step_id])  # fmt: skip
     for group in groups.values():
         nodes[barrier_node(group.id)] = _barrier(plan, group)
     _connect(nodes, groups, gated)
@@ -115,7 +118,14 @@ def _barrier(plan: Plan, group: GroupSpec) -> Node:
         "priority": max(plan.steps[step].priority for step in group.steps),
         "barrier": group.barrier.model_dump(mode="json", exclude_defaults=True),
     }
-    return Node(barrier_node(group.id), "barrier", TriggerRule.ALL_DONE, group.steps, definition)
+    return Node(
+        barrier_node(group.id), "barrier", TriggerRule.ALL_DONE, group.steps, definition, chord=_is_chord(plan, group)
+    )
+
+
+def _is_chord(plan: Plan, group: GroupSpec) -> bool:
+    """Whether the members can be released together: none waits for another one."""
+    return not any(set(plan.workflow.step(member).needs) & set(group.steps) for member in group.steps)
 
 
 def _step_node(
@@ -126,10 +136,12 @@ def _step_node(
     gated: set[str],
     pieces: Mapping[str, tuple[str, ...]],
     queue_of: Callable[[str], str],
+    place: int,
 ) -> Node:
     step = plan.workflow.step(step_id)
     definition: dict[str, Any] = {
         "id": step_id,
+        "n": place,
         "agent": step.agent,
         "queue": step.queue or queue_of(step.agent),
         "priority": plan.steps[step_id].priority,
@@ -145,8 +157,7 @@ def _step_node(
     }
     definition |= {key: value for key, value in optional.items() if value not in (None, {}, [])}
     if group is not None:
-        inside = any(set(plan.workflow.step(member).needs) & set(group.steps) for member in group.steps)
-        definition |= {"group": group.id, "index": group.steps.index(step_id), "chord": not inside}
+        definition |= {"group": group.id, "index": group.steps.index(step_id), "chord": _is_chord(plan, group)}
         if group.barrier.timeout is not None:
             definition["barrier_timeout"] = group.barrier.timeout
     carried = any(step_id in later for later in pieces.values())
@@ -203,7 +214,6 @@ def _with_leaves(nodes: Mapping[str, Node], plan: Plan) -> Iterator[Node]:
     for node in nodes.values():
         consumers = [name for name in node.to if name not in validating]
         if node.kind != "gate" and not consumers and node.id not in validating:
-            yield Node(node.id, node.kind, node.rule, node.needs, node.definition, node.to, node.gate,
-                       node.carried, node.barrier, leaf=True)  # fmt: skip
+            yield replace(node, leaf=True)
         else:
             yield node

@@ -12,32 +12,22 @@ from orchestrator import keys
 from orchestrator.connection import guarded
 from orchestrator.errors import NotFound
 from orchestrator.run.models import Event, LogLine, RunState, RunStatus, RunSummary, StepState, StepStatus
+from orchestrator.run.store import BASE, lua
+from orchestrator.scripts import Script
 
 STEP_FIELDS = ("state", "token", "queued_at", "started_at", "finished_at", "worker", "error", "reason", "progress",
                "message")  # fmt: skip
 META_FIELDS = ("state", "workflow", "created_at", "started_at", "finished_at", "critical_path_seconds", "reason")
-NODES_AT_ONCE = 1000
+STATUS = Script(BASE, lua("status"))
 
 
-def status_commands(pipe: Any, run_id: str) -> None:
-    """Queue the commands whose replies `parse_status` reads first."""
-    pipe.hmget(keys.run_key(run_id, "meta"), META_FIELDS)
-    pipe.hgetall(keys.run_key(run_id, "defs"))
-
-
-def step_definitions(raw: Mapping[bytes, bytes]) -> list[dict[str, Any]]:
-    """The definitions of the steps of a run (not of its barriers and gates), in their stored order."""
-    return [json.loads(text) for name, text in raw.items() if name[:1] not in (b"@", b"^")]
-
-
-def parse_status(
-    run_id: str, meta: Sequence[bytes | None], definitions: Sequence[Mapping[str, Any]], rows: Sequence[Any]
-) -> RunStatus:
-    """A status from the replies; raises NotFound when the run does not exist."""
+def parse_status(run_id: str, raw: Sequence[Any]) -> RunStatus:
+    """A status from the reply of STATUS; raises NotFound when the run does not exist."""
+    meta, *rows = raw
     if meta[0] is None:
         raise NotFound(f"no run has the id '{run_id}'")
     state, workflow, created, started, finished, critical, reason = (None if x is None else x.decode() for x in meta)
-    steps = {d["id"]: _step(d, row) for d, row in zip(definitions, rows, strict=True)}
+    steps = sorted(((json.loads(text), values) for text, values in rows), key=lambda row: int(row[0]["n"]))
     return RunStatus(
         run_id=run_id,
         workflow=workflow or "",
@@ -47,7 +37,7 @@ def parse_status(
         finished_at=_number(finished),
         critical_path_seconds=float(critical or 0),
         reason=reason or None,
-        steps=steps,
+        steps={definition["id"]: _step(definition, values) for definition, values in steps},
     )
 
 
@@ -83,19 +73,8 @@ class RunReader:
         self._client = client
 
     def status(self, run_id: str) -> RunStatus:
-        """Two round trips, and one more for every further 1,000 steps. Raises NotFound."""
-        with guarded():
-            pipe = self._client.pipeline(transaction=False)
-            status_commands(pipe, run_id)
-            meta, raw = pipe.execute()
-            definitions = step_definitions(raw)
-            rows: list[Any] = []
-            for at in range(0, len(definitions), NODES_AT_ONCE):
-                pipe = self._client.pipeline(transaction=False)
-                for definition in definitions[at : at + NODES_AT_ONCE]:
-                    pipe.hmget(keys.run_key(run_id, f"s:{definition['id']}"), STEP_FIELDS)
-                rows += pipe.execute()
-        return parse_status(run_id, meta, definitions, rows)
+        """One round trip. Raises NotFound."""
+        return parse_status(run_id, STATUS(self._client, run_id, {"meta": META_FIELDS, "step": STEP_FIELDS}))
 
     def state(self, run_id: str) -> RunState:
         """One round trip. Raises NotFound."""

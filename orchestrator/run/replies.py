@@ -20,7 +20,7 @@ class Refused:
 @dataclass(frozen=True, slots=True)
 class Moved:
     """A transition happened. `released` are definitions of steps that the caller publishes now, `joined` the
-    barrier nodes whose members have all ended and which no chord will publish."""
+    barrier nodes whose last member has ended with it, and which the caller judges now."""
 
     run_state: str
     released: tuple[Mapping[str, Any], ...] = ()
@@ -65,6 +65,36 @@ class Agenda:
     run_state: str
     next_at: float | None
     items: tuple[Due, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class GroupMember:
+    """A member of a group: its state, when it last made progress (None: never), its definition."""
+
+    state: str
+    progress_at: float | None
+    definition: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class GroupState:
+    """A group at `now`, with its barrier's definition and its members in order."""
+
+    definition: Mapping[str, Any]
+    now: float
+    extensions: int
+    looked_at: float
+    members: tuple[GroupMember, ...]
+
+
+def group_state(raw: Sequence[Any]) -> GroupState | None:
+    if raw[0] is None:
+        return None
+    members = tuple(
+        GroupMember(state.decode(), float(progress) if progress else None, json.loads(definition))
+        for state, progress, definition in raw[4:]
+    )
+    return GroupState(json.loads(raw[0]), float(raw[1]), int(raw[2] or 0), float(raw[3] or 0), members)
 
 
 def moved(raw: Sequence[Any]) -> Moved | Refused:

@@ -8,11 +8,9 @@ from typing import Any
 
 import redis
 
-from orchestrator import keys
-from orchestrator.connection import guarded
 from orchestrator.run import replies
 from orchestrator.run.nodes import Node
-from orchestrator.run.replies import Agenda, Claimed, Moved, Refused
+from orchestrator.run.replies import Agenda, Claimed, GroupState, Moved, Refused
 from orchestrator.scripts import Script, fragment
 
 _ROOM = "orchestrator.run"
@@ -34,6 +32,7 @@ PROGRESS = Script(BASE, lua("progress"))
 DUE = Script(BASE, lua("due"))
 REQUEUE = Script(FLOW, lua("requeue"))
 EXTEND = Script(BASE, lua("extend"))
+GROUP = Script(BASE, lua("group"))
 STOP = Script(FLOW, lua("stop"))
 
 
@@ -150,6 +149,10 @@ class Ledger:
         """Publish a step again that is still in the state `found` (`retrying`, `queued` or `ready`)."""
         return replies.moved(REQUEUE(self.client, run_id, self._arguments(step=step, **{"from": found})))
 
+    def group(self, run_id: str, node: str) -> GroupState | None:
+        """A group with its members as they stand now; None when its barrier is decided, or there is none."""
+        return replies.group_state(GROUP(self.client, run_id, self._arguments(node=node)))
+
     def extend(self, run_id: str, node: str, seconds: float, members: Sequence[str]) -> Refused | int:
         """Move a barrier's deadline and its members' own; returns how many extensions there were."""
         raw = EXTEND(self.client, run_id, self._arguments(node=node, seconds=seconds, members=list(members)))
@@ -180,8 +183,3 @@ class Ledger:
         if raw[0] == b"refused":
             return Refused(raw[1].decode())
         return Moved(raw[1].decode())
-
-    def note_chord(self, run_id: str, node: str, members: int) -> None:
-        """Remember that a chord with that many header tasks will publish this barrier."""
-        with guarded():
-            self.client.hset(f"{keys.run_prefix(run_id)}:s:{node}", "header", members)

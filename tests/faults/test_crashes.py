@@ -118,7 +118,7 @@ def test_a_frozen_worker_loses_its_lease_and_its_late_result(
 
 def test_a_client_that_dies_between_writing_and_publishing_loses_nothing(client: Client, worker: Worker) -> None:
     spec = submission.as_spec(product(0.1), lambda name: None)
-    prepared = submission.prepare(spec, {}, known_agents(client.redis), client.settings)
+    prepared = submission.prepare(spec, {}, known_agents(client.redis), client.settings, submission.Compiler())
     run_id = submission.reserve(client.redis, prepared, None, 60)
     client._ledger.create(run_id, prepared.nodes, workflow="product", spec="{}", inputs={}, retention=60)
     handle = client.get(run_id)  # nothing of it was published

@@ -153,6 +153,7 @@ def test_a_barrier_joins_when_all_members_have_ended_and_releases_once(bench: Be
     bench.create(DIAMOND)
     assert released(bench.run_step("a")) == {"b", "c"}
     assert bench.run_step("b").joined == ()
+    assert bench.node("@g", "state") == "pending"
     assert bench.run_step("c").joined == ("@g",)
     done = bench.ledger.judge("run", "@g", "success", decision="release", members=["b", "c"], filled={})
     assert isinstance(done, Moved)
@@ -162,13 +163,18 @@ def test_a_barrier_joins_when_all_members_have_ended_and_releases_once(bench: Be
     assert bench.run_step("d").run_state == RunState.SUCCESS
 
 
-def test_a_chord_with_all_its_members_publishes_the_barrier_itself(bench: Bench) -> None:
+def test_a_joined_barrier_that_nobody_judged_is_due(bench: Bench) -> None:
+    bench.create(DIAMOND)
+    for name in ("a", "b", "c"):
+        bench.run_step(name)
+    bench.now += 2.1
+    assert [item.item for item in bench.ledger.due("run", again=2).items] == ["joined:@g"]
+
+
+def test_members_that_are_released_together_know_the_size_of_their_chord(bench: Bench) -> None:
     bench.create(DIAMOND)
     bench.run_step("a")
-    bench.ledger.note_chord("run", "@g", 2)
-    bench.run_step("b")
-    assert bench.run_step("c").joined == ()
-    assert bench.node("@g", "state") == "joined"
+    assert bench.node("@g", "header") == "2"
 
 
 def test_a_barrier_that_moves_on_fills_gaps_and_refuses_late_members(bench: Bench) -> None:
@@ -191,9 +197,12 @@ def test_a_barrier_that_moves_on_fills_gaps_and_refuses_late_members(bench: Benc
 def test_a_failed_member_is_judged_by_its_barrier_before_anyone_else_hears_of_it(bench: Bench) -> None:
     bench.create(
         spec(
-            step("b", group="g"), step("c", group="g"), step("direct", "b"), step("d", "b", "c"),
+            step("b", group="g"),
+            step("c", group="g"),
+            step("direct", "b"),
+            step("d", "b", "c"),
             groups=(GroupSpec(id="g", steps=("b", "c")),),
-        )  # fmt: skip
+        )
     )
     bench.run_step("b", "failed")
     assert bench.state("direct") is StepState.PENDING
@@ -206,9 +215,12 @@ def test_a_failed_member_is_judged_by_its_barrier_before_anyone_else_hears_of_it
 def test_members_with_different_dependencies_start_together(bench: Bench) -> None:
     moved = bench.create(
         spec(
-            step("a"), step("x"), step("b", "a", group="g"), step("c", "x", group="g"),
+            step("a"),
+            step("x"),
+            step("b", "a", group="g"),
+            step("c", "x", group="g"),
             groups=(GroupSpec(id="g", steps=("b", "c")),),
-        )  # fmt: skip
+        )
     )
     assert released(moved) == {"a", "x"}
     assert released(bench.run_step("a")) == set()
@@ -218,9 +230,12 @@ def test_members_with_different_dependencies_start_together(bench: Bench) -> Non
 def test_a_member_that_waits_for_another_one_through_a_step_outside_is_not_held_back(bench: Bench) -> None:
     bench.create(
         spec(
-            step("x", group="g"), step("c", "x"), step("y", "c", group="g"), step("z", "x", "y"),
+            step("x", group="g"),
+            step("c", "x"),
+            step("y", "c", group="g"),
+            step("z", "x", "y"),
             groups=(GroupSpec(id="g", steps=("x", "y")),),
-        )  # fmt: skip
+        )
     )
     for name in ("x", "c"):
         bench.run_step(name)

@@ -12,6 +12,7 @@ if f[1] ~= 'running' or not mine then
   return {'refused', f[1] or 'unknown'}
 end
 local state = A.state
+if not A.executed then redis.call('HSET', sk, 'taken', f[2]) end
 if redis.call('HGET', META, 'doom') then state = 'cancelled' end
 not_due('lease:' .. A.step, 'timeout:' .. A.step, 'idle:' .. A.step, 'cancel:' .. A.step)
 if state == 'retrying' then

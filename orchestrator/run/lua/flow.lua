@@ -16,7 +16,6 @@ local function settle(node, outcome)
     local from, out = queue[at][1], queue[at][2]
     at = at + 1
     local barrier = redis.call('HGET', step_key(from), 'barrier')
-    if barrier and at == 2 and A.executed then redis.call('HINCRBY', step_key(barrier), 'parts', 1) end
     if barrier and CLASS[out] ~= 'ok' and redis.call('HGET', step_key(barrier), 'outcome') == false then
       arrive(barrier, from, out, queue) -- its barrier judges first; others hear of it when that has decided
     else

@@ -16,7 +16,7 @@ for _, step in ipairs(A.members) do
   if not CLASS[at] then
     at = 'timed_out'
     not_due('lease:' .. step, 'timeout:' .. step, 'idle:' .. step, 'queued:' .. step, 'retry:' .. step)
-    end_step(step, at, 'reason', 'barrier')
+    end_step(step, at, 'reason', 'barrier', 'taken', redis.call('HGET', step_key(step), 'token') or '0')
     event('step', step, at, '', 'the barrier moved on')
   end
   if CLASS[at] ~= 'ok' then settle(step, filled[step] and 'success' or at) end

@@ -1,6 +1,16 @@
--- reply(run_state, ...): {run state, definitions of the steps to publish, barriers to publish, ...}
-local function reply(run_state, ...)
-  local defs = {}
-  for i, node in ipairs(RELEASED) do defs[i] = redis.call('HGET', DEFS, node) end
-  return {run_state, defs, JOINED, ...}
+-- reply(run_state): {run state, definitions of the steps to publish, barriers to judge}. Members of a group that are
+-- released together travel as one chord, whose size is kept: a member that is published again belongs to it still.
+local function reply(run_state)
+  local defs, members = {}, {}
+  for i, node in ipairs(RELEASED) do
+    defs[i] = redis.call('HGET', DEFS, node)
+    local barrier = redis.call('HGET', step_key(node), 'barrier')
+    if barrier then members[barrier] = (members[barrier] or 0) + 1 end
+  end
+  for barrier, count in pairs(members) do
+    if count > 1 and redis.call('HGET', step_key(barrier), 'chord') then
+      redis.call('HSETNX', step_key(barrier), 'header', count)
+    end
+  end
+  return {run_state, defs, JOINED}
 end

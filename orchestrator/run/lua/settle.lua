@@ -1,5 +1,5 @@
 -- What follows from the end of a node: who has arrived is recorded (never how many), and whoever may start is
--- queued. RELEASED collects steps that the caller has to publish, JOINED barriers whose members have all ended.
+-- queued. RELEASED collects steps that the caller has to publish, JOINED barriers that the caller has to judge.
 local RELEASED, JOINED = {}, {}
 
 local function make_ready(node)
@@ -32,10 +32,9 @@ local function consider(node, queue)
   local say = verdict(f[3], need, ok, bad, skip)
   if say == 'wait' or (say == 'run' and f[8]) then return end
   if f[2] == 'barrier' then
-    local parts = redis.call('HMGET', step_key(node), 'header', 'parts')
     redis.call('HSET', step_key(node), 'state', 'joined', 'joined_at', STAMP)
-    due_at('joined:' .. node, A.lost or 10)
-    if not parts[1] or parts[1] ~= parts[2] then JOINED[#JOINED + 1] = node end -- else the chord publishes it
+    due_at('joined:' .. node, A.joined or 2)
+    JOINED[#JOINED + 1] = node
   elseif f[2] == 'gate' then
     redis.call('HSET', step_key(node), 'state', 'open')
     queue[#queue + 1] = {node, 'open'}

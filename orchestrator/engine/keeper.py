@@ -73,12 +73,18 @@ def _sweep(app: Celery) -> None:
 
 
 def renew(runtime: Runtime, requests: Iterable[Request], pool: Any) -> None:
-    """Renew the lease of every active attempt; end those that this worker has lost or that were cancelled."""
+    """Renew the lease of every active attempt; end those that were taken from this worker, or cancelled.
+
+    Of two requests for one step, only the later one can be the current attempt.
+    """
     active: dict[str, dict[str, Request]] = {}
-    for request in tuple(requests):
+    for request in sorted(requests, key=lambda request: request.time_start or 0.0):
         if request.type == STEP:  # its name is the shadow that Flower shows
             run_id, step = request.args[:2]
-            active.setdefault(run_id, {})[step] = request
+            earlier = active.setdefault(run_id, {}).get(step)
+            if earlier is not None:
+                _end(earlier, pool)
+            active[run_id][step] = request
     lease = runtime.settings.engine.lease_seconds
     for run_id, steps in active.items():
         for step in runtime.ledger.renew(run_id, steps, owner=runtime.owner, lease=lease):

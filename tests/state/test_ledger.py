@@ -264,6 +264,16 @@ def test_renewal_keeps_a_lease_and_names_what_is_no_longer_held(bench: Bench) ->
     assert [item.node for item in bench.ledger.due("run", again=2).items] == ["b"]
 
 
+def test_a_process_that_ended_its_attempt_itself_is_left_alone_and_one_that_lost_it_is_not(bench: Bench) -> None:
+    bench.create(spec(step("done"), step("failed"), step("lost"), step("queued")))
+    bench.run_step("done")
+    bench.run_step("failed", "retrying")
+    lost = bench.claim("lost")
+    assert isinstance(lost, Claimed)
+    bench.ledger.finish("run", "lost", "timed_out", token=lost.token, executed=False)
+    assert bench.ledger.renew("run", ["done", "failed", "lost", "queued"], owner=OWNER, lease=5) == ("lost",)
+
+
 def test_cancelling_ends_what_waits_and_gives_grace_to_what_runs(bench: Bench) -> None:
     bench.create(spec(step("a"), step("b", "a"), step("c")))
     granted = bench.claim("a")

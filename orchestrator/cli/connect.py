@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from orchestrator.client import Client
     from orchestrator.environment import Environment
     from orchestrator.run.reader import RunReader
+    from orchestrator.workflow.plan import Plan
 
 ANSWER_TIMEOUT = 3.0
 """Seconds in which a worker has to be found before `run` gives up."""
@@ -128,6 +129,14 @@ def alive_workers(client: Client) -> list[str]:
     prefix = keys.worker_key("")
     with guarded():
         return sorted(key.decode().removeprefix(prefix) for key in client.redis.scan_iter(prefix + "*", count=1000))
+
+
+def serve_queues(client: Client, plan: Plan) -> None:
+    """Let the local workers take from queues that only the workflow names."""
+    from orchestrator.engine.routing import agent_queue
+
+    for name in sorted({step.queue for step in plan.workflow.steps if step.queue}):
+        client.app.control.add_consumer(agent_queue(name), reply=True, limit=1)
 
 
 def _nothing_active(client: Client) -> bool:

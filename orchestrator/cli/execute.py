@@ -10,7 +10,7 @@ import click
 
 from orchestrator.cli.output import common_options, complain, emit, emit_data, output_option, session, talk
 from orchestrator.cli.targets import check_id, find_definition, parse_inputs, plan_of, timeout_option, unknown_workflow
-from orchestrator.errors import NotFound, OrchestratorError, WaitTimeout
+from orchestrator.errors import NotFound, OrchestratorError, StoreUnavailable, WaitTimeout
 
 if TYPE_CHECKING:
     from orchestrator.cli.connect import Connection
@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from orchestrator.workflow.plan import Plan
 
 DEFAULT_CONCURRENCY, MOST_CONCURRENCY = 4, 16
+_REASONS: Mapping[type[BaseException], str] = {
+    WaitTimeout: "the time limit of the command",
+    StoreUnavailable: "nobody works on it",
+}
 _CANCEL_PATIENCE = 1.0
 """Seconds beyond the engine's grace period in which a cancelled run has to end."""
 
@@ -82,20 +86,25 @@ def _execute(
     connection: Connection, plan: Plan | None, name: str, values: Mapping[str, Any], timeout: float
 ) -> tuple[RunHandle, Plan, RunStatus]:
     """Submit and wait for the end; whoever does not wait for it any longer cancels the run."""
+    from orchestrator.cli import connect
     from orchestrator.cli.follow import follow
     from orchestrator.cli.interrupts import held_back
+    from orchestrator.cli.stalled import Stalled
 
     client, stack = connection.client, connection.stack
     known = plan if plan is not None else registered_plan(client, name)
+    if stack is not None:
+        connect.serve_queues(client, known)
     handle: RunHandle | None = None
     try:
         with held_back():
             handle = client.submit(known.workflow, values)
         talk(f"run {handle.id}")
-        status = follow(handle, timeout=timeout, check=stack.check if stack is not None else lambda: None)
-    except (KeyboardInterrupt, WaitTimeout) as reason:
+        check = stack.check if stack is not None else lambda: None
+        status = follow(handle, timeout=timeout, check=check, look=Stalled(client, known))
+    except (KeyboardInterrupt, WaitTimeout, StoreUnavailable) as reason:
         if handle is not None:
-            why = "the time limit of the command" if isinstance(reason, WaitTimeout) else "interrupted"
+            why = _REASONS.get(type(reason), "interrupted")
             talk(f"cancelling run {handle.id}: {why}; Ctrl-C leaves at once")
             _cancel(handle, why, client.settings.engine.cancel_grace + _CANCEL_PATIENCE)
         raise

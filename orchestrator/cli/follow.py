@@ -45,10 +45,16 @@ class Display(Protocol):
     def update(self, status: RunStatus) -> None: ...
 
 
-def follow(handle: RunHandle, *, timeout: float | None, check: Callable[[], None] = lambda: None) -> RunStatus:
+def follow(
+    handle: RunHandle,
+    *,
+    timeout: float | None,
+    check: Callable[[], None] = lambda: None,
+    look: Callable[[RunStatus], None] = lambda _: None,
+) -> RunStatus:
     """Wait for the end of a run and show its progress on a terminal, or a line per ended step elsewhere.
 
-    `timeout` in seconds; `check` may raise when waiting has become pointless. Raises WaitTimeout.
+    `timeout` in seconds; `check` and `look` may raise when waiting has become pointless. Raises WaitTimeout.
     """
     deadline = None if timeout is None else time.monotonic() + timeout
     silent_since: float | None = None
@@ -71,6 +77,7 @@ def follow(handle: RunHandle, *, timeout: float | None, check: Callable[[], None
             display.update(status)
             if status.ended:
                 return status
+            look(status)
 
 
 def _look(handle: RunHandle, seconds: float) -> RunStatus:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -74,8 +75,14 @@ STEW = """
     name: stew
     steps:
       - {id: chop, agent: cook, with: {seconds: 0.2}}
-      - {id: simmer, agent: cook, with: {seconds: 3}, needs: [chop]}
+      - {id: simmer, agent: cook, with: {seconds: 2}, needs: [chop]}
       - {id: eat, agent: cook, needs: [simmer]}
+"""
+FEAST = """
+    name: feast
+    steps:
+      - {id: chop, agent: cook, with: {seconds: 0.2}}
+      - {id: roast, agent: cook, with: {seconds: 600}, needs: [chop]}
 """
 WRONG = """
     name: wrong
@@ -97,7 +104,8 @@ class Kitchen:
         workflows = folder / "config" / "workflows"
         workflows.mkdir(parents=True)
         (folder / "kitchen_app.py").write_text(textwrap.dedent(APP))
-        for name, text in {"tea": TEA, "burnt": BURNT, "litter": LITTER, "stew": STEW, "wrong": WRONG}.items():
+        texts = {"tea": TEA, "burnt": BURNT, "litter": LITTER, "stew": STEW, "feast": FEAST, "wrong": WRONG}
+        for name, text in texts.items():
             (workflows / f"{name}.yaml").write_text(textwrap.dedent(text))
         return cls(folder)
 
@@ -128,6 +136,11 @@ class Kitchen:
             timeout=60,
             check=False,
         )
+
+    def together(self, *calls: Sequence[str]) -> list[subprocess.CompletedProcess[str]]:
+        """Several commands at the same time; their results in the order given."""
+        with ThreadPoolExecutor(len(calls)) as threads:
+            return list(threads.map(lambda arguments: self.call(*arguments), calls))
 
     def data(self, *arguments: str, status: int = 0) -> Any:
         """What the command prints with `-o json`."""

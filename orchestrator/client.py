@@ -277,7 +277,7 @@ class AsyncRunHandle:
         """As `RunHandle.cancel`."""
         return await asyncio.to_thread(self._handle.cancel, reason)
 
-    async def wait(self, timeout: float | None = None) -> RunStatus:
+    async def wait(self, timeout: float | None = None) -> RunStatus:  # noqa: ASYNC109 - as the blocking one
         """As `RunHandle.wait`."""
         try:
             async with asyncio.timeout(timeout):

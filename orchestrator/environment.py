@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from orchestrator.settings import EngineSettings
 
 PREFIX = "ORCHESTRATOR_"
-INTERNAL = frozenset({"ORCHESTRATOR_READY_FD", "ORCHESTRATOR_LIFELINE_FD"})
+INTERNAL = frozenset({"ORCHESTRATOR_READY_FD"})
 """Set by our own processes for their children; not settings."""
 
 _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")

@@ -53,6 +53,6 @@ class Script:
         parts = (run_prefix(run_id), json.dumps(arguments, separators=(",", ":")), *payloads)
         with guarded():
             try:
-                return await client.evalsha(self.sha, 1, *parts)  # type: ignore[misc]
+                return await client.evalsha(self.sha, 1, *parts)
             except NoScriptError:
-                return await client.eval(self.source, 1, *parts)  # type: ignore[misc]
+                return await client.eval(self.source, 1, *parts)

@@ -17,7 +17,7 @@ from orchestrator import AgentContext, AgentError, agent
 from tasks.inputs import parse
 
 QUEUE: Final = "drills"
-_SLICE: Final = 0.05
+_SLICE: Final = 0.25
 """Seconds between two looks at whether the run was cancelled."""
 
 Seconds = Annotated[float, Field(ge=0, le=86_400, allow_inf_nan=False)]

@@ -21,6 +21,7 @@ from orchestrator.processes import die_with_parent, kill_group
 from orchestrator.settings import EngineSettings
 
 ROOT = Path(__file__).parents[1]
+QUICK_ENGINE = ROOT / "tests" / "fixtures" / "quick_engine.yaml"
 READY_SECONDS = 30.0
 T = TypeVar("T")
 
@@ -46,7 +47,8 @@ class Worker:
             *(("-Q", ",".join(queues)) if queues else ()),
         ]  # fmt: skip
         inherited = {key: value for key, value in os.environ.items() if not key.startswith("ORCHESTRATOR_")}
-        self._environment = inherited | {"ORCHESTRATOR_STORE_URL": store_url} | dict(environment or {})
+        own = {"ORCHESTRATOR_STORE_URL": store_url, "ORCHESTRATOR_ENGINE_FILE": str(QUICK_ENGINE)}
+        self._environment = inherited | own | dict(environment or {})
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> Self:
@@ -61,7 +63,7 @@ class Worker:
                 stderr=subprocess.STDOUT,
                 pass_fds=(told,),
                 start_new_session=True,
-                preexec_fn=die_with_parent,
+                preexec_fn=die_with_parent,  # noqa: PLW1509 - one prepared call, safe between fork and exec
             )
         os.close(told)
         os.set_blocking(ready, True)

@@ -23,7 +23,7 @@ class LedgerBackend(RedisBackend):  # type: ignore[misc, unused-ignore]
     app: Celery
 
     def add_pending_result(self, result: Any, weak: bool = False, start_drainer: bool = True) -> Any:
-        """Subscribe to a result. Nobody waits for a step's: the ledger knows its outcome, and publishing stays quiet."""
+        """Subscribe to a result. Nobody waits for a step's: the ledger knows its outcome."""
         if is_step_task(result.id):
             return result
         return super().add_pending_result(result, weak=weak, start_drainer=start_drainer)  # type: ignore[call-arg]

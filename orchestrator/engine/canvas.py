@@ -79,7 +79,7 @@ def compose(
             groups.setdefault(definition["group"], []).append(definition)
     for definition in released:
         members = groups.get(definition.get("group", ""), [])
-        if len(members) < 2:  # noqa: PLR2004 - a chord of one is a single task
+        if len(members) < 2:  # a chord of one is a single task
             yield segment(app, run_id, definition), None
         elif definition is members[0]:
             name = definition["group"]
@@ -96,7 +96,7 @@ def publish(app: Celery, run_id: str, released: Sequence[Mapping[str, Any]]) -> 
                 canvas.apply_async()
             else:
                 canvas.apply_async(task_id=task_id(run_id, barrier))
-    except Exception:
+    except Exception:  # noqa: BLE001 - of broker, transport or store alike
         log.exception("run %s: could not publish; the sweep will", run_id)
 
 

@@ -93,7 +93,7 @@ def renew(runtime: Runtime, requests: Iterable[Request], pool: Any) -> None:
 
 
 def _end(request: Request, pool: Any) -> None:
-    """End the child that runs an attempt which is no longer ours, by its pid. A thread cannot be ended: it is fenced."""
+    """End the child whose attempt is no longer ours, by its pid. A thread cannot be ended: it is fenced."""
     pid = cast("int | None", request.worker_pid)
     if pid and pid != os.getpid() and getattr(pool, "signal_safe", False):
         log.warning("ending process %d: its attempt of %s is over", pid, request.id)

@@ -25,8 +25,6 @@ from orchestrator.run.policy import Cause, Ended, decide
 from orchestrator.run.replies import Due, Moved, Refused
 from orchestrator.workflow.models import RetryPolicy
 
-LOOK_SECONDS = 2.5
-"""Every active run is looked at no later than this after its last look."""
 AGAIN_SECONDS = 2.0
 """An item that was handed out and not dealt with is handed out again after this."""
 RUNS_AT_ONCE = 100
@@ -36,10 +34,15 @@ ORPHAN_SECONDS = 3600.0
 
 def look_soon(runtime: Runtime, run_id: str, delay: float) -> None:
     """Make sure that a sweep looks at the run in `delay` seconds, when that is before its next regular look."""
-    if delay >= LOOK_SECONDS:
+    if delay >= _look_seconds(runtime):
         return
     with guarded():
         runtime.client.zadd(keys.ACTIVE, {run_id: _now(runtime) + delay}, lt=True)
+
+
+def _look_seconds(runtime: Runtime) -> float:
+    """Every active run is looked at half a lease after its last look, at the latest."""
+    return runtime.settings.engine.lease_seconds / 2
 
 
 def _now(runtime: Runtime) -> float:
@@ -59,7 +62,7 @@ def sweep(app: Celery) -> int:
     for raw, since in due:
         try:
             _look_at(app, runtime, raw.decode(), now, since)
-        except Exception:
+        except Exception:  # noqa: BLE001 - one run must not keep the sweep from the others
             log.exception("sweep: run %s", raw.decode())
     return len(due)
 
@@ -77,7 +80,8 @@ def _look_at(app: Celery, runtime: Runtime, run_id: str, now: float, since: floa
             if retention:
                 runtime.client.zremrangebyscore(keys.RUNS, "-inf", now - 2 * retention)
         elif agenda.run_state:
-            soon = min(agenda.next_at or now + LOOK_SECONDS, now + LOOK_SECONDS)
+            latest = now + _look_seconds(runtime)
+            soon = min(agenda.next_at or latest, latest)
             runtime.client.zadd(keys.ACTIVE, {run_id: max(soon, now + 0.05)}, xx=True)
 
 
@@ -122,7 +126,7 @@ def again(app: Celery, run_id: str, step: str, definition: Mapping[str, Any], *,
     if header:
         try:
             republish_member(app, run_id, definition, header)
-        except Exception:
+        except Exception:  # noqa: BLE001 - of broker, transport or store alike
             log.exception("run %s: could not publish %s; the sweep will", run_id, step)
     else:
         follow(app, run_id, moved)
@@ -191,7 +195,8 @@ def _cancel(app: Celery, run_id: str, item: Due) -> None:
 
 def _run(app: Celery, run_id: str, item: Due) -> None:
     runtime = runtime_of(app)
-    runtime.ledger.stop(run_id, "timed_out", reason="the run's timeout is over", grace=runtime.settings.engine.cancel_grace)
+    grace = runtime.settings.engine.cancel_grace
+    runtime.ledger.stop(run_id, "timed_out", reason="the run's timeout is over", grace=grace)
 
 
 _HANDLERS: Mapping[str, Callable[[Celery, str, Due], None]] = {

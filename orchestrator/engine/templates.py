@@ -25,7 +25,7 @@ def _environment(folders: tuple[Path, ...]) -> ImmutableSandboxedEnvironment:
         keep_trailing_newline=True,
         trim_blocks=True,
         lstrip_blocks=True,
-        autoescape=False,  # noqa: S701 - agents write source code and Markdown, not web pages
+        autoescape=False,  # agents write source code and Markdown, not web pages
     )
 
 

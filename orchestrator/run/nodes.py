@@ -15,8 +15,8 @@ from orchestrator.workflow.structure import is_parallel, only_validates
 SEGMENT_LINKS = 6
 SEGMENT_BYTES = 3000
 LINK_BYTES = 300
-"""A chain carries at most so many links and about so many bytes, of which a link costs LINK_BYTES and its names, so that
-a message stays below 4 KiB."""
+"""A chain carries at most so many links and about so many bytes, of which a link costs LINK_BYTES and its names, so
+that a message stays below 4 KiB."""
 
 
 @dataclass(frozen=True, slots=True)

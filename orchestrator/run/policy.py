@@ -56,4 +56,5 @@ def decide(policy: RetryPolicy, ended: Ended) -> Verdict:
     if ended.cause is Cause.LOST:
         return Verdict(StepState.RETRYING)
     interval = policy.initial_interval * policy.backoff_coefficient ** min(ended.attempt - 1, 60)
-    return Verdict(StepState.RETRYING, delay=min(interval, policy.maximum_interval) * (1 - policy.jitter * ended.chance))
+    delay = min(interval, policy.maximum_interval) * (1 - policy.jitter * ended.chance)
+    return Verdict(StepState.RETRYING, delay=delay)

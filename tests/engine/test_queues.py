@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from celery import chord, states
@@ -49,10 +50,13 @@ def test_a_plain_chord_of_the_users_keeps_celerys_semantics(module_store: Store,
         narrow.start()
     with Client(module_store.url) as client:
         sweep = client.app.tasks["orchestrator.sweep"]
-        good = chord([sweep.s().set(ignore_result=False) for _ in range(3)])(sweep.si().set(ignore_result=False))
+        counted, body = sweep.s(), sweep.si()
+        for signature in (counted, body):
+            signature.options["ignore_result"] = False
+        good: Any = chord([counted.clone() for _ in range(3)])(body.clone())
         assert isinstance(good.get(timeout=SECONDS), int)
         submit = client.app.tasks["orchestrator.submit"]
-        bad = chord([sweep.s(), submit.s("nobody-registered-this")])(sweep.si().set(ignore_result=False))
+        bad: Any = chord([counted.clone(), submit.s("nobody-registered-this")])(body.clone())
         eventually(lambda: bad.state == states.FAILURE, within=SECONDS, what="the body has failed")
         assert isinstance(bad.result, ChordError)
         for result in (good, bad, *good.parent.results, *bad.parent.results):

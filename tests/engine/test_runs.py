@@ -134,6 +134,13 @@ def test_a_retried_member_still_counts_in_its_chord(client: Client) -> None:
     assert joined[0].at - (status.steps["b"].finished_at or 0) < 5, "the chord published it, not the sweep"
 
 
+def test_a_step_outlives_its_first_lease(client: Client) -> None:
+    """The worker's main process renews it; the engine file of this fleet has leases of 1.5 s."""
+    _, status = finished(client, definition(step("a", "sleep", seconds=4)))
+    assert status.state is RunState.SUCCESS
+    assert status.steps["a"].attempts == 1
+
+
 def test_a_step_that_runs_too_long_is_timed_out(client: Client) -> None:
     document = definition(step("a", "hang", timeout=0.5, retry={"maximum_attempts": 1}), step("b", needs=["a"]))
     _, status = finished(client, document)
@@ -226,7 +233,7 @@ def test_arguments_of_tasks_are_ids_and_messages_are_small(store: Store) -> None
         messages = [
             message
             for name in client.redis.scan_iter("agents.*")
-            for message in client.redis.lrange(name, 0, -1)  # type: ignore[union-attr]
+            for message in client.redis.lrange(name, 0, -1)
         ]
     assert len(messages) == 5
     assert max(map(len, messages)) <= 4096, sorted(map(len, messages))

@@ -6,7 +6,7 @@ import redis
 
 from orchestrator import keys
 from orchestrator.context.lock_models import Holder, Lock
-from orchestrator.context.locks import CHECK, LOCKS
+from orchestrator.context.locks import CHECK, EXTEND, FREE, LOCKS
 from orchestrator.scripts import Script, fragment
 
 RUN = "run"
@@ -18,6 +18,10 @@ return 1
 """
 WRITE = Script(BASE, LOCKS, CHECK, GUARDED_WRITE)
 """Write a value under a lock, as a commit does: the check and the write are one script."""
+EXTEND_ALL = Script(BASE, LOCKS, EXTEND, "extend_locks(A.steps, A.lease)")
+"""What the renewal of attempts does for their locks."""
+FREE_STEP = Script(BASE, LOCKS, FREE, "free_locks(A.step)")
+"""What the end of an attempt does for its locks."""
 
 
 def begin(client: redis.Redis, step: str, attempt: int = 1, run_id: str = RUN) -> Holder:

@@ -18,15 +18,11 @@ import redis
 from orchestrator import keys
 from orchestrator.connection import connect
 from orchestrator.context.lock_models import Holder, Lock, LockRules
-from orchestrator.context.locks import EXTEND, FREE, LOCKS, Locks
+from orchestrator.context.locks import Locks
 from orchestrator.errors import AgentError, InvalidValue, LeaseLost, LockTimeout
-from orchestrator.scripts import Script
 from tests.conftest import StartServer
-from tests.state.locking import BASE, RUN, begin, read, write
+from tests.state.locking import EXTEND_ALL, FREE_STEP, RUN, begin, read, write
 from tests.workers import eventually
-
-EXTEND_ALL = Script(BASE, LOCKS, EXTEND, "extend_locks(A.steps, A.lease_seconds)")
-FREE_STEP = Script(BASE, LOCKS, FREE, "free_locks(A.step)")
 
 
 class Bench:
@@ -338,10 +334,10 @@ def test_leases_live_on_with_their_attempts_and_end_with_them(bench: Bench) -> N
     start = bench.locks(100.0)
     kept = start.acquire("requirements", holder=steps["a"], write=True)
     other = start.acquire("user_stories", holder=steps["b"], write=True)
-    EXTEND_ALL(bench.client, RUN, {"steps": ["a", "c"], "lease_seconds": 5, "now": 104.0})
+    EXTEND_ALL(bench.client, RUN, {"steps": ["a", "c"], "lease": 5, "now": 104.0})
     assert write(bench.client, kept, 1, now=108.9)
     assert not write(bench.client, other, 1, now=105.1)
-    EXTEND_ALL(bench.client, RUN, {"steps": ["a", "b"], "lease_seconds": 5, "now": 109.1})
+    EXTEND_ALL(bench.client, RUN, {"steps": ["a", "b"], "lease": 5, "now": 109.1})
     assert not write(bench.client, kept, 2, now=109.2)
 
 

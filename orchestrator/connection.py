@@ -6,9 +6,9 @@ import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import redis
-import redis.asyncio
 from redis.backoff import ExponentialBackoff
 from redis.exceptions import AuthenticationError, OutOfMemoryError, RedisError
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -16,6 +16,9 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 
 from orchestrator.errors import Backpressure, OrchestratorError, StoreUnavailable
+
+if TYPE_CHECKING:
+    import redis.asyncio
 
 RETRIES = 8
 SOCKET_TIMEOUT = 5.0
@@ -66,6 +69,8 @@ def connect_blocking(url: str) -> redis.Redis:
 
 def connect_async(url: str) -> redis.asyncio.Redis:
     """An asyncio client for `url`, in bytes. The caller closes it."""
+    import redis.asyncio  # a tenth of a second that only asyncio callers pay
+
     return redis.asyncio.Redis.from_url(
         client_url(url), protocol=2, socket_timeout=None, socket_connect_timeout=SOCKET_TIMEOUT, max_connections=200
     )

@@ -6,10 +6,9 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import redis
-import redis.asyncio
 from redis.exceptions import NoScriptError
 
 from orchestrator.connection import guarded
@@ -19,6 +18,10 @@ from orchestrator.keys import run_prefix
 def fragment(package: str, name: str) -> str:
     """The Lua text `lua/<name>.lua` of a room, such as `fragment("orchestrator.run", "claim")`."""
     return files(package).joinpath("lua", f"{name}.lua").read_text(encoding="utf-8")
+
+
+if TYPE_CHECKING:
+    import redis.asyncio
 
 
 class Script:

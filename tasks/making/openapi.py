@@ -6,8 +6,6 @@ import itertools
 from collections.abc import Sequence
 from typing import Any, Final
 
-from openapi_spec_validator import OpenAPIV31SpecValidator
-
 from tasks.making.criteria import listing
 from tasks.making.resources import Operation, Resource
 from tasks.models import FieldHint, TechnologyStack
@@ -195,6 +193,8 @@ def _json(schema: str) -> dict[str, Any]:
 
 def openapi_mistakes(document: dict[str, Any]) -> tuple[str, ...]:
     """What is wrong with a document as OpenAPI 3.1, at most ten mistakes; empty if it is valid."""
+    from openapi_spec_validator import OpenAPIV31SpecValidator  # half a second that only the architect pays
+
     validator = OpenAPIV31SpecValidator(document)
     # Its own iter_errors keeps every validator, and so every document, in a cache that never shrinks.
     errors = itertools.chain(

@@ -63,17 +63,21 @@ def running(handle: RunHandle, *names: str) -> bool:
     return all(steps[name].state is StepState.RUNNING for name in names)
 
 
-@pytest.mark.parametrize("moment", [("pm",), ("ux_expert", "architect"), ("qa",)])
-def test_a_worker_is_killed_and_another_one_carries_on(
-    client: Client, worker: Worker, store: Store, tmp_path: Path, moment: tuple[str, ...]
+def test_a_worker_is_killed_twice_and_others_carry_on(
+    client: Client, worker: Worker, store: Store, tmp_path: Path
 ) -> None:
+    """Once while the members of a group run, once in the middle of a chain."""
     handle = client.submit(product())
-    eventually(lambda: running(handle, *moment), within=20, what=f"{moment} run")
+    eventually(lambda: running(handle, "ux_expert", "architect"), within=20, what="the designers run")
     worker.kill()
-    with Worker(store.url, tmp_path, name="w2", concurrency=2):
+    with Worker(store.url, tmp_path, name="w2", concurrency=2) as second:
+        eventually(lambda: running(handle, "developer"), within=20, what="the developer runs")
+        second.kill()
+    with Worker(store.url, tmp_path, name="w3", concurrency=2):
         status = handle.wait(SECONDS)
     assert_each_effect_once(handle, status)
-    assert all(status.steps[name].attempts == 2 for name in moment)
+    attempts = {name: step.attempts for name, step in status.steps.items()}
+    assert attempts == {"analyst": 1, "pm": 1, "ux_expert": 2, "architect": 2, "developer": 2, "qa": 1}
 
 
 def test_a_killed_child_costs_one_attempt_and_no_visibility_timeout(client: Client, worker: Worker) -> None:

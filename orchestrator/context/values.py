@@ -22,6 +22,11 @@ import rfc8785
 from orchestrator.context.normal import LARGEST_INTEGER, MAX_DEPTH, MAX_KEY, Normal
 from orchestrator.errors import InvalidValue
 
+# What is encoded was seen to end, so that looking out for cycles is left out.
+_dumps = json.JSONEncoder(
+    allow_nan=False, sort_keys=True, ensure_ascii=False, separators=(",", ":"), check_circular=False
+).encode
+
 
 def canonical(value: Any, *, limit: int, what: str) -> str:
     """The canonical JSON text of a value.
@@ -58,15 +63,7 @@ def same(one: Any, other: Any) -> bool:
         return True
     if one != other:
         return False
-    return _sorted(one) == _sorted(other) or _same_types(one, other)
-
-
-def _dumps(value: Any) -> str:
-    return json.dumps(value, allow_nan=False, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-
-
-def _sorted(value: Any) -> str:
-    return json.dumps(value, sort_keys=True)
+    return _dumps(one) == _dumps(other) or _same_types(one, other)
 
 
 def _same_types(one: Any, other: Any) -> bool:

@@ -238,7 +238,11 @@ def test_a_bomb_of_shared_parts_is_refused() -> None:
     bomb: Any = "lol"
     for _ in range(20):
         bomb = [bomb] * 10
-    assert "goes beyond the 1,000,000 bytes that are kept in the context" in refusal(bomb, 1_000_000)
+    assert "goes beyond the 100,000 bytes that are kept in the context" in refusal(bomb, 100_000)
+    nothing: Any = None
+    for _ in range(20):
+        nothing = [nothing] * 10
+    assert "goes beyond" in refusal(nothing, 100_000)
     assert "goes beyond" in refusal(["x" * 1_000_000] * 1_000)
 
 

@@ -1,0 +1,103 @@
+"""What a merge is told and what it answers: rules, conflicts, the merged value."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, Final, Literal
+
+from pydantic import Field
+
+from orchestrator.context.paths import Path, path_from_json, path_to_json, show
+from orchestrator.fields import Frozen
+from orchestrator.workflow.models import ContextPath
+
+
+class _Absence(Enum):
+    ABSENT = "absent"
+
+    def __repr__(self) -> str:
+        return "ABSENT"
+
+
+ABSENT: Final[Literal[_Absence.ABSENT]] = _Absence.ABSENT
+"""Stands where nothing is: before something was added, and after it was deleted. None is the JSON value null."""
+
+DEFAULT_IDENTITY = "id"
+
+
+class MergeRules(Frozen):
+    """How values are merged where the kind of the value does not say enough.
+
+    Paths are those of the context (`pm.user_stories`); items of lists are not named in them, so that
+    `pm.epics.stories` means the stories of every epic. `identity` names the key by which the items of a list are known
+    (otherwise `id`), `ordered` lists whose order counts more than their elements, and `whole` what is never taken
+    apart, such as a diagram: if two change it, that is a conflict.
+    """
+
+    identity: Mapping[ContextPath, str] = Field(default_factory=dict)
+    ordered: tuple[ContextPath, ...] = ()
+    whole: tuple[ContextPath, ...] = ()
+
+    def identity_at(self, path: Path) -> str:
+        return self.identity.get(_rule_path(path), DEFAULT_IDENTITY)
+
+    def is_ordered(self, path: Path) -> bool:
+        return bool(self.ordered) and _rule_path(path) in self.ordered
+
+    def is_whole(self, path: Path) -> bool:
+        return bool(self.whole) and _rule_path(path) in self.whole
+
+
+def _rule_path(path: Path) -> str:
+    return ".".join(part for part in path if isinstance(part, str))
+
+
+@dataclass(frozen=True, slots=True)
+class MergeConflict:
+    """Two edits of one place that cannot both hold. Each side is a JSON value, or ABSENT where it was deleted or was
+    not there yet."""
+
+    path: Path
+    base: Any
+    ours: Any
+    theirs: Any
+
+    def __str__(self) -> str:
+        return f"'{show(self.path)}' was changed by both sides"
+
+    def swapped(self) -> MergeConflict:
+        """The same conflict, seen from the other side."""
+        return MergeConflict(self.path, self.base, self.theirs, self.ours)
+
+    def to_json(self) -> dict[str, Any]:
+        """`{"path": [...], "base", "ours", "theirs"}`, in which a side that is absent is left out."""
+        sides = {"base": self.base, "ours": self.ours, "theirs": self.theirs}
+        return {"path": path_to_json(self.path), **{name: side for name, side in sides.items() if side is not ABSENT}}
+
+    @classmethod
+    def from_json(cls, row: Mapping[str, Any]) -> MergeConflict:
+        """The inverse of `to_json`."""
+        base, ours, theirs = (row.get(side, ABSENT) for side in ("base", "ours", "theirs"))
+        return cls(path_from_json(row["path"]), base, ours, theirs)
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """What takes the place of a conflict; ABSENT deletes it."""
+
+    value: Any
+
+
+Choose = Callable[[MergeConflict], Chosen | None]
+"""Settles a conflict while the merge goes on, or leaves it open with None."""
+
+
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """`value` holds both edits, and ours wherever a conflict is left open. `conflicts` are those, in the order of
+    their paths. Parts of the value may be shared with the three that were merged."""
+
+    value: Any
+    conflicts: tuple[MergeConflict, ...] = ()

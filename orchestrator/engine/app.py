@@ -10,7 +10,6 @@ from celery import Celery
 
 from orchestrator.connection import broker_url
 from orchestrator.engine.agent import REGISTRY
-from orchestrator.engine.delivery import PRIORITY_SEPARATOR
 from orchestrator.engine.keeper import LeaseKeeper
 from orchestrator.engine.routing import CONTROL, DEFAULT_PRIORITY, REDIS_PRIORITIES, queues, redis_priority
 from orchestrator.engine.runtime import Runtime
@@ -20,10 +19,12 @@ BACKEND = "orchestrator.engine.backend:LedgerBackend"
 
 
 def transport_options(settings: EngineSettings) -> dict[str, Any]:
-    """Ten priority levels, and unacknowledged messages that come back soon after a worker died."""
+    """Ten priority levels, and unacknowledged messages that come back soon after a worker died.
+
+    kombu's own separator stays: a service with a plain Celery application shares queues and replies with ours.
+    """
     return {
         "priority_steps": list(range(REDIS_PRIORITIES)),
-        "sep": PRIORITY_SEPARATOR,
         "queue_order_strategy": "priority",
         "body_encoding": "utf-8",  # JSON is text already; kombu's base64 makes every message a third larger
         "visibility_timeout": settings.engine.visibility_timeout,

@@ -6,6 +6,7 @@ import json
 from typing import Any, cast
 
 from celery import Celery
+from kombu.transport.redis import Channel
 
 from orchestrator.connection import guarded
 from orchestrator.engine.canvas import task_id
@@ -13,12 +14,10 @@ from orchestrator.engine.routing import agent_queue, redis_priority
 from orchestrator.engine.runtime import runtime_of
 from orchestrator.run.replies import Due
 
-PRIORITY_SEPARATOR = ":"
-
 
 def list_of(queue: str, priority: int) -> str:
     """The Redis list in which kombu keeps the messages of a queue with that Redis priority."""
-    return f"{queue}{PRIORITY_SEPARATOR}{priority}" if priority else queue
+    return f"{queue}{Channel.sep}{priority}" if priority else queue
 
 
 def message_is_lost(app: Celery, run_id: str, item: Due) -> bool:

@@ -1,8 +1,8 @@
 """Three-way merge of JSON documents by path: what two sides made of one base, in one value.
 
 An edit of one side alone holds. Mappings are merged key by key; lists of mappings item by item, by identity; lists of
-texts and numbers as a union that also deletes, or as a sequence where elements repeat or the order counts; texts of
-several lines line by line. Deleting is an edit: deleting what the other side changed is a conflict, as is everything
+texts and numbers as a union that also deletes, or as a sequence where elements repeat or the order counts; texts line
+by line. Deleting is an edit: deleting what the other side changed is a conflict, as is everything
 else that both changed in different ways. Swapped sides give the same value, with the sides of its conflicts swapped.
 
 Why not json-merger 0.7.19, which does this for bibliographic records: tried on our cases it takes an item that one
@@ -57,7 +57,7 @@ class _Merger:
                 return self._mappings(path, {} if base is ABSENT else base, ours, theirs)
             if _all(list, base, ours, theirs):
                 return self._lists(path, [] if base is ABSENT else base, ours, theirs)
-            if _all(str, base, ours, theirs) and base is not ABSENT and "\n" in base:
+            if _all(str, base, ours, theirs) and base is not ABSENT:
                 return self._texts(path, base, ours, theirs)
         return self._conflict(path, base, ours, theirs)
 
@@ -93,12 +93,12 @@ class _Merger:
         contents = [{_token(item): item for item in side} for side in sides]
         unique = all(len(items) == len(side) for items, side in zip(contents, sides, strict=True))
         scalar = not any(isinstance(item, dict | list) for side in sides for item in side)
-        if scalar and not unique:
+        if not unique:
             return self._sequence(path, *sides)
         before, one, other = contents
-        # Where both took the same part out and put something in, each may have changed that part.
+        # Where both took the same item out and put something in, each may have changed that item.
         taken, put = {*before} - {*one} - {*other}, ({*one} | {*other}) - {*before}
-        if not unique or (not scalar and taken and put):
+        if not scalar and taken and put:
             return self._conflict(path, *sides)
         return self._union(path, sides, contents)
 

@@ -49,6 +49,10 @@ class MergeRules(Frozen):
     def is_whole(self, path: Path) -> bool:
         return bool(self.whole) and _rule_path(path) in self.whole
 
+    def keeping_whole(self, path: Path) -> MergeRules:
+        """These rules, and what stands at the path is not taken apart either."""
+        return self.model_copy(update={"whole": (*self.whole, _rule_path(path))})
+
 
 def _rule_path(path: Path) -> str:
     return ".".join(part for part in path if isinstance(part, str))

@@ -59,7 +59,11 @@ CLEAN: list[tuple[str, Any, Any, Any, Any]] = [
     ("union", ["web"], ["web", "ios"], ["web", "android"], ["web", "android", "ios"]),
     ("union that deletes", ["a", "b", "c"], ["a", "c"], ["a", "b", "c", "d"], ["a", "c", "d"]),
     ("union without base", ABSENT, ["x"], ["y"], ["x", "y"]),
+    ("both replaced a word", ["draft", "x"], ["final", "x"], ["review", "x"], ["final", "review", "x"]),
     ("the same added", ["a"], ["a", "b", "c"], ["c", "a", "b"], ["c", "a", "b"]),
+    ("one word added by both", [], ["a"], ["z", "a", "y"], ["z", "a", "y"]),
+    ("one word added by both at two places", ["m"], ["a", "m"], ["m", "z", "a"], ["a", "m", "z"]),
+    ("both in the same new order", list("abc"), list("cabd"), list("cabe"), list("cabde")),
     ("added in opposite orders", [], ["x", "y"], ["y", "x"], ["x", "y"]),
     ("runs stay in their order", ["a"], ["a", "z", "m"], ["a", "n"], ["a", "n", "z", "m"]),
     ("true and 1 in a list", [True], [True, 1], [True, "1"], [True, "1", 1]),
@@ -67,6 +71,8 @@ CLEAN: list[tuple[str, Any, Any, Any, Any]] = [
     ("repeats, in order", [1, 1, 2, 3], [0, 1, 1, 2, 3], [1, 1, 2, 3, 3], [0, 1, 1, 2, 3, 3]),
     ("other items, only added", [{"t": 1}], [{"t": 1}, {"t": 2}], [{"t": 1}, {"t": 3}], [{"t": 1}, {"t": 2}, {"t": 3}]),
     ("other items, each changed one", [[1], [2]], [[1, 1], [2]], [[1], [2, 2]], [[1, 1], [2, 2]]),
+    ("other items, repeated", [[1], [1], [2]], [[0], [1], [1], [2]], [[1], [1], [3]], [[0], [1], [1], [3]]),
+    ("an identity twice", ids(1), [*ids(1), {"id": 1, "v": 2}], ids(1, 9), [*ids(1), {"id": 1, "v": 2}, {"id": 9}]),
     ("other items, both deleted one", [[1], [2]], [[2]], [[2]], [[2]]),
     (
         "text, line by line",
@@ -76,6 +82,7 @@ CLEAN: list[tuple[str, Any, Any, Any, Any]] = [
         CODE.replace("1", "10").replace("3", "30"),
     ),
     ("text, appended and changed", "a\nb", "a\nb\nc", "A\nb", "A\nb\nc"),
+    ("text, one line at first", "b", "a\nb", "b\nc", "a\nb\nc"),
     ("text, last newline", "a\nb\nc\n", "A\nb\nc\n", "a\nb\nc", "A\nb\nc"),
     ("text, other newlines", "a\r\nb\r\nc\u2028d", "A\r\nb\r\nc\u2028d", "a\r\nb\r\nc\u2028D", "A\r\nb\r\nc\u2028D"),
 ]  # fmt: skip
@@ -113,6 +120,7 @@ CONFLICTS: list[tuple[str, Any, Any, Any, str]] = [
     ("another item changed by both", [{"t": 1}], [{"t": 2}], [{"t": 3}], ""),
     ("another item changed and deleted", [[1], [2]], [[1, 1], [2]], [[2]], ""),
     ("other items, repeated", [[1], [1]], [[1], [1], [2]], [[1], [1], [3]], ""),
+    ("true is no identity", [{"id": True, "v": 0}], [{"id": True, "v": 1}], [{"id": True, "v": 0, "w": 1}], ""),
     ("identities that repeat", ids(1, 1), [*ids(1, 1), 2], [*ids(1, 1), 3], ""),
 ]
 
@@ -348,15 +356,40 @@ def test_lines_that_lie_apart_are_merged(lines: list[str], data: st.DataObject) 
     assert merge("\n".join(numbered), "\n".join(ours), "\n".join(theirs)) == Merged("\n".join(expected))
 
 
+def test_texts_as_long_as_reports_are_merged() -> None:
+    # Every other line is empty, as between paragraphs: such lines are no anchors.
+    lines = [f"paragraph {number}\n" for number in range(2_000)]
+    ours = [*lines[:100], "ours\n", *lines[101:]]
+    theirs = [*lines[:1_500], *lines[1_600:]]
+    expected = [*lines[:100], "ours\n", *lines[101:1_500], *lines[1_600:]]
+    assert merge("\n".join(lines), "\n".join(ours), "\n".join(theirs)) == Merged("\n".join(expected))
+    # What all have in common at the beginning and at the end costs nothing.
+    lines = [str(number) for number in range(300_000)]
+    ours, theirs = lines[:], lines[:]
+    ours[150_000], theirs[150_010] = "ours", "theirs"
+    merged = merge("\n".join(lines), "\n".join(ours), "\n".join(theirs)).value.split("\n")
+    assert (merged[150_000], merged[150_010], len(merged)) == ("ours", "theirs", 300_000)
+
+
+def test_lines_that_repeat_at_both_ends_are_counted_once() -> None:
+    assert merge("x\nx\ny", "x\ny", "x\nx\ny\nz") == Merged("x\ny\nz")
+    assert merge("x\nx", "x", "x\nx\nx").conflicts
+
+
 @pytest.mark.timeout(20)
-def test_large_values_and_hostile_texts_take_no_minutes() -> None:
+def test_hostile_texts_take_no_minutes() -> None:
+    # difflib would find both of these in minutes; a conflict is what is left.
+    lines = [f"line {number}" for number in range(20_000)]
+    edited = [line if number % 2 or number > 19_000 else line + "!" for number, line in enumerate(lines)]
+    assert len(merge("\n".join(lines), "\n".join(edited), "\n".join([*lines[:-1], "end"])).conflicts) == 1
+    lines = [f"line {number % 100}" for number in range(20_000)]
+    ours, theirs = lines[:], lines[:]
+    ours[5], theirs[-5] = "ours", "theirs"
+    assert len(merge("\n".join(lines), "\n".join(ours), "\n".join(theirs)).conflicts) == 1
+
+
+def test_long_lists_are_merged() -> None:
     base = [{"id": number, "v": 0} for number in range(2_000)]
     ours = [{"id": number, "v": number % 2} for number in range(2_000)]
-    theirs = [*base[:10], {"id": "new"}, *base[10:]]
-    merged = merge(base, ours, theirs)
-    assert (len(merged.value), merged.conflicts) == (2_001, ())
-    lines = [f"line {number}" for number in range(20_000)]
-    edited = [line if number % 2 else line + "!" for number, line in enumerate(lines)]
-    assert len(merge("\n".join(lines), "\n".join(edited), "\n".join(lines[1:])).conflicts) == 1
-    same_lines = [f"line {number % 50}" for number in range(20_000)]
-    assert len(merge("\n".join(same_lines), "\n".join(same_lines[7:]), "\n".join(same_lines[3:])).conflicts) == 1
+    merged = merge(base, ours, [*base[:10], {"id": "new"}, *base[10:]])
+    assert merged == Merged([*ours[:10], {"id": "new"}, *ours[10:]])

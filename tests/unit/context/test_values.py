@@ -51,6 +51,11 @@ class Word(StrEnum):
     DRAFT = "draft"
 
 
+class Loud(str):
+    def __str__(self) -> str:
+        return self.upper()
+
+
 class Story(BaseModel):
     story_id: str = Field(alias="id")
     due: datetime.date | None = None
@@ -136,6 +141,7 @@ def test_keys_are_sorted_by_utf_16_units() -> None:
         (OrderedDict([("b", 1), ("a", 2)]), '{"a":2,"b":1}'),
         (MappingProxyType({"b": MappingProxyType({})}), '{"b":{}}'),
         (Level.HIGH, "3"),
+        ([Loud("a"), {Loud("b"): 1}], '["a",{"b":1}]'),
         ({Word.DRAFT: Word.DRAFT}, '{"draft":"draft"}'),
         (Story(id="US-1", due=datetime.date(2026, 1, 2)), '{"due":"2026-01-02","id":"US-1","points":1}'),
         ([{"story": Story(id="ö")}], '[{"story":{"due":null,"id":"ö","points":1}}]'),

@@ -25,6 +25,7 @@ from tasks.models import (
     Platform,
     Requirements,
 )
+from tasks.prose import structured
 from tasks.writing import to_json
 
 _FUNCTIONAL: Final = TypeAdapter(tuple[FunctionalRequirement, ...])
@@ -72,7 +73,8 @@ def architect(ctx: AgentContext) -> ArchitectOutput:
     The parameter `platform` overrides what the constraints suggest. Raises AgentError if the API does not validate.
     """
     functional, non_functional = _requirements(ctx)
-    constraints = read_or(ctx, "analyst.technical_constraints", _CONSTRAINTS, ())
+    given = structured(ctx.get("analyst.technical_constraints", []), "analyst.technical_constraints")
+    constraints = parse(given, "analyst.technical_constraints", _CONSTRAINTS)
     platform, reason = _platform(ctx, constraints, non_functional)
     stack = make_stack(constraints, platform, _further_layers(functional, non_functional))
     resources = make_resources(functional)
@@ -103,10 +105,11 @@ def _requirements(
     """Both lists, from wherever the workflow lets this step read them."""
     functional = ctx.get("pm.functional_requirements")
     if functional is None:
-        both = parse(ctx.read("pm.requirements"), "pm.requirements", _BOTH)
+        both = parse(structured(ctx.read("pm.requirements"), "pm.requirements"), "pm.requirements", _BOTH)
         return both.functional, both.non_functional
     non_functional = read_or(ctx, "pm.non_functional_requirements", _NON_FUNCTIONAL, ())
-    return parse(functional, "pm.functional_requirements", _FUNCTIONAL), non_functional
+    given = structured(functional, "pm.functional_requirements")
+    return parse(given, "pm.functional_requirements", _FUNCTIONAL), non_functional
 
 
 def _platform(

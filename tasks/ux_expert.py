@@ -11,12 +11,13 @@ from typing import Any, Final
 from pydantic import TypeAdapter
 
 from orchestrator import AgentContext, agent
-from tasks.inputs import parse, read_as, read_or
+from tasks.inputs import parse, read_or
 from tasks.making.components import make_components
 from tasks.making.journeys import make_journeys
 from tasks.making.platform import platform_of_people
 from tasks.making.screens import is_offline, make_ui_spec, persona_texts
 from tasks.models import Persona, Platform, TargetUser, UserStory, UxOutput
+from tasks.prose import structured
 from tasks.writing import to_json
 
 _STORIES: Final = TypeAdapter(tuple[UserStory, ...])
@@ -51,8 +52,9 @@ def ux_expert(ctx: AgentContext) -> UxOutput:
 
     The parameter `platform` overrides what the personas suggest.
     """
-    stories = read_as(ctx, "pm.user_stories", _STORIES)
-    users = read_or(ctx, "analyst.target_users", _USERS, ())
+    stories = parse(structured(ctx.read("pm.user_stories"), "pm.user_stories"), "pm.user_stories", _STORIES)
+    named = structured(ctx.get("analyst.target_users", []), "analyst.target_users")
+    users = parse(named, "analyst.target_users", _USERS)
     personas = read_or(ctx, "pm.user_personas", _PERSONAS, ()) or _personas(users, stories)
     platform, reason = _platform(ctx, personas)
     offline = is_offline([*persona_texts(personas), *(story.i_want for story in stories)])

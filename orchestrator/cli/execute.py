@@ -31,7 +31,8 @@ input_option = click.option(
     "inputs",
     multiple=True,
     metavar="KEY=VALUE",
-    help="An input: KEY=TEXT, KEY=@FILE (its text), KEY=@- (standard input) or KEY:=JSON. Repeatable.",
+    help="An input: KEY=TEXT, KEY=@FILE (its text; the value of a .json file), KEY=@- (standard input), KEY:=JSON or "
+    "KEY:=@FILE. Repeatable.",
 )
 
 

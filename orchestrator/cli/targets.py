@@ -117,7 +117,8 @@ def parse_agents(ctx: click.Context, param: click.Parameter, value: str | None) 
 
 
 def parse_inputs(pairs: Sequence[str]) -> dict[str, Any]:
-    """Read `--input` values: `k=text`, `k=@file` (its text), `k=@-` (standard input), `k:=json`.
+    """Read `--input` values: `k=text`, `k=@file` (its text; of a .json file the value), `k=@-` (standard input),
+    `k:=json`, `k:=@file` (JSON, whatever its name).
 
     Raises click.UsageError for a malformed or repeated key, and for a file that is not readable text.
     """
@@ -127,10 +128,12 @@ def parse_inputs(pairs: Sequence[str]) -> dict[str, Any]:
         as_json = key.endswith(":")
         key = key.removesuffix(":")
         if not equals or not _KEY.fullmatch(key):
-            raise _wrong_input(pair, "write key=value, key=@file, key=@- or key:=json")
+            raise _wrong_input(pair, "write key=value, key=@file, key=@-, key:=json or key:=@file")
         if key in values:
             raise click.UsageError(f"--input {key} is given twice")
-        values[key] = _json(pair, value) if as_json else _text(pair, value)
+        as_json = as_json or (value.startswith("@") and value.endswith(".json"))
+        text = _text(pair, value)
+        values[key] = _json(pair, text) if as_json else text
     return values
 
 

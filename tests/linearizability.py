@@ -60,7 +60,8 @@ def linearizable(history: Iterable[Operation], initial: S, step: Callable[[S, Op
     event = head.after
     while head.after is not None:
         assert event is not None
-        if event.match is None:  # nothing before this end can come next: take back the last choice
+        end = event.match
+        if end is None:  # nothing before this end can come next: take back the last choice
             if not taken:
                 return False
             event, state = taken.pop()
@@ -79,7 +80,7 @@ def linearizable(history: Iterable[Operation], initial: S, step: Callable[[S, Op
         taken.append((event, state))
         state, done = following, reached
         event.unlink()
-        event.match.unlink()
+        end.unlink()
         event = head.after
     return True
 

@@ -256,9 +256,9 @@ class LockMachine(RuleBasedStateMachine):
 
     def _heard(self, request: Request) -> list[Lock]:
         """What its wake key says, so to speak before the waiter comes to read it."""
-        words = self.client.lrange(keys.run_key(RUN, f"wake:{request.id}"), 0, -1)
+        words: Any = self.client.lrange(keys.run_key(RUN, f"wake:{request.id}"), 0, -1)
         heard = []
-        for word in words:  # type: ignore[union-attr]
+        for word in words:
             kind, token, waited = word.split()
             assert kind == b"ok"
             assert self.waiting[request.id].ends > self.now, "a waiter was granted whose patience was over"
@@ -269,8 +269,8 @@ class LockMachine(RuleBasedStateMachine):
 
     def _stored(self, section: str) -> dict[str, list[str]]:
         """The requests that the server has, holders by their tokens, waiters in their order."""
-        raw = self.client.hget(keys.run_key(RUN, "locks"), section)
-        state = json.loads(raw) if raw else {"held": [], "queue": []}  # type: ignore[arg-type]
+        raw: Any = self.client.hget(keys.run_key(RUN, "locks"), section)
+        state = json.loads(raw) if raw else {"held": [], "queue": []}
         held = sorted(state["held"], key=lambda one: one["token"]) if state["held"] else []
         return {"held": [one["id"] for one in held], "queue": [one["id"] for one in state["queue"]]}
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import redis
 
 from orchestrator import keys
@@ -38,5 +40,5 @@ def write(client: redis.Redis, lock: Lock, value: int, now: float | None = None)
 
 def read(client: redis.Redis, section: str) -> int:
     """The value that was written last, 0 when there is none."""
-    raw = client.hget(keys.run_key(RUN, "test"), section)
-    return 0 if raw is None else int(raw)  # type: ignore[arg-type]
+    raw: Any = client.hget(keys.run_key(RUN, "test"), section)
+    return 0 if raw is None else int(raw)

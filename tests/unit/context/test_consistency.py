@@ -79,6 +79,8 @@ def test_what_holds(keys: dict[str, Any]) -> None:
             "arch.pages has 1, which ux.screens has not",
             {"arch.pages": ["home", "login", 1], "ux.screens": {"home": {"v": 1}, "login": {"v": 2}}},
         ),
+        ({"subset": ["ux.screens.*.v", "arch.flag"]}, "ux.screens.*.v has 2, which arch.flag has not",
+         {"ux.screens.*.v": [1, 2], "arch.flag": 1}),
         ({"subset": ["ux.flag", "pm.platform"]}, "ux.flag has true, which pm.platform has not",
          {"ux.flag": True, "pm.platform": "mobile"}),
         ({"subset": ["ux.flag", "arch.flag"]}, "ux.flag has true, which arch.flag has not",

@@ -86,11 +86,11 @@ def test_records_tell_who_wrote_what() -> None:
 def test_a_side_that_two_made_names_both() -> None:
     text = "a\nb\nc\nd\ne"
     found = join(
-        {"t": text, "i": [{"id": 1, "v": 0}]},
+        {"t": text, "i": [{"id": 0}, {"id": 1, "v": 0}]},
         [
-            Branch(Writer("one", 5), {"t": "A\nb\nc\nd\ne", "i": [{"id": 1, "v": 1}]}),
-            Branch(Writer("two", 6), {"t": "a\nb\nc\nd\nE", "i": [{"id": 1, "v": 0}]}),
-            Branch(Writer("last", 1), {"t": "a\nb\nc\nd\n!", "i": [{"id": 1, "v": 2}]}),
+            Branch(Writer("one", 5), {"t": "A\nb\nc\nd\ne", "i": [{"id": 0}, {"id": 1, "v": 1}]}),
+            Branch(Writer("two", 6), {"t": "a\nb\nc\nd\nE", "i": [{"id": 0}, {"id": 1, "v": 0}]}),
+            Branch(Writer("last", 1), {"t": "a\nb\nc\nd\n!", "i": [{"id": 0}, {"id": 1, "v": 2}]}),
         ],
         FIRST,
     )
@@ -98,7 +98,7 @@ def test_a_side_that_two_made_names_both() -> None:
         ("i[id=1].v", ("one",), "last"),
         ("t", ("one", "two"), "last"),
     ]
-    assert found.value == {"t": "a\nb\nc\nd\n!", "i": [{"id": 1, "v": 2}]}
+    assert found.value == {"t": "a\nb\nc\nd\n!", "i": [{"id": 0}, {"id": 1, "v": 2}]}
 
 
 def test_without_merging_the_winner_takes_the_whole_field() -> None:

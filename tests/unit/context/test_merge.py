@@ -364,11 +364,11 @@ def test_texts_as_long_as_reports_are_merged() -> None:
     expected = [*lines[:100], "ours\n", *lines[101:1_500], *lines[1_600:]]
     assert merge("\n".join(lines), "\n".join(ours), "\n".join(theirs)) == Merged("\n".join(expected))
     # What all have in common at the beginning and at the end costs nothing.
-    lines = [str(number) for number in range(300_000)]
+    lines = [str(number) for number in range(600_000)]
     ours, theirs = lines[:], lines[:]
-    ours[150_000], theirs[150_010] = "ours", "theirs"
+    ours[590_000], theirs[590_010] = "ours", "theirs"
     merged = merge("\n".join(lines), "\n".join(ours), "\n".join(theirs)).value.split("\n")
-    assert (merged[150_000], merged[150_010], len(merged)) == ("ours", "theirs", 300_000)
+    assert (merged[590_000], merged[590_010], len(merged)) == ("ours", "theirs", 600_000)
 
 
 def test_lines_that_repeat_at_both_ends_are_counted_once() -> None:

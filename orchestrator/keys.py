@@ -8,7 +8,15 @@ Of one run, with the prefix `orc:{<run id>}`:
   :defs     hash    step -> what a worker needs to run it and the engine to publish it, as JSON
   :s:<node> hash    one node: a step, `@<group>` (its barrier) or `^<group>` (the gate its members start behind)
   :due      zset    what has to be looked at, and when: lease:, timeout:, queued:, retry:, barrier:, cancel:<node>
-  :ctx      hash    step -> the output document that it committed, as JSON
+  :ctx:head hash    field of the context (`<section>.<key>`) -> <version>:<content hash>:<mark>
+  :ctx:past zset    what the head was before, as <field> NUL <version>:<hash>:<mark>; :ctx:fields all fields there are
+  :ctx:blobs hash   content hash -> packed value; :ctx:refs a hash, how often each is held
+  :ctx:info hash    newest version, its hash, the oldest readable version, bytes of all values
+  :ctx:versions stream  one entry per version; :ctx:names a zset, name of a snapshot -> its version
+  :ctx:pins zset    step -> the version that its running attempt reads
+  :ctx:b:<step> hash    branch of a member of a group: field -> <version read at>:<hash then>:<hash>; @at, @merged
+  :ctx:d:<step> hash    drafts of a running attempt: field -> packed value
+  :conflicts hash   id -> what could not be merged and how it was decided, as JSON
   :files    hash    `<step>/<name>` -> an artifact
   :log:<step> list  lines that its attempts logged, as JSON, bounded in bytes
   :events   stream  every change; :end a stream that gets one entry, when the run has ended

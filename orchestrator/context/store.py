@@ -1,62 +1,195 @@
-"""Reads the context of a run. A step commits its output once, together with its completion, so that what a step
-has written never changes under its readers."""
+"""The context of runs, as clients and attempts read it. Every value is checked when it is unpacked."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, cast
 
 import redis
 
 from orchestrator import keys
 from orchestrator.connection import guarded
-from orchestrator.scripts import fragment
+from orchestrator.context.codec import unpack
+from orchestrator.context.fields import assemble
+from orchestrator.context.models import Difference, FieldChange, Version
+from orchestrator.context.scripts import BRANCHES, DIFF, PUBLISH, READ, RESTORE
+from orchestrator.errors import NotFound
 
-COMMIT = fragment("orchestrator.context", "commit")
-"""Lua `commit(step)` for the script that completes an attempt."""
-FILL = fragment("orchestrator.context", "fill")
-"""Lua `fill(step, document)` for the script that carries out a barrier's decision."""
+MAX_VALUE_BYTES = 64_000_000
+"""Nothing larger is ever unpacked, whatever the header of a compressed value says."""
+_EVERY_VERSION = 1_000_000
 
 
-class ContextReader:
-    """What one attempt reads. Each namespace is fetched once, so an attempt sees one version of it to its end."""
+@dataclass(frozen=True, slots=True)
+class Value:
+    """A field as it was read. `version` is the one that set it, 0 in a branch or draft; `mark` is `filled`, `draft` or
+    empty; `text` is canonical JSON."""
 
-    def __init__(self, client: redis.Redis, run_id: str) -> None:
+    text: str
+    version: int
+    mark: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What one read found: field -> value, all as they were at `version`."""
+
+    version: int
+    fields: Mapping[str, Value]
+
+
+@dataclass(frozen=True, slots=True)
+class SharedWrite:
+    """What a member of a group has written into a shared section: its text, the one it started from and the one that
+    the main line has now, None for no value, with the version of the latter."""
+
+    step: str
+    field: str
+    version: int
+    ours: str | None
+    base: str | None
+    theirs: str | None
+
+
+class ContextStore:
+    """Contexts on one Redis. `keep` versions of each are kept, as long as the values take less than `keep_bytes`."""
+
+    def __init__(self, client: redis.Redis, *, keep: int = 1000, keep_bytes: int = 64_000_000) -> None:
         self._client = client
-        self._run_id = run_id
-        self._seen: dict[str, Mapping[str, Any] | None] = {}
-        self.inputs: Mapping[str, Any] = _Inputs(client, run_id)
+        self._policy = {"keep": keep, "keep_bytes": keep_bytes}
 
-    def namespace(self, name: str) -> Mapping[str, Any] | None:
-        """The document of a step, or None. One round trip at the first read."""
-        if name not in self._seen:
-            with guarded():
-                raw = cast("bytes | None", self._client.hget(keys.run_key(self._run_id, "ctx"), name))
-            self._seen[name] = None if raw is None else json.loads(raw)
-        return self._seen[name]
+    def read(
+        self,
+        run_id: str,
+        *,
+        version: int | None = None,
+        names: Sequence[str] | None = None,
+        branches: Sequence[str] = (),
+        drafts: Sequence[str] = (),
+    ) -> Reading:
+        """One consistent read of sections and fields (None: of everything); one round trip.
+
+        `branches` are laid over the main line: of the latest version only those that it does not hold yet. Raises
+        NotFound when the version is gone.
+        """
+        arguments: dict[str, Any] = {"branches": list(branches), "drafts": list(drafts)}
+        if version is not None:
+            arguments["version"] = version
+        if names is not None:
+            arguments["names"] = list(dict.fromkeys(names))
+        raw = READ(self._client, run_id, arguments)
+        _still_there(raw, version)
+        found = {}
+        for at in range(1, len(raw), 4):
+            field, number, packed, mark = raw[at : at + 4]
+            name = field.decode()
+            found[name] = Value(unpack(packed, name, limit=MAX_VALUE_BYTES), int(number), mark.decode())
+        return Reading(int(raw[0]), found)
+
+    def documents(self, run_id: str, version: int | None = None) -> dict[str, Any]:
+        """Section -> document, of a version or of the latest one."""
+        found = self.read(run_id, version=version).fields
+        return assemble((name, json.loads(value.text)) for name, value in found.items())
+
+    def outputs(self, run_id: str) -> dict[str, Any]:
+        """Step id -> the document that it committed, members of groups that are not joined yet included."""
+        with guarded():
+            nodes = cast("list[bytes]", self._client.hkeys(keys.run_key(run_id, "defs")))
+        steps = [node.decode() for node in nodes if node[:1] not in (b"@", b"^")]
+        found = self.read(run_id, branches=steps).fields
+        documents = assemble((name, json.loads(value.text)) for name, value in found.items())
+        return {step: documents[step] for step in steps if step in documents}
+
+    def history(self, run_id: str, limit: int = 100) -> list[Version]:
+        """The newest versions first, of those that are kept."""
+        with guarded():
+            pipe = self._client.pipeline(transaction=False)
+            pipe.xrevrange(keys.run_key(run_id, "ctx:versions"), count=limit)
+            pipe.zrange(keys.run_key(run_id, "ctx:names"), 0, -1, withscores=True)
+            entries, named = pipe.execute()
+        names: dict[int, list[str]] = {}
+        for name, version in named:
+            names.setdefault(int(version), []).append(name.decode())
+        return [_version(entry, fields, names) for entry, fields in entries]
+
+    def number(self, run_id: str, version: int | str | None) -> int | None:
+        """The number of a version that is given as one, or by the name of its snapshot. Raises NotFound."""
+        if version is None or isinstance(version, int):
+            return version
+        if version.isdecimal():
+            return int(version)
+        with guarded():
+            found = cast("float | None", self._client.zscore(keys.run_key(run_id, "ctx:names"), version))
+        if found is None:
+            raise NotFound(f"no snapshot of this run is called '{version}'")
+        return int(found)
+
+    def diff(self, run_id: str, a: int, b: int) -> list[Difference]:
+        """What changed from version `a` to version `b`, by field. Raises NotFound."""
+        raw = DIFF(self._client, run_id, {"a": a, "b": b})
+        _still_there(raw, min(a, b))
+        return list(_differences(raw[1:]))
+
+    def restore(self, run_id: str, version: int, *, author: str = "restore") -> int:
+        """Make the context what it was at `version`; returns the number of the new version. Raises NotFound."""
+        raw = RESTORE(self._client, run_id, {"to": version, "author": author, **self._policy})
+        _still_there(raw, version)
+        return int(raw[1])
+
+    def shared_writes(self, run_id: str, members: Sequence[str]) -> tuple[tuple[str, ...], list[SharedWrite]]:
+        """The members whose branches are not merged yet, and what these have written into shared sections."""
+        steps, rows = BRANCHES(self._client, run_id, {"members": list(members)})
+        return tuple(step.decode() for step in steps), [_shared(row) for row in rows]
+
+    def publish(self, run_id: str, step: str, token: int, drafts: Mapping[str, bytes]) -> bool:
+        """Show packed values of a running attempt to steps that want them; False when it is no longer the current one."""
+        payloads = [part for pair in drafts.items() for part in pair]
+        return bool(PUBLISH(self._client, run_id, {"step": step, "token": token}, payloads)[0] == b"ok")
 
 
-class _Inputs(Mapping[str, Any]):
-    """The inputs of the run, fetched when the first of them is used."""
+def _still_there(raw: Sequence[Any], version: int | None) -> None:
+    if raw[0] == b"gone":
+        raise NotFound(f"version {version} of the context is not kept; the oldest one is {raw[1].decode()}")
 
-    def __init__(self, client: redis.Redis, run_id: str) -> None:
-        self._client = client
-        self._run_id = run_id
-        self._values: dict[str, Any] | None = None
 
-    def _load(self) -> dict[str, Any]:
-        if self._values is None:
-            with guarded():
-                raw = cast("dict[bytes, bytes]", self._client.hgetall(keys.run_key(self._run_id, "inputs")))
-            self._values = {name.decode(): json.loads(text) for name, text in raw.items()}
-        return self._values
+def _shared(row: Sequence[bytes]) -> SharedWrite:
+    field = row[1].decode()
+    ours, base, theirs = (unpack(part, field, limit=MAX_VALUE_BYTES) if part else None for part in row[3:])
+    return SharedWrite(row[0].decode(), field, int(row[2]), ours, base, theirs)
 
-    def __getitem__(self, name: str) -> Any:
-        return self._load()[name]
 
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._load())
+def _version(entry: bytes, raw: Mapping[bytes, bytes], names: Mapping[int, Sequence[str]]) -> Version:
+    number = int(entry.partition(b"-")[0])
+    changed = tuple(
+        FieldChange(field=field, before_version=int(at), before=_hash(before), after=_hash(after), mark=mark)
+        for field, at, before, after, _, mark in json.loads(raw[b"changes"])
+    )
+    return Version(
+        version=number,
+        parent=int(raw[b"parent"]),
+        author=raw[b"author"].decode(),
+        attempt=int(raw[b"attempt"]),
+        at=float(raw[b"at"]),
+        hash=raw[b"hash"].decode(),
+        changed=changed,
+        names=tuple(names.get(number, ())),
+    )
 
-    def __len__(self) -> int:
-        return len(self._load())
+
+def _hash(text: str) -> str | None:
+    return None if text == "-" else text
+
+
+def _differences(raw: Sequence[bytes]) -> Iterator[Difference]:
+    for at in range(0, len(raw), 3):
+        field = raw[at].decode()
+        before, after = (unpack(part, field, limit=MAX_VALUE_BYTES) if part else None for part in raw[at + 1 : at + 3])
+        kind = "added" if before is None else "removed" if after is None else "changed"
+        yield Difference(
+            field=field,
+            kind=kind,  # type: ignore[arg-type]
+            before=None if before is None else json.loads(before),
+            after=None if after is None else json.loads(after),
+        )

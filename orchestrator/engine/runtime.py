@@ -14,17 +14,20 @@ import redis
 from celery import Celery
 
 from orchestrator.connection import connect
-from orchestrator.context.store import COMMIT, FILL
-from orchestrator.run.store import FLOW, Ledger, lua
+from orchestrator.context.scripts import JOIN, SNAPSHOT
+from orchestrator.context.store import ContextStore
+from orchestrator.run.store import BASE, FLOW, Ledger, lua
 from orchestrator.scripts import Script
 
 if TYPE_CHECKING:
     from orchestrator.settings import EngineSettings
 
-FINISH = Script(FLOW, COMMIT, lua("finish"))
-"""An attempt ends and its output is committed, or neither."""
-JUDGE = Script(FLOW, FILL, lua("judge"))
-"""A barrier releases its consumers and fills its gaps, or neither."""
+CLAIM = Script(BASE, SNAPSHOT, lua("claim"))
+"""An attempt is granted, with the version of the context that it reads."""
+FINISH = Script(FLOW, SNAPSHOT, lua("finish"))
+"""An attempt ends and what it wrote is committed, or neither."""
+JUDGE = Script(FLOW, JOIN, lua("judge"))
+"""A barrier merges its members' branches, fills its gaps and releases its consumers, or nothing of that."""
 
 log = logging.getLogger("orchestrator")
 
@@ -53,6 +56,11 @@ class Runtime:
             self._ledgers = {pid: ledger(self.client, self.settings)}
         return self._ledgers[pid]
 
+    @property
+    def context(self) -> ContextStore:
+        """The contexts of this deployment's runs."""
+        return context_store(self.client, self.settings)
+
     def enter_worker(self, hostname: str) -> None:
         """A worker's main process starts: from here on attempts are claimed in its name."""
         self.hostname = hostname
@@ -61,7 +69,20 @@ class Runtime:
 
 def ledger(client: redis.Redis, settings: EngineSettings) -> Ledger:
     """The ledger over a client, with the context's part of its transitions."""
-    return Ledger(client, finish=FINISH, judge=JUDGE, lost_after=settings.engine.lost_after)
+    return Ledger(
+        client,
+        claim=CLAIM,
+        finish=FINISH,
+        judge=JUDGE,
+        lost_after=settings.engine.lost_after,
+        keep=settings.engine.context_versions,
+        keep_bytes=settings.engine.context_bytes,
+    )
+
+
+def context_store(client: redis.Redis, settings: EngineSettings) -> ContextStore:
+    """The contexts over a client, kept as long as the settings say."""
+    return ContextStore(client, keep=settings.engine.context_versions, keep_bytes=settings.engine.context_bytes)
 
 
 def runtime_of(app: Celery) -> Runtime:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -63,6 +63,7 @@ def compile_nodes(plan: Plan, queue_of: Callable[[str], str]) -> tuple[Node, ...
     needs = {step_id: _needs(plan, step_id, groups) for step_id in plan.order}
     gated = {group.id for group in groups.values() if _wants_gate(group, needs)}
     pieces = _pieces(plan, needs, group_of)
+    branches = _branches(plan, needs, groups, group_of)
     nodes: dict[str, Node] = {}
     for group_id in gated:
         node = _gate(groups[group_id], needs)
@@ -70,7 +71,7 @@ def compile_nodes(plan: Plan, queue_of: Callable[[str], str]) -> tuple[Node, ...
     places = {step.id: place for place, step in enumerate(plan.workflow.steps)}
     for step_id in plan.order:
         nodes[step_id] = _step_node(plan, step_id, needs[step_id], groups.get(group_of.get(step_id, "")), gated,
-                                    pieces, queue_of, places[step_id])  # fmt: skip
+                                    pieces, branches.get(step_id, ()), queue_of, places[step_id])  # fmt: skip
     for group in groups.values():
         nodes[barrier_node(group.id)] = _barrier(plan, group)
     _connect(nodes, groups, gated)
@@ -135,6 +136,7 @@ def _step_node(
     group: GroupSpec | None,
     gated: set[str],
     pieces: Mapping[str, tuple[str, ...]],
+    branches: Sequence[str],
     queue_of: Callable[[str], str],
     place: int,
 ) -> Node:
@@ -152,10 +154,14 @@ def _step_node(
         "idle_timeout": step.idle_timeout,
         "retry": step.retry.model_dump(mode="json", exclude_defaults=True),
         "write": list(step.context.write or ()),
+        "wants": list(step.wants),
+        "branches": list(branches),
         "defaults": None if step.defaults is None else dict(step.defaults),
         "next": _links(plan, pieces.get(step_id, ()), queue_of),
     }
     definition |= {key: value for key, value in optional.items() if value not in (None, {}, [])}
+    if step.context.read is not None:
+        definition["read"] = list(step.context.read)
     if group is not None:
         definition |= {"group": group.id, "index": group.steps.index(step_id), "chord": _is_chord(plan, group)}
         if group.barrier.timeout is not None:
@@ -164,6 +170,27 @@ def _step_node(
     return Node(step_id, "step", step.trigger_rule, needs, definition, carried=carried,
                 gate=group is not None and group.id in gated,
                 barrier=barrier_node(group.id) if group is not None else None)  # fmt: skip
+
+
+def _branches(
+    plan: Plan, needs: Mapping[str, tuple[str, ...]], groups: Mapping[str, GroupSpec], group_of: Mapping[str, str]
+) -> dict[str, list[str]]:
+    """Step -> the members of groups whose work it may read before their barrier has merged it: it comes after them, or
+    wants them, and does not wait for the barrier. In topological order."""
+    if not groups:
+        return {}
+    place = {step_id: at for at, step_id in enumerate(plan.order)}
+    ahead: dict[str, frozenset[str]] = {}
+    for step_id in plan.order:
+        found, joined = set[str](), set[str]()
+        for need in needs[step_id]:
+            group = groups.get(need[1:]) if need[0] == "@" else None
+            steps = (need,) if group is None else group.steps
+            joined.update(() if group is None else steps)
+            found.update(*(ahead[name] for name in steps), (name for name in steps if name in group_of))
+        ahead[step_id] = frozenset(found - joined)
+    wanted = {step.id: {name for name in step.wants if name in group_of} for step in plan.workflow.steps}
+    return {step_id: sorted(ahead[step_id] | wanted[step_id], key=place.__getitem__) for step_id in plan.order}
 
 
 def _links(plan: Plan, later: tuple[str, ...], queue_of: Callable[[str], str]) -> list[list[Any]]:

@@ -84,12 +84,6 @@ class RunReader:
             raise NotFound(f"no run has the id '{run_id}'")
         return RunState(raw.decode())
 
-    def outputs(self, run_id: str) -> dict[str, Any]:
-        """Step id -> the document that it committed."""
-        with guarded():
-            raw = cast("dict[bytes, bytes]", self._client.hgetall(keys.run_key(run_id, "ctx")))
-        return {step.decode(): json.loads(text) for step, text in raw.items()}
-
     def files(self, run_id: str) -> dict[str, bytes]:
         """`<step>/<name>` -> content of every artifact."""
         with guarded():

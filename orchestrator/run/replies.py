@@ -18,6 +18,14 @@ class Refused:
 
 
 @dataclass(frozen=True, slots=True)
+class Clash:
+    """The attempt's commit was refused, and nothing changed: others were faster. Field of the context -> the version
+    that it has now and its packed value, empty when there is none."""
+
+    fields: Mapping[str, tuple[int, bytes]]
+
+
+@dataclass(frozen=True, slots=True)
 class Moved:
     """A transition happened. `released` are definitions of steps that the caller publishes now, `joined` the
     barrier nodes whose last member has ended with it, and which the caller judges now."""
@@ -33,12 +41,15 @@ class Moved:
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """An attempt was granted. `token` is its fencing token and its number; `at` is Redis' time."""
+    """An attempt was granted. `token` is its fencing token and its number; `at` is Redis' time. `version` of the context
+    is what it reads to its end, with those `branches` laid over it."""
 
     token: int
     definition: Mapping[str, Any]
     at: float
     run_state: RunState
+    version: int = 0
+    branches: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,10 +115,18 @@ def moved(raw: Sequence[Any]) -> Moved | Refused:
     return Moved(raw[0].decode(), released, tuple(node.decode() for node in raw[2]))
 
 
+def finished(raw: Sequence[Any]) -> Moved | Clash | Refused:
+    if raw[0] != b"conflict":
+        return moved(raw)
+    found = raw[1]
+    return Clash({found[at].decode(): (int(found[at + 1]), found[at + 2]) for at in range(0, len(found), 3)})
+
+
 def claimed(raw: Sequence[Any]) -> Claimed | Refused:
     if raw[0] == b"refused":
         return Refused(raw[1].decode())
-    return Claimed(int(raw[1]), json.loads(raw[2]), float(raw[3]), RunState(raw[4].decode()))
+    branches = tuple(step.decode() for step in raw[6])
+    return Claimed(int(raw[1]), json.loads(raw[2]), float(raw[3]), RunState(raw[4].decode()), int(raw[5]), branches)
 
 
 def agenda(raw: Sequence[Any]) -> Agenda:

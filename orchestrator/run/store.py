@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import redis
 
 from orchestrator.run import replies
 from orchestrator.run.nodes import Node
-from orchestrator.run.replies import Agenda, Claimed, GroupState, Moved, Refused
+from orchestrator.run.replies import Agenda, Claimed, Clash, GroupState, Moved, Refused
 from orchestrator.scripts import Script, fragment
 
 _ROOM = "orchestrator.run"
@@ -23,10 +23,12 @@ def lua(name: str) -> str:
 
 BASE = lua("base")
 FLOW = "\n".join(lua(name) for name in ("base", "rules", "settle", "flow", "close", "reply"))
-"""What a script needs in order to end nodes and release others; `finish` and `judge` are composed by the engine."""
+"""What a script needs in order to end nodes and release others; the engine composes `claim`, `finish` and `judge`."""
+
+Payload = Sequence[str | bytes]
+"""One field of a commit as the context's Lua reads it."""
 
 CREATE = Script(FLOW, lua("create"))
-CLAIM = Script(BASE, lua("claim"))
 RENEW = Script(BASE, lua("renew"))
 PROGRESS = Script(BASE, lua("progress"))
 DUE = Script(BASE, lua("due"))
@@ -37,19 +39,31 @@ STOP = Script(FLOW, lua("stop"))
 
 
 class Ledger:
-    """Transitions of runs on one Redis. `finish` and `judge` come from the engine, which adds the context's part.
+    """Transitions of runs on one Redis. `claim`, `finish` and `judge` come from the engine, which adds the context's part.
 
     Every method is one round trip, but where it says otherwise. `lost_after` (seconds) is how long a published
-    step may stay unclaimed before a sweep looks for its message. `now` replaces Redis' clock in tests.
+    step may stay unclaimed before a sweep looks for its message; `keep` versions of the context are kept, as long as
+    its values take less than `keep_bytes`. `now` replaces Redis' clock in tests.
     """
 
     def __init__(
-        self, client: redis.Redis, *, finish: Script, judge: Script, lost_after: float = 10.0, now: float | None = None
+        self,
+        client: redis.Redis,
+        *,
+        claim: Script,
+        finish: Script,
+        judge: Script,
+        lost_after: float = 10.0,
+        keep: int = 1000,
+        keep_bytes: int = 64_000_000,
+        now: float | None = None,
     ) -> None:
         self.client = client
+        self._claim = claim
         self._finish = finish
         self._judge = judge
         self._common: dict[str, Any] = {"lost": lost_after}
+        self._writing = {"keep": keep, "keep_bytes": keep_bytes}
         if now is not None:
             self._common["now"] = now
 
@@ -99,7 +113,7 @@ class Ledger:
 
     def claim(self, run_id: str, step: str, *, worker: str, owner: str, lease: float) -> Claimed | Refused:
         """Take a queued step. `owner` names the worker process' incarnation; the lease is in seconds."""
-        raw = CLAIM(self.client, run_id, self._arguments(step=step, worker=worker, owner=owner, lease=lease))
+        raw = self._claim(self.client, run_id, self._arguments(step=step, worker=worker, owner=owner, lease=lease))
         return replies.claimed(raw)
 
     def finish(
@@ -114,21 +128,23 @@ class Ledger:
         delay: float = 0.0,
         error: str = "",
         reason: str = "",
-        output: str = "",
+        snapshot: int = 0,
+        fields: Sequence[Payload] = (),
         files: Mapping[str, bytes] | None = None,
-    ) -> Moved | Refused:
+    ) -> Moved | Clash | Refused:
         """End the current attempt, known by its token, or by the worker that owned it when its process died.
 
-        `output` is the JSON text that becomes the step's namespace. Refused attempts change nothing.
+        `fields` are what it commits to the context, having read that at version `snapshot`. Attempts that are refused,
+        or clash with another writer, change nothing.
         """
         arguments = self._arguments(
             step=step, state=state, token=token, owner=owner, executed=executed or None, delay=delay,
-            error=error[:2000], reason=reason,
-        )  # fmt: skip
-        payloads: list[str | bytes] = [output]
+            error=error[:2000], reason=reason, snapshot=snapshot, fields=len(fields),
+        ) | self._writing  # fmt: skip
+        payloads = [part for field in fields for part in field]
         for name, content in (files or {}).items():
             payloads += (name, content)
-        return replies.moved(self._finish(self.client, run_id, arguments, payloads))
+        return replies.finished(self._finish(self.client, run_id, arguments, payloads))
 
     def renew(self, run_id: str, steps: Iterable[str], *, owner: str, lease: float) -> tuple[str, ...]:
         """Keep attempts alive; returns the steps that this owner no longer holds."""
@@ -166,15 +182,22 @@ class Ledger:
         *,
         decision: str,
         members: Sequence[str],
-        filled: Mapping[str, str],
+        filled: Collection[str] = (),
+        branches: Collection[str] = (),
+        fields: Sequence[Payload] = (),
         early: bool = False,
     ) -> Moved | Refused:
-        """A barrier's decision takes effect, once. `filled` maps members to the JSON that stands for their output;
-        `early`: members may still be running, and are ended as timed out."""
+        """A barrier's decision takes effect, once. `filled` are members for whose output something in `fields` stands;
+        `early`: members may still be running, and are ended as timed out.
+
+        `branches` are the members that have written, `fields` what the merge of their shared sections gave. When there
+        are others by now, or the context went on, Refused("moved"): merge again.
+        """
         arguments = self._arguments(
-            node=node, state=state, decision=decision, members=list(members), filled=list(filled), early=early or None
-        )
-        payloads = [text for pair in filled.items() for text in pair]
+            node=node, state=state, decision=decision, members=list(members), filled=list(filled),
+            branches=list(branches), fields=len(fields), early=early or None,
+        ) | self._writing  # fmt: skip
+        payloads = [part for field in fields for part in field]
         return replies.moved(self._judge(self.client, run_id, arguments, payloads))
 
     def stop(self, run_id: str, state: str, *, reason: str, grace: float) -> Moved | Refused:

@@ -6,75 +6,19 @@ import itertools
 import threading
 
 import pytest
-import redis
 
-from orchestrator import keys
-from orchestrator.connection import connect
-from orchestrator.engine.runtime import FINISH, JUDGE
 from orchestrator.run.models import RunState, StepState
 from orchestrator.run.nodes import compile_nodes
-from orchestrator.run.reader import RunReader
 from orchestrator.run.replies import Claimed, Moved, Refused
-from orchestrator.run.store import Ledger, lua
-from orchestrator.workflow.models import GroupSpec, StepSpec, TriggerRule, WorkflowSpec
+from orchestrator.run.store import lua
+from orchestrator.workflow.models import GroupSpec, TriggerRule
 from orchestrator.workflow.plan import make_plan
-
-OWNER = "worker-1"
-
-
-class Bench:
-    """A ledger with a clock that the test moves."""
-
-    def __init__(self, url: str) -> None:
-        self.client: redis.Redis = connect(url)
-        self.now = 1_000_000.0
-        self.reader = RunReader(self.client)
-
-    @property
-    def ledger(self) -> Ledger:
-        return Ledger(self.client, finish=FINISH, judge=JUDGE, now=self.now)
-
-    def create(self, spec: WorkflowSpec, run_id: str = "run") -> Moved:
-        plan = make_plan(spec)
-        moved = self.ledger.create(
-            run_id, compile_nodes(plan, lambda agent: agent), workflow=spec.name, spec="{}", inputs={}, retention=60
-        )
-        assert isinstance(moved, Moved)
-        return moved
-
-    def claim(self, step: str, owner: str = OWNER) -> Claimed | Refused:
-        return self.ledger.claim("run", step, worker=owner, owner=owner, lease=5)
-
-    def run_step(self, step: str, state: str = "success") -> Moved:
-        granted = self.claim(step)
-        assert isinstance(granted, Claimed), granted
-        moved = self.ledger.finish("run", step, state, token=granted.token, output='{"done":true}')
-        assert isinstance(moved, Moved), moved
-        return moved
-
-    def state(self, step: str) -> StepState:
-        return self.reader.status("run").steps[step].state
-
-    def node(self, node: str, field: str) -> str:
-        raw = self.client.hget(keys.run_key("run", f"s:{node}"), field)
-        return "" if raw is None else raw.decode()  # type: ignore[union-attr]
+from tests.state.bench import OWNER, Bench, own, released, spec, step
 
 
 @pytest.fixture
 def bench(store_url: str) -> Bench:
     return Bench(store_url)
-
-
-def spec(*steps: StepSpec, groups: tuple[GroupSpec, ...] = ()) -> WorkflowSpec:
-    return WorkflowSpec(name="test", steps=steps, groups=groups)
-
-
-def step(name: str, *needs: str, rule: TriggerRule = TriggerRule.ALL_SUCCESS, group: str | None = None) -> StepSpec:
-    return StepSpec(id=name, agent="noop", needs=needs, trigger_rule=rule, group=group)
-
-
-def released(moved: Moved) -> set[str]:
-    return {definition["id"] for definition in moved.released}
 
 
 DIAMOND = spec(
@@ -119,12 +63,12 @@ def test_only_the_current_token_may_finish(bench: Bench) -> None:
     second = bench.claim("a", "worker-2")
     assert isinstance(second, Claimed)
     assert second.token == first.token + 1
-    late = bench.ledger.finish("run", "a", "success", token=first.token, output='{"from":"zombie"}')
+    late = bench.ledger.finish("run", "a", "success", token=first.token, fields=own("a", {"from": "zombie"}))
     assert late == Refused("running")
-    assert bench.reader.outputs("run") == {}
-    assert isinstance(bench.ledger.finish("run", "a", "success", token=second.token, output='{"ok":1}'), Moved)
-    assert bench.ledger.finish("run", "a", "success", token=second.token, output='{"ok":2}') == Refused("success")
-    assert bench.reader.outputs("run") == {"a": {"ok": 1}}
+    assert bench.context.outputs("run") == {}
+    assert isinstance(bench.ledger.finish("run", "a", "success", token=second.token, fields=own("a", {"ok": 1})), Moved)
+    assert bench.ledger.finish("run", "a", "success", token=second.token, fields=own("a", {"ok": 2})) == Refused("success")
+    assert bench.context.outputs("run") == {"a": {"ok": 1}}
 
 
 def test_an_owner_reports_its_lost_child_and_no_other_owner_may(bench: Bench) -> None:
@@ -154,10 +98,10 @@ def test_a_barrier_joins_when_all_members_have_ended_and_releases_once(bench: Be
     assert bench.run_step("b").joined == ()
     assert bench.node("@g", "state") == "pending"
     assert bench.run_step("c").joined == ("@g",)
-    done = bench.ledger.judge("run", "@g", "success", decision="release", members=["b", "c"], filled={})
+    done = bench.judge("@g", ["b", "c"], ["b", "c"])
     assert isinstance(done, Moved)
     assert released(done) == {"d"}
-    again = bench.ledger.judge("run", "@g", "success", decision="release", members=["b", "c"], filled={})
+    again = bench.judge("@g", ["b", "c"], ["b", "c"])
     assert again == Refused("success")
     assert bench.run_step("d").run_state == RunState.SUCCESS
 
@@ -182,14 +126,12 @@ def test_a_barrier_that_moves_on_fills_gaps_and_refuses_late_members(bench: Benc
     slow = bench.claim("b")
     assert isinstance(slow, Claimed)
     bench.run_step("c")
-    moved = bench.ledger.judge(
-        "run", "@g", "success", decision="partial", members=["b", "c"], filled={"b": '{"default":true}'}, early=True
-    )
+    moved = bench.judge("@g", ["b", "c"], ["c"], {"b": {"default": True}})
     assert isinstance(moved, Moved)
     assert released(moved) == {"d"}
     assert bench.state("b") is StepState.TIMED_OUT
-    assert bench.ledger.finish("run", "b", "success", token=slow.token, output='{"late":1}') == Refused("timed_out")
-    assert bench.reader.outputs("run")["b"] == {"default": True}
+    assert bench.ledger.finish("run", "b", "success", token=slow.token, fields=own("b", {"late": 1})) == Refused("timed_out")
+    assert bench.context.outputs("run")["b"] == {"default": True}
     assert bench.run_step("d").run_state == RunState.PARTIAL
 
 
@@ -206,7 +148,7 @@ def test_a_failed_member_is_judged_by_its_barrier_before_anyone_else_hears_of_it
     bench.run_step("b", "failed")
     assert bench.state("direct") is StepState.PENDING
     bench.run_step("c")
-    moved = bench.ledger.judge("run", "@g", "success", decision="", members=["b", "c"], filled={"b": "{}"})
+    moved = bench.judge("@g", ["b", "c"], ["c"], {"b": {}})
     assert isinstance(moved, Moved)
     assert released(moved) == {"direct", "d"}
 
@@ -281,10 +223,10 @@ def test_cancelling_ends_what_waits_and_gives_grace_to_what_runs(bench: Bench) -
     assert answer == Moved("cancelling")
     assert (bench.state("b"), bench.state("c")) == (StepState.CANCELLED, StepState.CANCELLED)
     assert isinstance(bench.claim("c"), Refused)
-    moved = bench.ledger.finish("run", "a", "success", token=granted.token, output='{"x":1}')
+    moved = bench.ledger.finish("run", "a", "success", token=granted.token, fields=own("a", {"x": 1}))
     assert isinstance(moved, Moved)
     assert moved.run_state == RunState.CANCELLED
-    assert bench.reader.outputs("run") == {}
+    assert bench.context.outputs("run") == {}
 
 
 def test_creating_twice_changes_nothing(bench: Bench) -> None:
@@ -300,7 +242,7 @@ def test_every_key_of_an_ended_run_expires(bench: Bench) -> None:
     bench.create(DIAMOND)
     for name in ("a", "b", "c"):
         bench.run_step(name)
-    bench.ledger.judge("run", "@g", "success", decision="", members=["b", "c"], filled={})
+    bench.judge("@g", ["b", "c"], ["b", "c"])
     bench.run_step("d")
     left = {name: bench.client.ttl(name) for name in bench.client.scan_iter()}
     assert left, "the run is still there"

@@ -1,6 +1,32 @@
--- commit(step): the output of a step becomes what its namespace holds, with the files that belong to it.
--- ARGV[2]: the output as JSON, or ''. ARGV[3...]: file name, content, file name, content, ...
-local function commit(step)
-  if ARGV[2] and ARGV[2] ~= '' then redis.call('HSET', P .. ':ctx', step, ARGV[2]) end
-  for i = 3, #ARGV, 2 do redis.call('HSET', P .. ':files', step .. '/' .. ARGV[i], ARGV[i + 1]) end
+-- Payload of the scripts that write: A.fields times (field, version it was read at, or '' for the writer's own
+-- namespace; hash, packed value, mark) from ARGV[2] on, then files: name, content, name, content, ...
+local LAST_FIELD = 1 + 5 * (A.fields or 0)
+
+local function clashes() -- what the main line has changed since it was read: field, version, packed value, ...
+  local found = {}
+  for i = 2, LAST_FIELD, 5 do
+    local read_at = tonumber(ARGV[i + 1])
+    local v, hash = parsed(read_at and redis.call('HGET', HEAD, ARGV[i]) or nil)
+    if read_at and v ~= read_at and hash ~= ARGV[i + 2] then
+      found[#found + 1] = ARGV[i]
+      found[#found + 1] = tostring(v)
+      found[#found + 1] = redis.call('HGET', BLOBS, hash) or ''
+    end
+  end
+  return found
+end
+
+local function put_fields(changes, version)
+  for i = 2, LAST_FIELD, 5 do put(changes, version, ARGV[i], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4]) end
+end
+
+local function keep_files(step)
+  for i = LAST_FIELD + 1, #ARGV, 2 do redis.call('HSET', P .. ':files', step .. '/' .. ARGV[i], ARGV[i + 1]) end
+end
+
+local function commit(step, attempt) -- a step outside any group writes to the main line
+  local changes = {}
+  put_fields(changes, newest() + 1)
+  keep_files(step)
+  return record(step, attempt, changes)
 end

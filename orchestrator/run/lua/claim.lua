@@ -1,5 +1,5 @@
 -- A worker takes a queued step. A: step, worker, owner, lease (s).
--- -> {'refused', why} or {'ok', token, definition, now, state of the run}
+-- -> {'refused', why} or {'ok', token, definition, now, state of the run, version of the context to read, branches}
 local sk = step_key(A.step)
 local f = redis.call('HMGET', sk, 'state', 'kind')
 local run_state = redis.call('HGET', META, 'state')
@@ -29,4 +29,4 @@ if barrier and redis.call('HSETNX', step_key(barrier), 'started_at', STAMP) == 1
   due_at('barrier:' .. barrier, spec.barrier_timeout)
 end
 event('step', A.step, 'running', token, A.worker)
-return {'ok', token, def, STAMP, run_state}
+return {'ok', token, def, STAMP, run_state, snapshot(A.step, spec.branches)}

@@ -12,10 +12,13 @@ local function close_run()
   if keep > 0 then
     for _, node in ipairs(redis.call('HKEYS', DEFS)) do
       redis.call('EXPIRE', step_key(node), keep)
-      redis.call('EXPIRE', P .. ':log:' .. node, keep)
+      for _, part in ipairs({':log:', ':ctx:b:', ':ctx:d:'}) do redis.call('EXPIRE', P .. part .. node, keep) end
     end
-    for _, part in ipairs({'meta', 'spec', 'inputs', 'edges', 'defs', 'ctx', 'files', 'events', 'end'}) do
+    for _, part in ipairs({'meta', 'spec', 'inputs', 'edges', 'defs', 'files', 'conflicts', 'events', 'end'}) do
       redis.call('EXPIRE', P .. ':' .. part, keep)
+    end
+    for _, part in ipairs({'head', 'past', 'fields', 'blobs', 'refs', 'info', 'versions', 'names', 'pins'}) do
+      redis.call('EXPIRE', P .. ':ctx:' .. part, keep)
     end
   end
   return state

@@ -1,9 +1,9 @@
 -- An attempt ends. A: step; token, or owner (the worker whose child died); state ('success', 'failed', ...,
 -- 'retrying' with delay in s); error, reason; executed: by the Celery task itself, whose canvas goes on.
--- Payloads for commit(): ARGV[2] output as JSON or '', ARGV[3...] file name, content, ...
--- -> {'refused', state} or reply(run state). All checks come first; a refused attempt changes nothing but a count.
+-- snapshot: the version it has read; fields: payload as in commit.lua. -> {'refused', state}, {'conflict', clashes}
+-- or reply(run state). All checks come first; a refused attempt changes nothing but a count.
 local sk = step_key(A.step)
-local f = redis.call('HMGET', sk, 'state', 'token', 'owner')
+local f = redis.call('HMGET', sk, 'state', 'token', 'owner', 'barrier')
 local run_state = redis.call('HGET', META, 'state')
 if not run_state then return {'refused', 'unknown'} end
 local mine = (A.token and tonumber(f[2]) == A.token) or (A.owner and f[3] == A.owner)
@@ -14,14 +14,18 @@ end
 local state = A.state
 if not A.executed then redis.call('HSET', sk, 'taken', f[2]) end
 if redis.call('HGET', META, 'doom') then state = 'cancelled' end
+local writes = state == 'success' or state == 'cached'
+local found = writes and not f[4] and clashes() or {}
+if #found > 0 then return {'conflict', found} end
 not_due('lease:' .. A.step, 'timeout:' .. A.step, 'idle:' .. A.step, 'cancel:' .. A.step)
+if writes and f[4] then commit_branch(A.step, A.snapshot or 0) elseif writes then commit(A.step, f[2]) end
+unpin(A.step)
 if state == 'retrying' then
   redis.call('HSET', sk, 'state', 'retrying', 'error', A.error or '')
   due_at('retry:' .. A.step, A.delay)
   event('step', A.step, 'retrying', f[2], A.error)
   return reply(run_state)
 end
-if state == 'success' or state == 'cached' then commit(A.step) end
 end_step(A.step, state, 'error', A.error or '', 'reason', A.reason or '')
 event('step', A.step, state, f[2], A.error)
 settle(A.step, state)

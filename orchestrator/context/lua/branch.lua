@@ -1,0 +1,34 @@
+-- Branches: what a member of a group has written, until its barrier merges it. P:ctx:b:<step> is a hash: field ->
+-- '<version read at, or empty>:<hash it had then>:<hash>'; '@at', and '@merged' when the main line has it.
+local function branch_key(step) return P .. ':ctx:b:' .. step end
+
+local function branched(text) return string.match(text, '^(%d*):([^:]+):([^:]+)$') end
+
+local function commit_branch(step, snapshot)
+  redis.call('HSET', branch_key(step), '@at', STAMP)
+  for i = 2, LAST_FIELD, 5 do
+    local base = NONE
+    if ARGV[i + 1] ~= '' then
+      local _, hash = value_at(ARGV[i], snapshot)
+      base = hash
+      hold(base)
+    end
+    hold(ARGV[i + 2], ARGV[i + 3])
+    redis.call('HSET', branch_key(step), ARGV[i], ARGV[i + 1] .. ':' .. base .. ':' .. ARGV[i + 2])
+  end
+  keep_files(step)
+end
+
+local function unmerged(step)
+  local f = redis.call('HMGET', branch_key(step), '@at', '@merged')
+  return f[1] ~= false and f[2] == false
+end
+
+local function merge_branch(changes, version, step) -- its own namespace; shared sections come merged, as payload
+  local flat = redis.call('HGETALL', branch_key(step))
+  for i = 1, #flat, 2 do
+    local _, _, hash = branched(flat[i + 1])
+    if hash and own(step, flat[i]) then put(changes, version, flat[i], hash, '', '') end
+  end
+  redis.call('HSET', branch_key(step), '@merged', version)
+end

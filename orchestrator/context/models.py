@@ -1,0 +1,41 @@
+"""What is told about a run's context: its versions, and what differs between them."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from orchestrator.fields import Frozen
+
+
+class FieldChange(Frozen):
+    """A field that a version changed. `before` and `after` are content hashes, None for no value; `before_version` is
+    the version that had set the field, 0 for none. `mark`: `filled` when a default stands in."""
+
+    field: str
+    before_version: int
+    before: str | None
+    after: str | None
+    mark: str = ""
+
+
+class Version(Frozen):
+    """One commit. `author` is a step, a barrier (`@<group>`) or `restore`, `attempt` the step's fencing token, `at`
+    Redis' time in seconds; `hash` covers the change and every version before it. `names` are the snapshots kept of it."""
+
+    version: int
+    parent: int
+    author: str
+    attempt: int
+    at: float
+    hash: str
+    changed: tuple[FieldChange, ...]
+    names: tuple[str, ...] = ()
+
+
+class Difference(Frozen):
+    """A field that differs between two versions, with both values."""
+
+    field: str
+    kind: Literal["added", "removed", "changed"]
+    before: Any = None
+    after: Any = None

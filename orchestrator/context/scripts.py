@@ -1,0 +1,26 @@
+"""The Lua of this room: fragments that the engine composes into its transitions, and scripts of our own."""
+
+from __future__ import annotations
+
+from orchestrator.scripts import Script, fragment
+
+_ROOM = "orchestrator.context"
+
+
+def lua(name: str) -> str:
+    """A fragment of this room."""
+    return fragment(_ROOM, name)
+
+
+BASE = fragment("orchestrator.run", "base")
+READING = "\n".join(lua(name) for name in ("values", "main_line"))
+SNAPSHOT = "\n".join(lua(name) for name in ("values", "main_line", "version", "commit", "branch", "snapshot"))
+"""For claims: `snapshot(step, wanted)`. For ends of attempts also `clashes`, `commit`, `commit_branch`, `unpin`."""
+JOIN = "\n".join((SNAPSHOT, lua("join")))
+"""For barriers: `moved()` and `join(node)` as well."""
+
+READ = Script(BASE, READING, lua("commit"), lua("branch"), lua("read"))
+BRANCHES = Script(BASE, READING, lua("commit"), lua("branch"), lua("branches"))
+DIFF = Script(BASE, READING, lua("diff"))
+RESTORE = Script(BASE, READING, lua("version"), lua("restore"))
+PUBLISH = Script(BASE, lua("publish"))

@@ -24,12 +24,18 @@ _EVERY_VERSION = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """A field as it was read. `version` is the one that set it, 0 in a branch or draft; `mark` is `filled`, `draft` or
-    empty; `text` is canonical JSON."""
+    """A field as it was read. `version` is the one that set it, 0 in a branch or draft; `mark` is empty, `draft`, or
+    `filled:<quality impact>`; `text` is canonical JSON. `hidden` is the main line's value below that of a branch."""
 
     text: str
     version: int
     mark: str = ""
+    hidden: Value | None = None
+
+    @property
+    def main(self) -> Value | None:
+        """The main line's value, None when it has none."""
+        return self if self.version else self.hidden
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,11 +87,13 @@ class ContextStore:
             arguments["names"] = list(dict.fromkeys(names))
         raw = READ(self._client, run_id, arguments)
         _still_there(raw, version)
-        found = {}
+        found: dict[str, Value] = {}
         for at in range(1, len(raw), 4):
             field, number, packed, mark = raw[at : at + 4]
             name = field.decode()
-            found[name] = Value(unpack(packed, name, limit=MAX_VALUE_BYTES), int(number), mark.decode())
+            below = found.get(name)
+            text = unpack(packed, name, limit=MAX_VALUE_BYTES)
+            found[name] = Value(text, int(number), mark.decode(), below.main if below else None)
         return Reading(int(raw[0]), found)
 
     def documents(self, run_id: str, version: int | None = None) -> dict[str, Any]:

@@ -13,11 +13,13 @@ from celery import Celery
 
 from orchestrator import keys
 from orchestrator.connection import connect, connect_async, connect_blocking, guarded
+from orchestrator.context.models import Difference, Version
+from orchestrator.context.store import ContextStore
 from orchestrator.embedded.local import running_url
 from orchestrator.engine import submission
 from orchestrator.engine.app import create_app
 from orchestrator.engine.registry import known_agents
-from orchestrator.engine.runtime import ledger
+from orchestrator.engine.runtime import context_store, ledger
 from orchestrator.errors import OrchestratorError, RunStateError, StoreUnavailable, WaitTimeout
 from orchestrator.run.models import FINAL_RUN_STATES, Event, LogLine, RunState, RunStatus, RunSummary
 from orchestrator.run.reader import RunReader, parse_events
@@ -82,6 +84,11 @@ class Client:
     def reader(self) -> RunReader:
         """Reads of this store."""
         return RunReader(self.redis)
+
+    @property
+    def contexts(self) -> ContextStore:
+        """The contexts of this store's runs."""
+        return context_store(self.redis, self.settings)
 
     def plan(self, workflow: Any) -> Plan:
         """Analyse a workflow (in any form that `submit` takes) without running it."""
@@ -174,7 +181,32 @@ class RunHandle:
 
     def result(self) -> dict[str, Any]:
         """Step id -> the document that it wrote. Complete when the run has ended."""
-        return self._client.reader.outputs(self.id)
+        return self._client.contexts.outputs(self.id)
+
+    def context(self, version: int | str | None = None) -> dict[str, Any]:
+        """Section -> document: the shared context as the latest version has it, or one by its number or by the name of
+        its snapshot (`barrier:<group>`). Raises NotFound."""
+        contexts = self._client.contexts
+        self._client.reader.state(self.id)
+        return contexts.documents(self.id, contexts.number(self.id, version))
+
+    def history(self, limit: int = 100) -> list[Version]:
+        """The versions of the context that are kept, the newest first."""
+        self._client.reader.state(self.id)
+        return self._client.contexts.history(self.id, limit)
+
+    def diff(self, a: int | str, b: int | str) -> list[Difference]:
+        """What changed in the context from one version to another. Raises NotFound."""
+        contexts = self._client.contexts
+        self._client.reader.state(self.id)
+        return contexts.diff(self.id, contexts.number(self.id, a) or 0, contexts.number(self.id, b) or 0)
+
+    def restore(self, version: int | str) -> int:
+        """Make the context what it was, as a new version, whose number is returned. Running attempts go on reading what
+        they have read. Raises NotFound."""
+        contexts = self._client.contexts
+        self._client.reader.state(self.id)
+        return contexts.restore(self.id, contexts.number(self.id, version) or 0)
 
     def artifacts(self) -> dict[str, bytes]:
         """`<step>/<name>` -> content of every file that the steps kept."""
@@ -264,6 +296,22 @@ class AsyncRunHandle:
     async def result(self) -> dict[str, Any]:
         """As `RunHandle.result`."""
         return await asyncio.to_thread(self._handle.result)
+
+    async def context(self, version: int | str | None = None) -> dict[str, Any]:
+        """As `RunHandle.context`."""
+        return await asyncio.to_thread(self._handle.context, version)
+
+    async def history(self, limit: int = 100) -> list[Version]:
+        """As `RunHandle.history`."""
+        return await asyncio.to_thread(self._handle.history, limit)
+
+    async def diff(self, a: int | str, b: int | str) -> list[Difference]:
+        """As `RunHandle.diff`."""
+        return await asyncio.to_thread(self._handle.diff, a, b)
+
+    async def restore(self, version: int | str) -> int:
+        """As `RunHandle.restore`."""
+        return await asyncio.to_thread(self._handle.restore, version)
 
     async def artifacts(self) -> dict[str, bytes]:
         """As `RunHandle.artifacts`."""

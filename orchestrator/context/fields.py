@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from orchestrator.context.codec import pack
-from orchestrator.context.values import canonical, content_hash
 from orchestrator.context.normal import MAX_KEY
+from orchestrator.context.values import canonical, content_hash
 from orchestrator.errors import InvalidValue
 
 FILLED = "filled"

@@ -20,7 +20,7 @@ class FieldChange(Frozen):
 
 class Version(Frozen):
     """One commit. `author` is a step, a barrier (`@<group>`) or `restore`, `attempt` the step's fencing token, `at`
-    Redis' time in seconds; `hash` covers the change and every version before it. `names` are the snapshots kept of it."""
+    Redis' time in seconds; `hash` covers the change and all versions before it. `names` are snapshots kept of it."""
 
     version: int
     parent: int

@@ -129,7 +129,7 @@ class ContextStore:
         if version.isdecimal():
             return int(version)
         with guarded():
-            found = cast("float | None", self._client.zscore(keys.run_key(run_id, "ctx:names"), version))
+            found = self._client.zscore(keys.run_key(run_id, "ctx:names"), version)
         if found is None:
             raise NotFound(f"no snapshot of this run is called '{version}'")
         return int(found)
@@ -152,7 +152,7 @@ class ContextStore:
         return tuple(step.decode() for step in steps), [_shared(row) for row in rows]
 
     def publish(self, run_id: str, step: str, token: int, drafts: Mapping[str, bytes]) -> bool:
-        """Show packed values of a running attempt to steps that want them; False when it is no longer the current one."""
+        """Show packed values of a running attempt to steps that want them; False when it is not the current one."""
         payloads = [part for pair in drafts.items() for part in pair]
         return bool(PUBLISH(self._client, run_id, {"step": step, "token": token}, payloads)[0] == b"ok")
 

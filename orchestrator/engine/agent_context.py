@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import re
 import subprocess
@@ -19,9 +20,29 @@ _PATH = re.compile(r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$")
 class Snapshot(Protocol):
     """One consistent version of the run's context."""
 
-    def namespace(self, name: str) -> Mapping[str, Any] | None:
-        """The document that the step of that id has committed, or None."""
+    def fetch(self, names: Sequence[str]) -> None:
+        """Bring in sections and fields (`<section>.<key>`) at once."""
         ...
+
+    def section(self, name: str) -> Mapping[str, Any] | None:
+        """The document of a step's namespace or of a shared section, or None."""
+        ...
+
+    def field(self, name: str, absent: Any = None) -> Any:
+        """The value of `<section>.<key>`."""
+        ...
+
+    def mark(self, name: str) -> str:
+        """`draft`, `filled:<quality impact>`, or empty."""
+        ...
+
+
+class Access(Protocol):
+    """What a step may read and write. Both raise OwnershipError, naming the rule."""
+
+    def may_read(self, path: str) -> None: ...
+
+    def may_write(self, path: str) -> None: ...
 
 
 class Link(Protocol):
@@ -31,13 +52,45 @@ class Link(Protocol):
 
     def cancelled(self) -> bool: ...
 
+    def publish(self, field: str, value: Any) -> None: ...
+
 
 class _Documents:
     def __init__(self, documents: Mapping[str, Mapping[str, Any]]) -> None:
         self._documents = documents
 
-    def namespace(self, name: str) -> Mapping[str, Any] | None:
+    def fetch(self, names: Sequence[str]) -> None:
+        return None
+
+    def section(self, name: str) -> Mapping[str, Any] | None:
         return self._documents.get(name)
+
+    def field(self, name: str, absent: Any = None) -> Any:
+        section, _, key = name.partition(".")
+        return self._documents.get(section, {}).get(key, absent)
+
+    def mark(self, name: str) -> str:
+        return ""
+
+
+class OwnSections:
+    """Reads are open; a step writes its own namespace, and the sections that its agent owns."""
+
+    def __init__(self, step_id: str, sections: Iterable[str]) -> None:
+        self._step_id = step_id
+        self._sections = frozenset(sections)
+
+    def may_read(self, path: str) -> None:
+        return None
+
+    def may_write(self, path: str) -> None:
+        section = path.partition(".")[0]
+        if section == self._step_id or section in self._sections:
+            return
+        raise OwnershipError(
+            f"step '{self._step_id}' may not write '{path}': a step owns its own namespace '{self._step_id}.*' and the "
+            f"sections that ownership_rules give its agent ({', '.join(sorted(self._sections)) or 'none'})"
+        )
 
 
 class _NoLink:
@@ -46,6 +99,23 @@ class _NoLink:
 
     def cancelled(self) -> bool:
         return False
+
+    def publish(self, field: str, value: Any) -> None:
+        return None
+
+
+def _parts(path: str) -> list[str]:
+    if not _PATH.match(path):
+        raise InvalidValue(f"'{path}' is no context path; write names joined by dots, such as pm.user_stories")
+    return path.split(".")
+
+
+def _put(target: dict[str, Any], keys: Sequence[str], value: Any, path: str) -> None:
+    for key in keys[:-1]:
+        target = target.setdefault(key, {})
+        if not isinstance(target, dict):
+            raise InvalidValue(f"'{path}' leads into '{key}', which holds no mapping")
+    target[keys[-1]] = value
 
 
 class AgentContext:
@@ -62,6 +132,7 @@ class AgentContext:
         inputs: Mapping[str, Any],
         snapshot: Snapshot,
         link: Link,
+        access: Access,
         templates: Iterable[Path] = (),
     ) -> None:
         self.run_id = run_id
@@ -72,9 +143,13 @@ class AgentContext:
         self.inputs = inputs
         self.log = logging.getLogger(f"agent.{agent}")
         self.writes: dict[str, Any] = {}
+        """What goes to the step's own namespace, by key."""
+        self.shared: dict[str, Any] = {}
+        """What goes to shared sections, by field (`<section>.<key>`)."""
         self.artifacts: dict[str, bytes] = {}
         self._snapshot = snapshot
         self._link = link
+        self._access = access
         self._templates = tuple(templates)
 
     @classmethod
@@ -87,8 +162,10 @@ class AgentContext:
         step_id: str = "step",
         attempt: int = 1,
         templates: Iterable[Path] = (),
+        owns: Iterable[str] = (),
     ) -> AgentContext:
-        """A context without Celery and Redis: `context` maps step ids to what they have written."""
+        """A context without Celery and Redis: `context` maps step ids and shared sections to what is written there,
+        `owns` names the shared sections that the step may write."""
         return cls(
             run_id="test",
             step_id=step_id,
@@ -98,6 +175,7 @@ class AgentContext:
             inputs=inputs or {},
             snapshot=_Documents(context or {}),
             link=_NoLink(),
+            access=OwnSections(step_id, owns),
             templates=templates,
         )
 
@@ -119,38 +197,55 @@ class AgentContext:
         """Like `read`, with None for what is missing."""
         return self.read(path, default)
 
+    def read_many(self, paths: Sequence[str]) -> dict[str, Any]:
+        """The values at several paths, fetched together; those that nobody has written are left out."""
+        self._snapshot.fetch([".".join(_parts(path)[:2]) for path in paths])
+        found = {path: self._find(path) for path in paths}
+        return {path: value for path, value in found.items() if value is not _ABSENT}
+
+    def mark(self, path: str) -> str:
+        """How a value came about: empty when its step has committed it, `filled:<quality impact>` when a default stands
+        in for it, `draft` when its step has not finished."""
+        return self._snapshot.mark(".".join(_parts(path)[:2]))
+
     def _find(self, path: str) -> Any:
-        if not _PATH.match(path):
-            raise InvalidValue(f"'{path}' is no context path; write names joined by dots, such as pm.user_stories")
-        namespace, *keys = path.split(".")
-        value: Any = self._snapshot.namespace(namespace)
-        if value is not None:
-            for key in keys:
-                value = value.get(key, _ABSENT) if isinstance(value, Mapping) else _ABSENT
-                if value is _ABSENT:
-                    break
-            if value is not _ABSENT:
-                return value
-        return self.inputs.get(path, _ABSENT)
+        namespace, *keys = _parts(path)
+        try:
+            self._access.may_read(path)
+        except OwnershipError:
+            if path in self.inputs:
+                return self.inputs[path]
+            raise
+        value: Any = self._snapshot.field(f"{namespace}.{keys[0]}", _ABSENT) if keys else _ABSENT
+        if not keys:
+            section = self._snapshot.section(namespace)
+            value = _ABSENT if section is None else section
+        for key in keys[1:]:
+            value = value.get(key, _ABSENT) if isinstance(value, Mapping) else _ABSENT
+        return self.inputs.get(path, _ABSENT) if value is _ABSENT else value
 
-    def write(self, path: str, value: Any) -> None:
-        """Buffer a value under the step's own namespace (`ui_spec` or `<step id>.ui_spec`).
+    def write(self, path: str, value: Any, *, publish: bool = False) -> None:
+        """Buffer a value: under the step's own namespace (`ui_spec` or `<step id>.ui_spec`), or in a shared section
+        that its agent owns (`requirements.functional`; what is not written there stays).
 
-        It becomes visible when the attempt succeeds, together with everything else the attempt wrote.
-        Raises OwnershipError for a path outside the namespace.
+        It becomes visible when the attempt succeeds, together with everything else that it wrote. With `publish`, steps
+        that want this one see it before, marked as a draft, until the attempt ends. Raises OwnershipError.
         """
-        if not _PATH.match(path):
-            raise InvalidValue(f"'{path}' is no context path; write names joined by dots, such as pm.user_stories")
-        namespace, _, rest = path.partition(".")
-        if rest and namespace != self.step_id:
-            raise OwnershipError(
-                f"step '{self.step_id}' may not write '{path}': a step owns its own namespace '{self.step_id}.*'"
-            )
-        keys = (rest or path).split(".")
-        target = self.writes
-        for key in keys[:-1]:
-            target = target.setdefault(key, {})
-        target[keys[-1]] = value
+        parts = _parts(path)
+        if len(parts) == 1:
+            parts = [self.step_id, path]
+        self._access.may_write(".".join(parts))
+        section, key, *deeper = parts
+        field = f"{section}.{key}"
+        if section == self.step_id:
+            target, name = self.writes, key
+        else:
+            target, name = self.shared, field
+            if deeper and field not in self.shared:
+                self.shared[field] = copy.deepcopy(self._snapshot.field(field, {}))
+        _put(target, [name, *deeper], value, path)
+        if publish:
+            self._link.publish(field, target[name])
 
     # -- signs of life ------------------------------------------------------------------------------------------
 

@@ -12,18 +12,22 @@ from celery.exceptions import Ignore, Retry
 
 from orchestrator import keys
 from orchestrator.connection import guarded
-from orchestrator.context.store import ContextReader
-from orchestrator.context.values import encode
+from orchestrator.context.codec import pack
+from orchestrator.context.fields import FieldWrite, split
+from orchestrator.context.reader import ContextReader, Inputs
+from orchestrator.context.values import canonical
 from orchestrator.engine import recovery
+from orchestrator.engine.access import access_of
 from orchestrator.engine.agent import find_agent
 from orchestrator.engine.agent_context import AgentContext
 from orchestrator.engine.attempt_log import AttemptLog, flush_left
+from orchestrator.engine.commits import Written, complete
 from orchestrator.engine.join import follow
 from orchestrator.engine.runtime import Runtime, log, runtime_of
-from orchestrator.errors import LeaseLost
+from orchestrator.errors import AgentError, Conflict, LeaseLost
 from orchestrator.run.models import FINAL_STEP_STATES, StepState
 from orchestrator.run.policy import Cause, Ended, Verdict, decide
-from orchestrator.run.replies import Claimed, Refused
+from orchestrator.run.replies import Claimed, Moved, Refused
 from orchestrator.workflow.models import RetryPolicy
 
 ASK_SECONDS = 0.5
@@ -39,6 +43,14 @@ class Attempt:
         self.step = step
         self.token = granted.token
         self.definition = granted.definition
+        self.reader = ContextReader(
+            runtime.context,
+            run_id,
+            version=granted.version,
+            branches=granted.branches,
+            drafts=granted.definition.get("wants", ()),
+            ahead=[path for path in granted.definition.get("read", ()) if path.count(".") == 1],
+        )
         self._asked_at = monotonic()
         self._cancelled = False
 
@@ -63,28 +75,41 @@ class Attempt:
             self._cancelled = run_state == b"cancelling" or not current
         return self._cancelled
 
-    def work(self) -> tuple[str, dict[str, bytes]]:
-        """Call the agent; returns its output as JSON text, and its artifacts."""
-        reader = ContextReader(self.runtime.client, self.run_id)
+    def publish(self, field: str, value: Any) -> None:
+        """Show a draft to the steps that want this one. Raises LeaseLost when the attempt is not the current one."""
+        text = canonical(value, limit=self.runtime.settings.engine.max_value_bytes, what=f"'{field}'")
+        if not self.runtime.context.publish(self.run_id, self.step, self.token, {field: pack(text)}):
+            self._cancelled = True
+            raise LeaseLost(f"attempt {self.token} of step '{self.step}' was replaced; its draft is not shown")
+
+    def work(self) -> Written:
+        """Call the agent; returns what it commits to the context, and its artifacts."""
         definition = self.definition
+        agent = find_agent(definition["agent"])
         context = AgentContext(
             run_id=self.run_id,
             step_id=self.step,
             agent=definition["agent"],
             attempt=self.token,
             params=definition.get("with", {}),
-            inputs=reader.inputs,
-            snapshot=reader,
+            inputs=Inputs(self.runtime.client, self.run_id),
+            snapshot=self.reader,
             link=self,
+            access=access_of(self.runtime, definition),
             templates=self.runtime.templates,
         )
-        document = find_agent(definition["agent"])(context)
+        document = agent(context)
         written = definition.get("write")
         if written and len(written) == 1 and "." not in written[0] and written[0] not in document:
             document = {written[0]: document}
         limit = self.runtime.settings.engine.max_value_bytes
-        return encode({**context.writes, **document}, limit=limit, what=f"the output of step '{self.step}'"), \
-            context.artifacts  # fmt: skip
+        fields = split(self.step, {**context.writes, **document}, limit=limit)
+        self.reader.fetch(list(context.shared))
+        for field, value in context.shared.items():
+            seen = self.reader.seen(field)
+            text = canonical(value, limit=limit, what=f"'{field}'")
+            fields.append(FieldWrite(field, text, 0 if seen is None else seen.version))
+        return Written(tuple(fields), context.artifacts)
 
 
 def execute(task: Task[Any, Any], run_id: str, step: str) -> dict[str, str]:
@@ -104,14 +129,18 @@ def execute(task: Task[Any, Any], run_id: str, step: str) -> dict[str, str]:
     lines = AttemptLog(runtime, run_id, step, granted.token)
     try:
         with lines.capture():
-            output, files = attempt.work()
+            written = attempt.work()
     except Exception as error:  # whatever an agent raises is its failure, never ours
         try:
             _failed(task, attempt, error)
         finally:
             flush_left()
         raise
-    moved = runtime.ledger.finish(run_id, step, "success", token=attempt.token, output=output, files=files)
+    try:
+        moved = complete(runtime, run_id, granted, attempt.reader, written)
+    except (AgentError, Conflict) as error:  # what it wrote fits nowhere
+        _failed(task, attempt, error)
+        raise
     if isinstance(moved, Refused):
         log.warning("run %s step %s: attempt %d came late, the step is %s", run_id, step, attempt.token, moved.why)
         raise Ignore(moved.why)
@@ -130,8 +159,8 @@ def _failed(task: Task[Any, Any], attempt: Attempt, error: Exception) -> None:
         error=f"{type(error).__name__}: {error}",
         reason=verdict.reason,
     )
-    if isinstance(moved, Refused):
-        raise Ignore(moved.why) from error
+    if not isinstance(moved, Moved):
+        raise Ignore(str(moved)) from error
     follow(task.app, attempt.run_id, moved)
     if verdict.state is StepState.RETRYING:
         recovery.look_soon(attempt.runtime, attempt.run_id, verdict.delay)

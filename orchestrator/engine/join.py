@@ -3,7 +3,6 @@ the process in which its last member ended, the body of the chord, or a sweep. T
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,9 +12,11 @@ from orchestrator import keys
 from orchestrator.barrier.policy import Action, Decision, Member, Snapshot, decide
 from orchestrator.engine.agent import REGISTRY
 from orchestrator.engine.canvas import publish
+from orchestrator.engine.commits import MERGES
+from orchestrator.engine.join_context import merge_members
 from orchestrator.engine.runtime import Runtime, log, runtime_of
-from orchestrator.errors import OrchestratorError
-from orchestrator.run.replies import GroupState, Moved
+from orchestrator.errors import Conflict, OrchestratorError
+from orchestrator.run.replies import GroupState, Moved, Refused
 from orchestrator.workflow.models import BarrierSpec
 
 
@@ -31,16 +32,21 @@ def follow(app: Celery, run_id: str, moved: Moved) -> None:
 
 
 def judge(app: Celery, run_id: str, group: str, *, overdue: bool = False) -> str:
-    """Decide a barrier and publish what follows; returns the action taken. Safe to call any number of times."""
+    """Decide a barrier and publish what follows; returns the action taken. Safe to call any number of times.
+
+    A member that ends, or a commit to what is being merged, makes it decide and merge anew.
+    """
     runtime = runtime_of(app)
-    state = runtime.ledger.group(run_id, keys.barrier_node(group))
-    if state is None:
-        return "decided"
-    spec = BarrierSpec.model_validate(state.definition["barrier"])
-    snapshot, defaults = _snapshot(state, overdue)
-    decision = decide(spec, snapshot)
-    _carry_out(app, runtime, run_id, state.definition, decision, defaults)
-    return decision.action
+    for _ in range(MERGES):
+        state = runtime.ledger.group(run_id, keys.barrier_node(group))
+        if state is None:
+            return "decided"
+        spec = BarrierSpec.model_validate(state.definition["barrier"])
+        snapshot, defaults = _snapshot(state, overdue)
+        decision = decide(spec, snapshot)
+        if _carry_out(app, runtime, run_id, state.definition, decision, defaults):
+            return decision.action
+    raise Conflict(f"the barrier of '{group}' could not commit: its context went on {MERGES} times; a sweep will judge")
 
 
 def _snapshot(state: GroupState, overdue: bool) -> tuple[Snapshot, dict[str, Any]]:
@@ -70,14 +76,16 @@ def _carry_out(
     definition: Mapping[str, Any],
     decision: Decision,
     defaults: Mapping[str, Any],
-) -> None:
+) -> bool:
+    """Whether the decision has taken effect, here or elsewhere."""
     node, members = definition["id"], definition["members"]
     if decision.action is Action.WAIT:
-        return
+        return True
     log.info("run %s barrier %s: %s, %s", run_id, definition["group"], decision.action.value, decision.reason)
     if decision.action is Action.EXTEND:
         runtime.ledger.extend(run_id, node, decision.seconds, members)
-        return
+        return True
+    joined = merge_members(runtime, run_id, members, {step: defaults[step] for step in decision.filled})
     good = decision.action in (Action.RELEASE, Action.PARTIAL)
     moved = runtime.ledger.judge(
         run_id,
@@ -85,8 +93,12 @@ def _carry_out(
         "success" if good else "failed",
         decision=f"{decision.action.value}: {decision.reason}",
         members=members,
-        filled={step: json.dumps(dict(defaults[step])) for step in decision.filled},
+        filled=decision.filled,
+        branches=joined.branches,
+        fields=joined.fields,
+        conflicts=joined.conflicts,
         early=True,
     )
     if isinstance(moved, Moved):
         follow(app, run_id, moved)
+    return moved != Refused("moved")

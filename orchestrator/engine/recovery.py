@@ -109,7 +109,7 @@ def attempt_lost(
         error=f"WorkerLost: {error}",
         reason=verdict.reason,
     )
-    if isinstance(moved, Refused):
+    if not isinstance(moved, Moved):
         return
     follow(app, run_id, moved)
     if verdict.state is StepState.RETRYING:

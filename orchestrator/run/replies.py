@@ -41,8 +41,8 @@ class Moved:
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """An attempt was granted. `token` is its fencing token and its number; `at` is Redis' time. `version` of the context
-    is what it reads to its end, with those `branches` laid over it."""
+    """An attempt was granted. `token` is its fencing token and its number; `at` is Redis' time. It reads `version` of
+    the context to its end, with those `branches` laid over it."""
 
     token: int
     definition: Mapping[str, Any]

@@ -26,7 +26,7 @@ FLOW = "\n".join(lua(name) for name in ("base", "rules", "settle", "flow", "clos
 """What a script needs in order to end nodes and release others; the engine composes `claim`, `finish` and `judge`."""
 
 Payload = Sequence[str | bytes]
-"""One field of a commit as the context's Lua reads it."""
+"""One field of a commit, or one conflict (its id and the packed record), as the context's Lua reads it."""
 
 CREATE = Script(FLOW, lua("create"))
 RENEW = Script(BASE, lua("renew"))
@@ -39,7 +39,7 @@ STOP = Script(FLOW, lua("stop"))
 
 
 class Ledger:
-    """Transitions of runs on one Redis. `claim`, `finish` and `judge` come from the engine, which adds the context's part.
+    """Transitions of runs on one Redis. `claim`, `finish` and `judge` come from the engine, with the context's part.
 
     Every method is one round trip, but where it says otherwise. `lost_after` (seconds) is how long a published
     step may stay unclaimed before a sweep looks for its message; `keep` versions of the context are kept, as long as
@@ -130,18 +130,20 @@ class Ledger:
         reason: str = "",
         snapshot: int = 0,
         fields: Sequence[Payload] = (),
+        conflicts: Sequence[Payload] = (),
         files: Mapping[str, bytes] | None = None,
     ) -> Moved | Clash | Refused:
         """End the current attempt, known by its token, or by the worker that owned it when its process died.
 
-        `fields` are what it commits to the context, having read that at version `snapshot`. Attempts that are refused,
-        or clash with another writer, change nothing.
+        `fields` are what it commits to the context, having read that at version `snapshot`, `conflicts` what a merge
+        left to decide. Attempts that are refused, or clash with another writer, change nothing.
         """
         arguments = self._arguments(
             step=step, state=state, token=token, owner=owner, executed=executed or None, delay=delay,
             error=error[:2000], reason=reason, snapshot=snapshot, fields=len(fields),
+            conflicts=len(conflicts),
         ) | self._writing  # fmt: skip
-        payloads = [part for field in fields for part in field]
+        payloads = [part for row in (*fields, *conflicts) for part in row]
         for name, content in (files or {}).items():
             payloads += (name, content)
         return replies.finished(self._finish(self.client, run_id, arguments, payloads))
@@ -185,6 +187,7 @@ class Ledger:
         filled: Collection[str] = (),
         branches: Collection[str] = (),
         fields: Sequence[Payload] = (),
+        conflicts: Sequence[Payload] = (),
         early: bool = False,
     ) -> Moved | Refused:
         """A barrier's decision takes effect, once. `filled` are members for whose output something in `fields` stands;
@@ -195,9 +198,9 @@ class Ledger:
         """
         arguments = self._arguments(
             node=node, state=state, decision=decision, members=list(members), filled=list(filled),
-            branches=list(branches), fields=len(fields), early=early or None,
+            branches=list(branches), fields=len(fields), conflicts=len(conflicts), early=early or None,
         ) | self._writing  # fmt: skip
-        payloads = [part for field in fields for part in field]
+        payloads = [part for row in (*fields, *conflicts) for part in row]
         return replies.moved(self._judge(self.client, run_id, arguments, payloads))
 
     def stop(self, run_id: str, state: str, *, reason: str, grace: float) -> Moved | Refused:

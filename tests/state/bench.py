@@ -59,16 +59,12 @@ class Bench:
     ) -> Moved | Clash | Refused:
         """A success of an attempt that returns `output` and writes `shared`."""
         fields = [*own(step, {} if output is None else output), *(field.payload() for field in shared)]
-        return self.ledger.finish(
-            "run", step, "success", token=granted.token, snapshot=granted.version, fields=fields
-        )
+        return self.ledger.finish("run", step, "success", token=granted.token, snapshot=granted.version, fields=fields)
 
     def run_step(self, step: str, state: str = "success", output: Mapping[str, Any] | None = None) -> Moved:
         granted = self.granted(step)
         fields = own(step, {"done": True} if output is None else output)
-        moved = self.ledger.finish(
-            "run", step, state, token=granted.token, snapshot=granted.version, fields=fields
-        )
+        moved = self.ledger.finish("run", step, state, token=granted.token, snapshot=granted.version, fields=fields)
         assert isinstance(moved, Moved), moved
         return moved
 

@@ -66,8 +66,8 @@ def test_only_the_current_token_may_finish(bench: Bench) -> None:
     late = bench.ledger.finish("run", "a", "success", token=first.token, fields=own("a", {"from": "zombie"}))
     assert late == Refused("running")
     assert bench.context.outputs("run") == {}
-    assert isinstance(bench.ledger.finish("run", "a", "success", token=second.token, fields=own("a", {"ok": 1})), Moved)
-    assert bench.ledger.finish("run", "a", "success", token=second.token, fields=own("a", {"ok": 2})) == Refused("success")
+    assert isinstance(bench.end("a", second, {"ok": 1}), Moved)
+    assert bench.end("a", second, {"ok": 2}) == Refused("success")
     assert bench.context.outputs("run") == {"a": {"ok": 1}}
 
 
@@ -130,7 +130,7 @@ def test_a_barrier_that_moves_on_fills_gaps_and_refuses_late_members(bench: Benc
     assert isinstance(moved, Moved)
     assert released(moved) == {"d"}
     assert bench.state("b") is StepState.TIMED_OUT
-    assert bench.ledger.finish("run", "b", "success", token=slow.token, fields=own("b", {"late": 1})) == Refused("timed_out")
+    assert bench.end("b", slow, {"late": 1}) == Refused("timed_out")
     assert bench.context.outputs("run")["b"] == {"default": True}
     assert bench.run_step("d").run_state == RunState.PARTIAL
 

@@ -1,6 +1,8 @@
 -- Payload of the scripts that write: A.fields times (field, version it was read at, or '' for the writer's own
--- namespace; hash, packed value, mark) from ARGV[2] on, then files: name, content, name, content, ...
+-- namespace; hash, packed value, mark) from ARGV[2] on, then A.conflicts times (id, packed record), then files: name,
+-- content, name, content, ...
 local LAST_FIELD = 1 + 5 * (A.fields or 0)
+local LAST_CONFLICT = LAST_FIELD + 2 * (A.conflicts or 0)
 
 local function clashes() -- what the main line has changed since it was read: field, version, packed value, ...
   local found = {}
@@ -20,13 +22,18 @@ local function put_fields(changes, version)
   for i = 2, LAST_FIELD, 5 do put(changes, version, ARGV[i], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4]) end
 end
 
+local function keep_conflicts() -- what could not be merged, and how that was decided
+  for i = LAST_FIELD + 1, LAST_CONFLICT, 2 do redis.call('HSET', P .. ':conflicts', ARGV[i], ARGV[i + 1]) end
+end
+
 local function keep_files(step)
-  for i = LAST_FIELD + 1, #ARGV, 2 do redis.call('HSET', P .. ':files', step .. '/' .. ARGV[i], ARGV[i + 1]) end
+  for i = LAST_CONFLICT + 1, #ARGV, 2 do redis.call('HSET', P .. ':files', step .. '/' .. ARGV[i], ARGV[i + 1]) end
 end
 
 local function commit(step, attempt) -- a step outside any group writes to the main line
   local changes = {}
   put_fields(changes, newest() + 1)
+  keep_conflicts()
   keep_files(step)
   return record(step, attempt, changes)
 end

@@ -14,5 +14,6 @@ local function join(node)
   local changes, version = {}, newest() + 1
   for _, step in ipairs(A.branches) do merge_branch(changes, version, step) end
   put_fields(changes, version)
+  keep_conflicts()
   redis.call('ZADD', NAMES, record(node, 0, changes), 'barrier:' .. string.sub(node, 2))
 end

@@ -32,6 +32,23 @@ class Version(Frozen):
     names: tuple[str, ...] = ()
 
 
+class ContextConflict(Frozen):
+    """Two edits of one place that could not both hold. `path` leads from the field to the place; `author` and
+    `attempt` wrote `theirs`, `ours` was there before. A side without a value is None. `resolution` is how it was
+    decided, `state` whether it is (`resolved`) or waits for a decision (`open`)."""
+
+    id: str
+    field: str
+    path: tuple[Any, ...]
+    author: str
+    attempt: int
+    resolution: str
+    state: Literal["open", "resolved"]
+    base: Any = None
+    ours: Any = None
+    theirs: Any = None
+
+
 class Difference(Frozen):
     """A field that differs between two versions, with both values."""
 

@@ -13,7 +13,7 @@ from orchestrator import keys
 from orchestrator.connection import guarded
 from orchestrator.context.codec import unpack
 from orchestrator.context.fields import assemble
-from orchestrator.context.models import Difference, FieldChange, Version
+from orchestrator.context.models import ContextConflict, Difference, FieldChange, Version
 from orchestrator.context.scripts import BRANCHES, DIFF, PUBLISH, READ, RESTORE
 from orchestrator.errors import NotFound
 
@@ -133,6 +133,16 @@ class ContextStore:
         if found is None:
             raise NotFound(f"no snapshot of this run is called '{version}'")
         return int(found)
+
+    def conflicts(self, run_id: str) -> list[ContextConflict]:
+        """What could not be merged in this run, by field."""
+        with guarded():
+            raw = cast("dict[bytes, bytes]", self._client.hgetall(keys.run_key(run_id, "conflicts")))
+        found = []
+        for name, packed in raw.items():
+            text = unpack(packed, f"conflict {name.decode()}", limit=MAX_VALUE_BYTES)
+            found.append(ContextConflict(id=name.decode(), **json.loads(text)))
+        return sorted(found, key=lambda conflict: (conflict.field, conflict.id))
 
     def diff(self, run_id: str, a: int, b: int) -> list[Difference]:
         """What changed from version `a` to version `b`, by field. Raises NotFound."""

@@ -9,7 +9,7 @@ local function clashes() -- what the main line has changed since it was read: fi
   for i = 2, LAST_FIELD, 5 do
     local read_at = tonumber(ARGV[i + 1])
     local v, hash = parsed(read_at and redis.call('HGET', HEAD, ARGV[i]) or nil)
-    if read_at and v ~= read_at and hash ~= ARGV[i + 2] then
+    if read_at and v ~= read_at then -- equal values too: two that counted from 5 to 6 make 7
       found[#found + 1] = ARGV[i]
       found[#found + 1] = tostring(v)
       found[#found + 1] = redis.call('HGET', BLOBS, hash) or ''

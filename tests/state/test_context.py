@@ -1,0 +1,469 @@
+"""The context of a run on a real server: versions, snapshots, branches, clashes, history."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import redis
+
+from orchestrator import keys
+from orchestrator.context.reader import ContextReader
+from orchestrator.engine.app import create_app
+from orchestrator.engine.commits import Written, complete
+from orchestrator.engine.join_context import merge_members
+from orchestrator.engine.runtime import Runtime, runtime_of
+from orchestrator.errors import CorruptValue, NotFound
+from orchestrator.run.replies import Claimed, Clash, Moved, Refused
+from orchestrator.settings import EngineSettings
+from orchestrator.workflow.models import GroupSpec
+from tests.state.bench import Bench, released, shared, spec, step
+
+GROUP = spec(
+    step("a"), step("b", "a", group="g"), step("c", "a", group="g"), step("after_b", "b"), step("further", "after_b"),
+    step("all", "b", "c"), groups=(GroupSpec(id="g", steps=("b", "c")),),
+)  # fmt: skip
+
+
+@pytest.fixture
+def bench(store_url: str) -> Bench:
+    return Bench(store_url)
+
+
+@pytest.fixture
+def runtime(store_url: str) -> Runtime:
+    return Runtime(store_url, EngineSettings())
+
+
+def reader(bench: Bench, granted: Claimed, **more: Any) -> ContextReader:
+    return ContextReader(bench.context, "run", version=granted.version, branches=granted.branches, **more)
+
+
+def write_shared(bench: Bench, name: str, field: str, value: Any) -> None:
+    """A step outside any group writes one shared field."""
+    granted = bench.granted(name)
+    seen = reader(bench, granted).seen(field)
+    moved = bench.end(name, granted, {}, shared(field, value, 0 if seen is None else seen.version))
+    assert isinstance(moved, Moved), moved
+
+
+# -- versions and snapshots -------------------------------------------------------------------------------------------
+
+
+def test_every_commit_is_a_version_with_its_author(bench: Bench) -> None:
+    bench.create(spec(step("a"), step("b", "a")))
+    bench.run_step("a", output={"x": 1, "y": [1, 2]})
+    bench.run_step("b", output={"x": 2})
+    newest, first = bench.context.history("run")
+    assert (first.version, first.parent, first.author, first.attempt, first.at) == (1, 0, "a", 1, bench.now)
+    assert [change.field for change in first.changed] == ["a.x", "a.y"]
+    assert (newest.version, newest.parent, newest.author) == (2, 1, "b")
+    assert len({newest.hash, first.hash}) == 2
+    assert bench.context.documents("run") == {"a": {"x": 1, "y": [1, 2]}, "b": {"x": 2}}
+    assert bench.context.documents("run", 1) == {"a": {"x": 1, "y": [1, 2]}}
+
+
+def test_an_attempt_reads_one_version_from_its_first_read_to_its_end(bench: Bench) -> None:
+    bench.create(spec(step("a"), step("b"), step("long"), step("c")))
+    write_shared(bench, "a", "plan.first", "old")
+    long = bench.granted("long")
+    held = reader(bench, long)
+    assert held.field("plan.first") == "old"
+    write_shared(bench, "b", "plan.first", "new")
+    write_shared(bench, "c", "plan.second", "new")
+    assert held.section("plan") == {"first": "old"}
+    assert held.field("plan.second", "nothing") == "nothing"
+    assert bench.context.documents("run")["plan"] == {"first": "new", "second": "new"}
+
+
+def test_a_reader_never_sees_half_of_a_commit_while_others_write(bench: Bench) -> None:
+    writers = [f"w{number}" for number in range(40)]
+    readers = [f"r{number}" for number in range(40)]
+    bench.create(spec(step("first"), *(step(name) for name in (*writers, *readers))))
+    granted = bench.granted("first")
+    bench.end("first", granted, {}, *(shared(f"pair.{side}", 0, 0) for side in ("left", "right")))
+    torn: list[Any] = []
+
+    def write(name: str) -> None:
+        while True:
+            mine = bench.claim(name) if name not in claimed else claimed[name]
+            assert isinstance(mine, Claimed)
+            claimed[name] = mine
+            latest = bench.context.read("run", names=["pair"]).fields
+            values = [shared(field, int(name[1:]), value.version) for field, value in latest.items()]
+            if isinstance(bench.end(name, mine, {}, *values), Moved):
+                return
+
+    def read(name: str) -> None:
+        held = reader(bench, bench.granted(name))
+        left = held.field("pair.left")
+        right = held.field("pair.right")
+        if left != right:
+            torn.append((left, right))
+
+    claimed: dict[str, Claimed] = {}
+    threads = [threading.Thread(target=write, args=(name,)) for name in writers]
+    threads += [threading.Thread(target=read, args=(name,)) for name in readers]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert torn == []
+    assert len(bench.context.history("run", 1000)) == 1 + len(writers)
+
+
+def test_equal_values_are_stored_once(bench: Bench) -> None:
+    bench.create(spec(step("a"), step("b", "a")))
+    bench.run_step("a", output={"x": "same" * 100})
+    bench.run_step("b", output={"y": "same" * 100})
+    assert bench.client.hlen(keys.run_key("run", "ctx:blobs")) == 1
+    refs: Any = bench.client.hvals(keys.run_key("run", "ctx:refs"))
+    assert refs == [b"2"]
+
+
+def test_a_step_without_output_is_there_with_an_empty_document(bench: Bench) -> None:
+    bench.create(spec(step("a"), step("b", "a")))
+    bench.run_step("a", output={})
+    assert bench.context.outputs("run") == {"a": {}}
+    assert reader(bench, bench.granted("b")).section("a") == {}
+
+
+def test_a_damaged_value_is_an_error_with_its_name(bench: Bench) -> None:
+    bench.create(spec(step("a")))
+    bench.run_step("a", output={"x": "y" * 20_000})
+    blobs = keys.run_key("run", "ctx:blobs")
+    for name in bench.client.hkeys(blobs):  # type: ignore[union-attr]
+        bench.client.hset(blobs, name, b"\x01\x04\x22\x4d\x18rubbish")  # type: ignore[arg-type]
+    with pytest.raises(CorruptValue, match=r"a\.x"):
+        bench.context.documents("run")
+
+
+# -- one round trip ---------------------------------------------------------------------------------------------------
+
+
+def test_a_claim_a_commit_and_a_read_are_one_command_each(bench: Bench, store_client: redis.Redis) -> None:
+    bench.create(spec(step("warm"), step("a")))
+    bench.run_step("warm", output={"x": 1})
+    reader(bench, Claimed(1, {}, 0.0, bench.reader.state("run"), 1)).fetch(["warm"])
+    granted: list[Claimed] = []
+
+    def held() -> ContextReader:
+        return reader(bench, granted[0])
+
+    def sent(work: Callable[[], object]) -> dict[str, int]:
+        with store_client.monitor() as monitor:
+            work()
+            bench.client.echo("end")
+            seen: list[str] = []
+            for entry in monitor.listen():
+                if entry["command"].startswith("ECHO"):
+                    break
+                if entry["client_type"] != "lua":
+                    seen.append(entry["command"].split()[0].upper())
+        return {name: seen.count(name) for name in seen}
+
+    assert sent(lambda: granted.append(bench.granted("a"))) == {"EVALSHA": 1}
+    names = [f"warm.k{number}" for number in range(500)]
+    assert sent(lambda: held().fetch(names)) == {"EVALSHA": 1}
+    fields = {f"k{number}": number for number in range(500)}
+    assert sent(lambda: bench.end("a", granted[0], fields, shared("plan.x", 1, 0))) == {"EVALSHA": 1}
+
+
+def test_what_is_read_again_is_not_fetched_again(bench: Bench) -> None:
+    bench.create(spec(step("a"), step("b", "a")))
+    bench.run_step("a", output={"x": 1})
+    held = reader(bench, bench.granted("b"), ahead=["a.x", "a.y"])
+    assert held.field("a.x") == 1
+    bench.client.delete(keys.run_key("run", "ctx:blobs"))
+    assert held.field("a.x") == 1
+    assert held.field("a.y", "none") == "none"
+
+
+# -- clashes ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_commit_that_somebody_overtook_changes_nothing_and_says_what_is_there(bench: Bench) -> None:
+    bench.create(spec(step("a"), step("b")))
+    slow = bench.granted("a")
+    write_shared(bench, "b", "plan.x", "theirs")
+    before = bench.context.documents("run")
+    answer = bench.end("a", slow, {"own": 1}, shared("plan.x", "mine", 0))
+    assert isinstance(answer, Clash)
+    assert answer.fields["plan.x"][0] == 1
+    assert bench.context.documents("run") == before
+    assert bench.state("a") == "running"
+    assert isinstance(bench.end("a", slow, {"own": 1}, shared("plan.x", "both", answer.fields["plan.x"][0])), Moved)
+    assert bench.context.documents("run") == {"a": {"own": 1}, "b": {}, "plan": {"x": "both"}}
+
+
+def test_equal_values_by_two_writers_clash_too_and_merge_without_conflict(bench: Bench, runtime: Runtime) -> None:
+    bench.create(spec(step("a"), step("b")))
+    slow = bench.granted("a")
+    write_shared(bench, "b", "plan.x", "same")
+    assert isinstance(bench.end("a", slow, {}, shared("plan.x", "same", 0)), Clash)
+    moved = complete(runtime, "run", slow, reader(bench, slow), Written((shared("plan.x", "same", 0),), {}))
+    assert isinstance(moved, Moved)
+    assert bench.context.conflicts("run") == []
+
+
+def test_a_hundred_threads_that_count_lose_nothing(bench: Bench) -> None:
+    names = [f"s{number}" for number in range(100)]
+    bench.create(spec(*(step(name) for name in names)))
+
+    def count(name: str) -> None:
+        granted = bench.granted(name)
+        while True:
+            seen = bench.context.read("run", names=["total.count"]).fields.get("total.count")
+            value = 1 if seen is None else json.loads(seen.text) + 1
+            field = shared("total.count", value, 0 if seen is None else seen.version)
+            if isinstance(bench.end(name, granted, {}, field), Moved):
+                return
+
+    threads = [threading.Thread(target=count, args=(name,)) for name in names]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert bench.context.documents("run")["total"] == {"count": 100}
+    counted = [v for v in bench.context.history("run", 1000) if any(c.field == "total.count" for c in v.changed)]
+    assert len(counted) == 100
+
+
+def test_a_hundred_attempts_that_started_from_one_version_are_all_merged(bench: Bench, runtime: Runtime) -> None:
+    names = [f"s{number}" for number in range(100)]
+    bench.create(spec(*(step(name) for name in names)))
+    granted = {name: bench.granted(name) for name in names}
+    gate = threading.Barrier(len(names))
+
+    def write(name: str) -> None:
+        field = shared("plan.parts", {name: True}, 0)
+        gate.wait()
+        moved = complete(runtime, "run", granted[name], reader(bench, granted[name]), Written((field,), {}))
+        assert isinstance(moved, Moved), moved
+
+    threads = [threading.Thread(target=write, args=(name,)) for name in names]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert bench.context.documents("run")["plan"]["parts"] == dict.fromkeys(names, True)
+    assert bench.client.hlen(keys.run_key("run", "conflicts")) == 0
+
+
+def test_what_cannot_be_merged_is_recorded_and_the_first_writer_wins(bench: Bench, runtime: Runtime) -> None:
+    bench.create(spec(step("a"), step("b")))
+    slow = bench.granted("a")
+    write_shared(bench, "b", "plan.x", "first")
+    moved = complete(runtime, "run", slow, reader(bench, slow), Written((shared("plan.x", "second", 0),), {}))
+    assert isinstance(moved, Moved)
+    assert bench.context.documents("run")["plan"] == {"x": "first"}
+    (conflict,) = bench.context.conflicts("run")
+    assert (conflict.field, conflict.author, conflict.ours, conflict.theirs) == ("plan.x", "a", "first", "second")
+
+
+# -- branches and barriers --------------------------------------------------------------------------------------------
+
+
+def join(bench: Bench, runtime: Runtime, node: str = "@g", members: tuple[str, ...] = ("b", "c")) -> Moved | Refused:
+    joined = merge_members(runtime, "run", members, {})
+    return bench.ledger.judge(
+        "run", node, "success", decision="", members=members, branches=joined.branches, fields=joined.fields,
+        conflicts=joined.conflicts,
+    )  # fmt: skip
+
+
+def test_a_member_writes_to_its_branch_until_its_barrier_merges_it(bench: Bench, runtime: Runtime) -> None:
+    bench.create(GROUP)
+    bench.run_step("a", output={"x": 1})
+    assert released(bench.run_step("b", output={"x": "b"})) == {"after_b"}
+    assert "b" not in bench.context.documents("run")
+    assert bench.context.outputs("run") == {"a": {"x": 1}, "b": {"x": "b"}}
+    direct = bench.granted("after_b")
+    assert direct.branches == ("b",)
+    assert reader(bench, direct).field("b.x") == "b"
+    assert isinstance(bench.end("after_b", direct, {}), Moved)
+    assert reader(bench, bench.granted("further")).field("b.x") == "b", "whoever comes later sees it as well"
+    bench.run_step("c", output={"x": "c"})
+    assert released(join(bench, runtime)) == {"all"}
+    whole = bench.granted("all")
+    assert whole.branches == ()
+    assert reader(bench, whole).field("b.x") == "b"
+    assert reader(bench, direct).field("b.x") == "b", "who read the branch reads the same to its end"
+    assert bench.context.number("run", "barrier:g") == whole.version
+
+
+def test_members_that_write_the_same_section_are_merged_in_their_declared_order(
+    bench: Bench, runtime: Runtime
+) -> None:
+    bench.create(GROUP)
+    granted = bench.granted("a")
+    bench.end("a", granted, {}, shared("plan.parts", {"kept": 1, "changed": 1}, 0))
+    b, c = bench.granted("b"), bench.granted("c")
+    bench.end("c", c, {"own": "c"}, shared("plan.parts", {"kept": 1, "changed": 2, "c": 3}, 1))
+    bench.end("b", b, {"own": "b"}, shared("plan.parts", {"kept": 1, "changed": 1, "b": 2}, 1))
+    assert bench.context.documents("run")["plan"]["parts"] == {"kept": 1, "changed": 1}
+    assert isinstance(join(bench, runtime), Moved)
+    assert bench.context.documents("run")["plan"]["parts"] == {"kept": 1, "changed": 2, "b": 2, "c": 3}
+    newest = bench.context.history("run")[0]
+    assert (newest.author, newest.names) == ("@g", ("barrier:g",))
+    assert {change.field for change in newest.changed} == {"b.own", "c.own", "plan.parts"}
+
+
+def test_a_barrier_refuses_a_merge_of_what_is_no_longer_there(bench: Bench, runtime: Runtime) -> None:
+    bench.create(GROUP)
+    bench.run_step("a")
+    b, c = bench.granted("b"), bench.granted("c")
+    bench.end("b", b, {}, shared("plan.x", ["b"], 0))
+    early = merge_members(runtime, "run", ("b", "c"), {})
+    bench.end("c", c, {}, shared("plan.x", ["c"], 0))
+    stale = bench.ledger.judge(
+        "run", "@g", "success", decision="", members=["b", "c"], branches=early.branches, fields=early.fields
+    )
+    assert stale == Refused("moved")
+    merged = merge_members(runtime, "run", ("b", "c"), {})
+    write_shared(bench, "after_b", "plan.x", ["outside"])
+    again = bench.ledger.judge(
+        "run", "@g", "success", decision="", members=["b", "c"], branches=merged.branches, fields=merged.fields
+    )
+    assert again == Refused("moved")
+    assert isinstance(join(bench, runtime), Moved)
+    assert sorted(bench.context.documents("run")["plan"]["x"]) == ["b", "c", "outside"]
+
+
+def test_what_stands_in_for_a_member_is_marked(bench: Bench) -> None:
+    bench.create(GROUP)
+    bench.run_step("a")
+    bench.run_step("b", "failed")
+    bench.run_step("c")
+    assert isinstance(bench.judge("@g", ["b", "c"], ["c"], {"b": {"plan": "none"}}), Moved)
+    held = reader(bench, bench.granted("all"))
+    assert (held.field("b.plan"), held.mark("b.plan"), held.mark("c.done")) == ("none", "filled:medium", "")
+
+
+# -- drafts -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_draft_is_seen_by_those_who_want_it_until_its_attempt_ends(bench: Bench) -> None:
+    bench.create(spec(step("a"), step("b", wants=("a",)), step("c")))
+    writing = bench.granted("a")
+    wanting, other = bench.granted("b"), bench.granted("c")
+    assert bench.context.publish("run", "a", writing.token, {"a.x": b'\0"draft"'})
+    held = reader(bench, wanting, drafts=wanting.definition["wants"])
+    assert (held.field("a.x"), held.mark("a.x")) == ("draft", "draft")
+    assert reader(bench, other, drafts=other.definition.get("wants", ())).field("a.x") is None
+    bench.ledger.finish("run", "a", "retrying", token=writing.token)
+    assert reader(bench, wanting, drafts=["a"]).field("a.x") is None
+    assert held.field("a.x") == "draft", "what was read stays read"
+    assert not bench.context.publish("run", "a", writing.token, {"a.x": b'\0"zombie"'})
+
+
+# -- history ----------------------------------------------------------------------------------------------------------
+
+
+def test_diff_and_restore(bench: Bench) -> None:
+    bench.create(spec(step("a"), step("b", "a"), step("c", "b")))
+    write_shared(bench, "a", "plan.x", 1)
+    write_shared(bench, "b", "plan.x", 2)
+    write_shared(bench, "c", "plan.y", 3)
+    found = {one.field: (one.kind, one.before, one.after) for one in bench.context.diff("run", 1, 3)}
+    assert found["plan.x"] == ("changed", 1, 2)
+    assert found["plan.y"] == ("added", None, 3)
+    assert bench.context.restore("run", 1) == 4
+    assert bench.context.documents("run") == bench.context.documents("run", 1)
+    assert bench.context.documents("run", 3)["plan"] == {"x": 2, "y": 3}
+    assert [one.kind for one in bench.context.diff("run", 3, 4) if one.field == "plan.y"] == ["removed"]
+    with pytest.raises(NotFound):
+        bench.context.restore("run", 99)
+
+
+def values_held(bench: Bench) -> int:
+    return int(bench.client.hlen(keys.run_key("run", "ctx:blobs")))  # type: ignore[arg-type]
+
+
+def test_old_versions_go_but_for_what_is_read_or_named(store_url: str) -> None:
+    bench = Bench(store_url, keep=3)
+    names = [f"s{number:02}" for number in range(30)]
+    bench.create(spec(step("held"), *(step(name) for name in names)))
+    for number, name in enumerate(names[:10]):
+        write_shared(bench, name, "plan.x", number)
+    held = bench.granted("held")
+    for number, name in enumerate(names[10:20], 10):
+        write_shared(bench, name, "plan.x", number)
+    assert reader(bench, held).field("plan.x") == 9
+    bench.end("held", held, {})
+    for number, name in enumerate(names[20:], 20):
+        write_shared(bench, name, "plan.x", number)
+    with pytest.raises(NotFound, match="not kept"):
+        bench.context.documents("run", held.version)
+    versions = bench.context.history("run")
+    assert len(versions) == 3
+    assert bench.context.documents("run", versions[-1].version)["plan"] == {"x": 27}
+    assert values_held(bench) == 5, "what three versions and the one before them say of a field, and an empty document"
+
+
+def test_a_context_is_bounded_in_bytes(store_url: str) -> None:
+    bench = Bench(store_url, keep_bytes=50_000)
+    names = [f"s{number:02}" for number in range(40)]
+    bench.create(spec(*(step(name) for name in names)))
+    for number, name in enumerate(names):
+        write_shared(bench, name, "plan.x", f"{number} " + "x" * 5_000)
+    assert 5 <= values_held(bench) <= 11
+    assert bench.context.documents("run")["plan"]["x"].startswith("39 ")
+
+
+def test_a_named_snapshot_outlives_the_versions_around_it(store_url: str, runtime: Runtime) -> None:
+    bench = Bench(store_url, keep=2)
+    later = [f"s{number:02}" for number in range(10)]
+    bench.create(
+        spec(step("b", group="g"), step("c", group="g"), *(step(name) for name in later),
+             groups=(GroupSpec(id="g", steps=("b", "c")),))
+    )  # fmt: skip
+    b = bench.granted("b")
+    bench.end("b", b, {}, shared("plan.x", "at the barrier", 0))
+    bench.run_step("c")
+    assert isinstance(join(bench, runtime), Moved)
+    for number, name in enumerate(later):
+        write_shared(bench, name, "plan.x", number)
+    named = bench.context.number("run", "barrier:g")
+    assert bench.context.documents("run", named)["plan"] == {"x": "at the barrier"}
+    with pytest.raises(NotFound):
+        bench.context.documents("run", (named or 0) + 1)
+
+
+def test_every_key_of_the_context_expires_with_its_run(bench: Bench, runtime: Runtime) -> None:
+    bench.create(GROUP)
+    bench.run_step("a")
+    b, c = bench.granted("b"), bench.granted("c")
+    bench.context.publish("run", "b", b.token, {"b.x": b"\0001"})
+    bench.end("b", b, {}, shared("plan.x", "b", 0))
+    bench.end("c", c, {}, shared("plan.x", "c", 0))
+    assert isinstance(join(bench, runtime), Moved)
+    for name in ("after_b", "further", "all"):
+        bench.run_step(name)
+    bench.context.restore("run", 1)
+    left = {name: bench.client.ttl(name) for name in bench.client.scan_iter()}
+    assert b"orc:{run}:conflicts" in left
+    assert all(0 < seconds <= 60 for seconds in left.values()), left  # type: ignore[operator]
+
+
+def test_no_value_is_held_that_nothing_needs(store_url: str) -> None:
+    """References are counted exactly: whatever is stored is held by a head, an old version or a branch."""
+    bench = Bench(store_url, keep=1)
+    names = [f"s{number:02}" for number in range(12)]
+    bench.create(spec(*(step(name) for name in names)))
+    for number, name in enumerate(names):
+        write_shared(bench, name, "plan.x", number % 3)
+    head: dict[bytes, bytes] = bench.client.hgetall(keys.run_key("run", "ctx:head"))  # type: ignore[assignment]
+    held = [text.split(b":")[1] for text in head.values()]
+    past: list[bytes] = bench.client.zrange(keys.run_key("run", "ctx:past"), 0, -1)  # type: ignore[assignment]
+    held += [entry.rpartition(b"\0")[2].split(b":")[1] for entry in past]
+    refs: dict[bytes, bytes] = bench.client.hgetall(keys.run_key("run", "ctx:refs"))  # type: ignore[assignment]
+    assert {name: int(count) for name, count in refs.items()} == {name: held.count(name) for name in held}
+
+
+def test_the_app_reads_with_its_settings(store_url: str) -> None:
+    app = create_app(store_url, store_url, EngineSettings(), name="test-context", set_as_current=False)
+    assert runtime_of(app).context.documents("nobody") == {}

@@ -131,10 +131,7 @@ def execute(task: Task[Any, Any], run_id: str, step: str) -> dict[str, str]:
         with lines.capture():
             written = attempt.work()
     except Exception as error:  # whatever an agent raises is its failure, never ours
-        try:
-            _failed(task, attempt, error)
-        finally:
-            flush_left()
+        _failed(task, attempt, error)
         raise
     try:
         moved = complete(runtime, run_id, granted, attempt.reader, written)
@@ -149,6 +146,13 @@ def execute(task: Task[Any, Any], run_id: str, step: str) -> dict[str, str]:
 
 
 def _failed(task: Task[Any, Any], attempt: Attempt, error: Exception) -> None:
+    try:
+        _end(task, attempt, error)
+    finally:
+        flush_left()
+
+
+def _end(task: Task[Any, Any], attempt: Attempt, error: Exception) -> None:
     verdict = _verdict(attempt.definition, Cause.ERROR, attempt.token, error)
     moved = attempt.runtime.ledger.finish(
         attempt.run_id,

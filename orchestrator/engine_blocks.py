@@ -241,9 +241,24 @@ class BarrierSynchronization(Frozen):
     timeout_handling: TimeoutHandling = TimeoutHandling()
 
 
+WriteResolution = Literal[
+    "first_writer_wins_with_merge_opportunity",
+    "first_writer_wins",
+    "last_writer_wins_with_merge_opportunity",
+    "last_writer_wins",
+    "highest_priority_wins_with_merge_opportunity",
+    "highest_priority_wins",
+    "three_way_merge_with_validation",
+    "manual_conflict_resolution",
+]
+
+
 class WriteWriteConflict(Frozen):
+    """With an opportunity to merge, and under the last two words, `resolution` decides only what cannot be merged;
+    `three_way_merge_with_validation` then fails, `manual_conflict_resolution` waits for a person."""
+
     description: str = "Multiple agents trying to write to same context location"
-    resolution: Literal["first_writer_wins_with_merge_opportunity"] = "first_writer_wins_with_merge_opportunity"
+    resolution: WriteResolution = "first_writer_wins_with_merge_opportunity"
     example: str = "both ux_expert and architect updating user_requirements"
 
 

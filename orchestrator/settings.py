@@ -35,7 +35,7 @@ class Runtime(Frozen):
 
     A lease of `lease_seconds` is renewed every `renew_seconds`; the sweep looks every `sweep_seconds` for what a crash
     left half done, and takes a message for lost after `lost_after`. A run is kept for `retention` after its end; 0
-    keeps it. A cancelled attempt has `cancel_grace` to end by itself. `max_log_bytes` is per attempt. Of a run's
+    keeps it. A cancelled attempt has `cancel_grace` to end by itself, a person `decision_timeout` to decide a conflict. `max_log_bytes` is per attempt. Of a run's
     context `context_versions` are kept, fewer when its values take more than `context_bytes`; what is read or has a name
     stays.
     """
@@ -48,6 +48,7 @@ class Runtime(Frozen):
     retention: SecondsOrNone = 604800.0
     visibility_timeout: Seconds = 30.0
     max_value_bytes: Size = 8_000_000
+    decision_timeout: SecondsOrNone = 3600.0
     context_versions: PositiveCount = 1000
     context_bytes: Size = 64_000_000
     max_log_bytes: Size = 256_000

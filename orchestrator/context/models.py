@@ -33,17 +33,21 @@ class Version(Frozen):
 
 
 class ContextConflict(Frozen):
-    """Two edits of one place that could not both hold. `path` leads from the field to the place; `author` and
-    `attempt` wrote `theirs`, `ours` was there before. A side without a value is None. `resolution` is how it was
-    decided, `state` whether it is (`resolved`) or waits for a decision (`open`)."""
+    """Edits of one place that could not both hold. `place` is where, `ours_by` are the steps behind `ours`, which was
+    there before; a side without a value is None. `winner` is the step whose edit stands and `reason` says why. Until
+    somebody decides, an `open` one leaves ours in its place."""
 
     id: str
     field: str
     path: tuple[Any, ...]
-    author: str
-    attempt: int
-    resolution: str
+    place: str
+    ours_by: tuple[str, ...]
+    theirs_by: str
+    action: str
+    winner: str
+    reason: str
     state: Literal["open", "resolved"]
+    by_hand: bool = False
     base: Any = None
     ours: Any = None
     theirs: Any = None

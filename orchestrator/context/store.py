@@ -14,6 +14,7 @@ from orchestrator.connection import guarded
 from orchestrator.context.codec import unpack
 from orchestrator.context.fields import assemble
 from orchestrator.context.models import ContextConflict, Difference, FieldChange, Version
+from orchestrator.context.policy import Writer
 from orchestrator.context.scripts import BRANCHES, DIFF, PUBLISH, READ, RESTORE
 from orchestrator.errors import NotFound
 
@@ -49,14 +50,15 @@ class Reading:
 @dataclass(frozen=True, slots=True)
 class SharedWrite:
     """What a member of a group has written into a shared section: its text, the one it started from and the one that
-    the main line has now, None for no value, with the version of the latter."""
+    the main line has now, None for no value. `writer` wrote it, `standing` what the main line has, as `version`."""
 
-    step: str
+    writer: Writer
     field: str
     version: int
+    standing: Writer
     ours: str | None
     base: str | None
-    theirs: str | None
+    theirs: str
 
 
 class ContextStore:
@@ -173,9 +175,21 @@ def _still_there(raw: Sequence[Any], version: int | None) -> None:
 
 
 def _shared(row: Sequence[bytes]) -> SharedWrite:
-    field = row[1].decode()
-    ours, base, theirs = (unpack(part, field, limit=MAX_VALUE_BYTES) if part else None for part in row[3:])
-    return SharedWrite(row[0].decode(), field, int(row[2]), ours, base, theirs)
+    field = row[3].decode()
+    ours, base = (unpack(part, field, limit=MAX_VALUE_BYTES) if part else None for part in row[8:10])
+    return SharedWrite(
+        _writer(row[0], row[1], row[2]), field, int(row[4]), _writer(row[5], row[6], row[7]), ours, base,
+        unpack(row[10], field, limit=MAX_VALUE_BYTES),
+    )  # fmt: skip
+
+
+def _writer(step: bytes, priority: bytes | int, at: bytes) -> Writer:
+    return Writer(step.decode(), moment(float(at)), int(priority))
+
+
+def moment(at: float) -> int:
+    """A time of Redis' clock as the number by which commits are ordered: its microseconds."""
+    return round(at * 1_000_000)
 
 
 def _version(entry: bytes, raw: Mapping[bytes, bytes], names: Mapping[int, Sequence[str]]) -> Version:

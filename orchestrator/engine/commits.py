@@ -9,11 +9,12 @@ from typing import Any
 from orchestrator.context.codec import unpack
 from orchestrator.context.fields import FieldWrite
 from orchestrator.context.reader import ContextReader
-from orchestrator.context.store import MAX_VALUE_BYTES
-from orchestrator.engine.merging import Edit, conflict_payloads, merge_edit
+from orchestrator.context.policy import Writer
+from orchestrator.context.store import MAX_VALUE_BYTES, moment
+from orchestrator.engine.merging import Edit, Outcome, conflict_payloads, merge_edits
 from orchestrator.engine.runtime import Runtime, log
 from orchestrator.errors import Conflict
-from orchestrator.run.replies import Claimed, Clash, Moved, Refused
+from orchestrator.run.replies import Claimed, Clash, Moved, Refused, Standing
 
 MERGES = 200
 """So often a commit is merged again with what others committed meanwhile. Each time one of them has got through."""
@@ -31,10 +32,11 @@ def complete(
     runtime: Runtime, run_id: str, granted: Claimed, reader: ContextReader, written: Written
 ) -> Moved | Refused:
     """Complete the attempt and commit what it wrote; one round trip, and one more for each time that another writer was
-    faster. Raises Conflict when that happens too often."""
+    faster. Raises Conflict when that happens too often, or when the policy is that conflicts fail."""
     step = granted.definition["id"]
-    fields = {write.field: write for write in written.fields}
-    conflicts: dict[str, Mapping[str, Any]] = {}
+    originals = {write.field: write for write in written.fields}
+    fields = dict(originals)
+    found: dict[str, Mapping[str, Mapping[str, Any]]] = {}
     for _ in range(MERGES):
         answer = runtime.ledger.finish(
             run_id,
@@ -43,26 +45,28 @@ def complete(
             token=granted.token,
             snapshot=granted.version,
             fields=[write.payload() for write in fields.values()],
-            conflicts=conflict_payloads(conflicts),
+            conflicts=[payload for conflicts in found.values() for payload in conflict_payloads(conflicts)],
             files=written.files,
         )
         if not isinstance(answer, Clash):
             return answer
-        log.info("run %s step %s: merging %s, which others have changed", run_id, step, ", ".join(answer.fields))
-        originals = {write.field: write for write in written.fields}
-        for field, (version, packed) in answer.fields.items():
-            seen = reader.seen(field)
-            outcome = merge_edit(
-                runtime,
-                Edit(
-                    field=field,
-                    author=step,
-                    attempt=granted.token,
-                    base=None if seen is None else seen.text,
-                    ours=unpack(packed, field, limit=MAX_VALUE_BYTES) if packed else None,
-                    theirs=originals[field].text,
-                ),
-            )
-            fields[field] = replace(originals[field], text=outcome.text, read_at=version)
-            conflicts |= outcome.conflicts
+        for standing in answer.fields:
+            log.info("run %s step %s: merging %s, which others have changed", run_id, step, standing.field)
+            original = originals[standing.field]
+            outcome = _merged(runtime, granted, reader, standing, original)
+            fields[standing.field] = replace(original, text=outcome.text, read_at=standing.version)
+            found[standing.field] = outcome.conflicts
     raise Conflict(f"step '{step}' could not commit {', '.join(fields)}: others were faster {MERGES} times")
+
+
+def _merged(
+    runtime: Runtime, granted: Claimed, reader: ContextReader, standing: Standing, original: FieldWrite
+) -> Outcome:
+    field = standing.field
+    seen = reader.seen(field)
+    ours = unpack(standing.packed, field, limit=MAX_VALUE_BYTES) if standing.packed else None
+    first = Writer(standing.author, moment(standing.at), standing.priority)
+    second = Writer(granted.definition["id"], first.committed + 1, granted.definition["priority"])
+    return merge_edits(
+        runtime, field, None if seen is None else seen.text, [Edit(first, ours), Edit(second, original.text)]
+    )

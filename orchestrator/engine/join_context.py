@@ -8,7 +8,7 @@ from typing import Any
 
 from orchestrator.context.fields import FILLED, FieldWrite, split
 from orchestrator.context.store import SharedWrite
-from orchestrator.engine.merging import Edit, conflict_payloads, merge_edit
+from orchestrator.engine.merging import Edit, Outcome, conflict_payloads, merge_edits
 from orchestrator.engine.runtime import Runtime
 from orchestrator.run.store import Payload
 
@@ -28,20 +28,31 @@ def merge_members(
     """Read the branches and merge them in memory; one round trip. What a step wrote into its own namespace needs no
     merge and is not fetched: the script that commits takes it over."""
     branches, writes = runtime.context.shared_writes(run_id, members)
-    fields: dict[str, FieldWrite] = {}
-    conflicts: dict[str, Mapping[str, Any]] = {}
+    by_field: dict[str, list[SharedWrite]] = {}
     for write in writes:
-        before = fields.get(write.field)
-        outcome = merge_edit(runtime, _edit(write, write.ours if before is None else before.text))
-        fields[write.field] = FieldWrite(write.field, outcome.text, write.version)
+        by_field.setdefault(write.field, []).append(write)
+    fields = []
+    conflicts: dict[str, Mapping[str, Any]] = {}
+    for field, found in by_field.items():
+        outcome = _merged(runtime, field, found)
+        fields.append(FieldWrite(field, outcome.text, found[0].version))
         conflicts |= outcome.conflicts
     handling = runtime.settings.barrier_synchronization.timeout_handling.timeout_strategies
     mark = f"{FILLED}:{handling.continue_with_partial.quality_impact}"
     limit = runtime.settings.engine.max_value_bytes
     stand_ins = [field for step, document in filled.items() for field in split(step, document, limit=limit, mark=mark)]
-    payloads: list[Payload] = [field.payload() for field in (*fields.values(), *stand_ins)]
+    payloads: list[Payload] = [field.payload() for field in (*fields, *stand_ins)]
     return Joined(branches, payloads, conflict_payloads(conflicts))
 
 
-def _edit(write: SharedWrite, ours: str | None) -> Edit:
-    return Edit(write.field, write.step, 0, write.base, ours, write.theirs or "null")
+def _merged(runtime: Runtime, field: str, writes: Sequence[SharedWrite]) -> Outcome:
+    """All edits at once when they started from one value; else one after the other, each from its own."""
+    now = Edit(writes[0].standing, writes[0].ours)
+    if len({write.base for write in writes}) == 1:
+        return merge_edits(runtime, field, writes[0].base, [now, *(Edit(one.writer, one.theirs) for one in writes)])
+    conflicts: dict[str, Mapping[str, Any]] = {}
+    for write in writes:
+        outcome = merge_edits(runtime, field, write.base, [now, Edit(write.writer, write.theirs)])
+        now = Edit(max(now.writer, write.writer, key=lambda writer: writer.committed), outcome.text)
+        conflicts |= outcome.conflicts
+    return Outcome(now.text or "null", conflicts)

@@ -4,15 +4,18 @@ the deployment's policy, and recorded."""
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any
 
 from orchestrator.context.codec import pack
-from orchestrator.context.merge import ABSENT, MergeConflict, MergeRules, merge
+from orchestrator.context.joining import Branch, ConflictRecord, join
+from orchestrator.context.merge_models import ABSENT
+from orchestrator.context.policy import RESOLUTIONS, Action, ConflictSpec, Writer
 from orchestrator.context.values import canonical
 from orchestrator.engine.runtime import Runtime
+from orchestrator.errors import Conflict
 from orchestrator.run.store import Payload
 
 MERGE_LIMIT = 64_000_000
@@ -21,50 +24,57 @@ MERGE_LIMIT = 64_000_000
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """A writer's value of a field beside the one that is there, as canonical JSON; None for no value. `base` is what
-    the writer started from."""
+    """A writer's value of a field, as canonical JSON; None for no value."""
 
-    field: str
-    author: str
-    attempt: int
-    base: str | None
-    ours: str | None
-    theirs: str
+    writer: Writer
+    text: str | None
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The text of the field with both edits, and the conflicts that were found, as JSON documents by id."""
+    """The text of the field with all edits, and the conflicts that were found, as JSON documents by id."""
 
     text: str
     conflicts: Mapping[str, Mapping[str, Any]]
 
 
-def merge_edit(runtime: Runtime, edit: Edit, rules: MergeRules | None = None) -> Outcome:
-    """Merge an edit into what is there. Where both changed the same, what is there stays: the first writer wins."""
-    if edit.ours == edit.base or edit.ours is None:
-        return Outcome(edit.theirs, {})
-    if edit.theirs in (edit.ours, edit.base):
-        return Outcome(edit.ours, {})
-    path = tuple(edit.field.split(".", 1))
-    base, ours, theirs = (ABSENT if text is None else json.loads(text) for text in (edit.base, edit.ours, edit.theirs))
-    merged = merge(base, ours, theirs, rules or MergeRules(), at=path)
-    text = canonical(merged.value, limit=MERGE_LIMIT, what=f"the merged '{edit.field}'")
-    return Outcome(text, dict(_record(edit, conflict) for conflict in merged.conflicts))
+def conflict_spec(runtime: Runtime) -> ConflictSpec:
+    """How the deployment handles conflicts."""
+    settings = runtime.settings
+    chosen = RESOLUTIONS[settings.context_conflicts.conflict_types.write_write_conflict.resolution]
+    return chosen.model_copy(update={"decision_timeout": settings.engine.decision_timeout or None})
 
 
-def _record(edit: Edit, conflict: MergeConflict) -> tuple[str, dict[str, Any]]:
+def merge_edits(runtime: Runtime, field: str, base: str | None, edits: Sequence[Edit]) -> Outcome:
+    """Merge the edits of one field, which all started from `base`, in the given order. Raises Conflict when the policy
+    is that what cannot be merged fails."""
+    changed = [edit for edit in edits if edit.text != base]
+    if len({edit.text for edit in changed}) <= 1:
+        return Outcome((changed[0] if changed else edits[0]).text or "null", {})
+    path = tuple(field.split(".", 1))
+    joined = join(
+        _value(base),
+        [Branch(edit.writer, _value(edit.text)) for edit in changed],
+        conflict_spec(runtime),
+        at=path,
+        now=max(edit.writer.committed for edit in edits) / 1_000_000,
+    )
+    if joined.failed:
+        places = ", ".join(str(record.conflict) for record in joined.failed)
+        raise Conflict(f"what {', '.join(edit.writer.step for edit in changed)} wrote cannot be merged: {places}")
+    text = canonical(joined.value, limit=MERGE_LIMIT, what=f"the merged '{field}'")
+    return Outcome(text, dict(_record(field, record) for record in joined.records))
+
+
+def _value(text: str | None) -> Any:
+    return ABSENT if text is None else json.loads(text)
+
+
+def _record(field: str, record: ConflictRecord) -> tuple[str, dict[str, Any]]:
     """A conflict as it is kept. Its id says what it is about, so that a repeated merge records it once."""
-    digest = blake2b(f"{edit.field}\0{edit.author}\0{edit.attempt}\0{conflict.path}".encode(), digest_size=6)
-    record = {
-        "field": edit.field,
-        "author": edit.author,
-        "attempt": edit.attempt,
-        "resolution": "first_writer",
-        "state": "resolved",
-        **conflict.to_json(),
-    }
-    return digest.hexdigest(), record
+    found = {"field": field, **record.to_json()}
+    found["state"] = "open" if record.decision.action is Action.WAIT else "resolved"
+    return blake2b(json.dumps(found, sort_keys=True).encode(), digest_size=6).hexdigest(), found
 
 
 def conflict_payloads(conflicts: Mapping[str, Mapping[str, Any]]) -> list[Payload]:

@@ -18,11 +18,23 @@ class Refused:
 
 
 @dataclass(frozen=True, slots=True)
-class Clash:
-    """The attempt's commit was refused, and nothing changed: others were faster. Field of the context -> the version
-    that it has now and its packed value, empty when there is none."""
+class Standing:
+    """A field of the context as it stands: its packed value, empty for none, and the version that set it, with its
+    author, that step's priority, and Redis' time then."""
 
-    fields: Mapping[str, tuple[int, bytes]]
+    field: str
+    version: int
+    author: str
+    priority: int
+    at: float
+    packed: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Clash:
+    """The attempt's commit was refused, and nothing changed: others were faster, in these fields of the context."""
+
+    fields: tuple[Standing, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,8 +130,13 @@ def moved(raw: Sequence[Any]) -> Moved | Refused:
 def finished(raw: Sequence[Any]) -> Moved | Clash | Refused:
     if raw[0] != b"conflict":
         return moved(raw)
-    found = raw[1]
-    return Clash({found[at].decode(): (int(found[at + 1]), found[at + 2]) for at in range(0, len(found), 3)})
+    rows = ((*(part.decode() if isinstance(part, bytes) else part for part in row[:5]), row[5]) for row in raw[1])
+    return Clash(
+        tuple(
+            Standing(field, int(version), author, int(priority), float(at), packed)
+            for field, version, author, priority, at, packed in rows
+        )
+    )
 
 
 def claimed(raw: Sequence[Any]) -> Claimed | Refused:

@@ -16,7 +16,7 @@ from orchestrator.engine.app import create_app
 from orchestrator.engine.commits import Written, complete
 from orchestrator.engine.join_context import merge_members
 from orchestrator.engine.runtime import Runtime, runtime_of
-from orchestrator.errors import CorruptValue, NotFound
+from orchestrator.errors import Conflict, CorruptValue, NotFound
 from orchestrator.run.replies import Claimed, Clash, Moved, Refused
 from orchestrator.settings import EngineSettings
 from orchestrator.workflow.models import GroupSpec
@@ -192,10 +192,11 @@ def test_a_commit_that_somebody_overtook_changes_nothing_and_says_what_is_there(
     before = bench.context.documents("run")
     answer = bench.end("a", slow, {"own": 1}, shared("plan.x", "mine", 0))
     assert isinstance(answer, Clash)
-    assert answer.fields["plan.x"][0] == 1
+    (standing,) = answer.fields
+    assert (standing.field, standing.version, standing.author, standing.at) == ("plan.x", 1, "b", bench.now)
     assert bench.context.documents("run") == before
     assert bench.state("a") == "running"
-    assert isinstance(bench.end("a", slow, {"own": 1}, shared("plan.x", "both", answer.fields["plan.x"][0])), Moved)
+    assert isinstance(bench.end("a", slow, {"own": 1}, shared("plan.x", "both", standing.version)), Moved)
     assert bench.context.documents("run") == {"a": {"own": 1}, "b": {}, "plan": {"x": "both"}}
 
 
@@ -261,7 +262,48 @@ def test_what_cannot_be_merged_is_recorded_and_the_first_writer_wins(bench: Benc
     assert isinstance(moved, Moved)
     assert bench.context.documents("run")["plan"] == {"x": "first"}
     (conflict,) = bench.context.conflicts("run")
-    assert (conflict.field, conflict.author, conflict.ours, conflict.theirs) == ("plan.x", "a", "first", "second")
+    assert (conflict.place, conflict.ours, conflict.theirs) == ("plan.x", "first", "second")
+    assert (conflict.ours_by, conflict.theirs_by, conflict.winner, conflict.state) == (("b",), "a", "b", "resolved")
+
+
+RESOLUTION = ("context_conflicts", "conflict_types", "write_write_conflict", "resolution")
+
+
+def resolving(word: str) -> EngineSettings:
+    """Settings under which conflicts between writers are resolved so."""
+    document: Any = word
+    for key in reversed(RESOLUTION):
+        document = {key: document}
+    return EngineSettings.model_validate(document)
+
+
+@pytest.mark.parametrize(
+    ("word", "winner"),
+    [
+        ("first_writer_wins_with_merge_opportunity", "first"),
+        ("last_writer_wins_with_merge_opportunity", "second"),
+        ("highest_priority_wins", "second"),
+    ],
+)
+def test_the_settings_say_whose_value_stands(bench: Bench, store_url: str, word: str, winner: str) -> None:
+    bench.create(spec(step("a", priority=9), step("b", priority=1)))
+    slow = bench.granted("a")
+    write_shared(bench, "b", "plan.x", "first")
+    runtime = Runtime(store_url, resolving(word))
+    moved = complete(runtime, "run", slow, reader(bench, slow), Written((shared("plan.x", "second", 0),), {}))
+    assert isinstance(moved, Moved)
+    assert bench.context.documents("run")["plan"] == {"x": winner}
+
+
+def test_a_conflict_may_fail_the_attempt_instead(bench: Bench, store_url: str) -> None:
+    bench.create(spec(step("a"), step("b")))
+    slow = bench.granted("a")
+    write_shared(bench, "b", "plan.x", "first")
+    runtime = Runtime(store_url, resolving("three_way_merge_with_validation"))
+    with pytest.raises(Conflict, match=r"plan\.x"):
+        complete(runtime, "run", slow, reader(bench, slow), Written((shared("plan.x", "second", 0),), {}))
+    assert bench.state("a") == "running"
+    assert bench.context.documents("run")["plan"] == {"x": "first"}
 
 
 # -- branches and barriers --------------------------------------------------------------------------------------------

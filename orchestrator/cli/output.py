@@ -37,8 +37,8 @@ def common_options(command: Callable[P, R]) -> Callable[P, R]:
     @click.option("--debug", is_flag=True, help="Show tracebacks.")
     @wraps(command)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
-        session.quiet = bool(kwargs.pop("quiet"))
-        session.debug = bool(kwargs.pop("debug"))
+        session.quiet |= bool(kwargs.pop("quiet"))
+        session.debug |= bool(kwargs.pop("debug"))
         return command(*args, **kwargs)
 
     return wrapper

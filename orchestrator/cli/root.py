@@ -28,6 +28,7 @@ COMMANDS: Mapping[str, Home] = {
     "logs": Home("runs", "Print what the steps of a run logged."),
     "watch": Home("runs", "Follow a run until it ends."),
     "cancel": Home("runs", "Cancel a run."),
+    "context": Home("context", "Show the shared context of a run, its versions, what differs; go back to one."),
     "up": Home("serve", "Keep a whole local stack running: server, workers, beat."),
     "worker": Home("serve", "Run a Celery worker for some or all agent classes."),
     "beat": Home("serve", "Run the scheduler."),

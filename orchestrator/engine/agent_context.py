@@ -10,6 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
+from orchestrator.context.ownership import Access
+from orchestrator.engine.access import StepAccess
 from orchestrator.errors import InvalidValue, MissingInput, OwnershipError
 from orchestrator.processes import run_tied
 
@@ -35,14 +37,6 @@ class Snapshot(Protocol):
     def mark(self, name: str) -> str:
         """`draft`, `filled:<quality impact>`, or empty."""
         ...
-
-
-class Access(Protocol):
-    """What a step may read and write. Both raise OwnershipError, naming the rule."""
-
-    def may_read(self, path: str) -> None: ...
-
-    def may_write(self, path: str) -> None: ...
 
 
 class Link(Protocol):
@@ -71,26 +65,6 @@ class _Documents:
 
     def mark(self, name: str) -> str:
         return ""
-
-
-class OwnSections:
-    """Reads are open; a step writes its own namespace, and the sections that its agent owns."""
-
-    def __init__(self, step_id: str, sections: Iterable[str]) -> None:
-        self._step_id = step_id
-        self._sections = frozenset(sections)
-
-    def may_read(self, path: str) -> None:
-        return None
-
-    def may_write(self, path: str) -> None:
-        section = path.partition(".")[0]
-        if section == self._step_id or section in self._sections:
-            return
-        raise OwnershipError(
-            f"step '{self._step_id}' may not write '{path}': a step owns its own namespace '{self._step_id}.*' and the "
-            f"sections that ownership_rules give its agent ({', '.join(sorted(self._sections)) or 'none'})"
-        )
 
 
 class _NoLink:
@@ -132,7 +106,7 @@ class AgentContext:
         inputs: Mapping[str, Any],
         snapshot: Snapshot,
         link: Link,
-        access: Access,
+        access: StepAccess,
         templates: Iterable[Path] = (),
     ) -> None:
         self.run_id = run_id
@@ -175,7 +149,9 @@ class AgentContext:
             inputs=inputs or {},
             snapshot=_Documents(context or {}),
             link=_NoLink(),
-            access=OwnSections(step_id, owns),
+            access=StepAccess(
+                Access(step=step_id, agent=step_id, owners=dict.fromkeys(owns, step_id)), (context or {}).__contains__
+            ),
             templates=templates,
         )
 
@@ -231,21 +207,25 @@ class AgentContext:
         It becomes visible when the attempt succeeds, together with everything else that it wrote. With `publish`, steps
         that want this one see it before, marked as a draft, until the attempt ends. Raises OwnershipError.
         """
-        parts = _parts(path)
-        if len(parts) == 1:
-            parts = [self.step_id, path]
-        self._access.may_write(".".join(parts))
-        section, key, *deeper = parts
+        place = self._access.absolute(".".join(_parts(path)))
+        self._access.may_write(place)
+        section, *keys = place.split(".")
+        if not keys and not isinstance(value, Mapping):
+            raise InvalidValue(f"section '{section}' holds keys; write a mapping, or a value at {section}.<key>")
+        parts = [(tuple(keys), value)] if keys else [((key,), item) for key, item in value.items()]
+        for way, item in parts:
+            field, kept = self._buffer(section, way, item, path)
+            if publish:
+                self._link.publish(field, kept)
+
+    def _buffer(self, section: str, keys: Sequence[str], value: Any, path: str) -> tuple[str, Any]:
+        key, *deeper = keys
         field = f"{section}.{key}"
-        if section == self.step_id:
-            target, name = self.writes, key
-        else:
-            target, name = self.shared, field
-            if deeper and field not in self.shared:
-                self.shared[field] = copy.deepcopy(self._snapshot.field(field, {}))
+        target, name = (self.writes, key) if section == self.step_id else (self.shared, field)
+        if deeper and name not in target and section != self.step_id:
+            target[name] = copy.deepcopy(self._snapshot.field(field, {}))
         _put(target, [name, *deeper], value, path)
-        if publish:
-            self._link.publish(field, target[name])
+        return field, target[name]
 
     # -- signs of life ------------------------------------------------------------------------------------------
 

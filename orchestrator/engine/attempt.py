@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from time import monotonic
 from typing import Any, cast
@@ -17,8 +18,8 @@ from orchestrator.context.fields import FieldWrite, split
 from orchestrator.context.reader import ContextReader, Inputs
 from orchestrator.context.values import canonical
 from orchestrator.engine import recovery
-from orchestrator.engine.access import access_of
-from orchestrator.engine.agent import find_agent
+from orchestrator.engine.access import StepAccess, rules_of
+from orchestrator.engine.agent import Agent, find_agent
 from orchestrator.engine.agent_context import AgentContext
 from orchestrator.engine.attempt_log import AttemptLog, flush_left
 from orchestrator.engine.commits import Written, complete
@@ -82,10 +83,27 @@ class Attempt:
             self._cancelled = True
             raise LeaseLost(f"attempt {self.token} of step '{self.step}' was replaced; its draft is not shown")
 
+    def _access(self, agent: Agent) -> StepAccess:
+        defs = keys.run_key(self.run_id, "defs")
+        client = self.runtime.client
+
+        def is_step(name: str) -> bool:
+            with guarded():
+                return bool(client.hexists(defs, name))
+
+        def agent_of(name: str) -> str | None:
+            with guarded():
+                text = cast("bytes | None", client.hget(defs, name))
+            return None if text is None else str(json.loads(text).get("agent", ""))
+
+        rules = rules_of(self.definition, self.runtime.settings.owners, agent.reads, agent.writes)
+        return StepAccess(rules, is_step, agent_of)
+
     def work(self) -> Written:
         """Call the agent; returns what it commits to the context, and its artifacts."""
         definition = self.definition
         agent = find_agent(definition["agent"])
+        access = self._access(agent)
         context = AgentContext(
             run_id=self.run_id,
             step_id=self.step,
@@ -95,13 +113,10 @@ class Attempt:
             inputs=Inputs(self.runtime.client, self.run_id),
             snapshot=self.reader,
             link=self,
-            access=access_of(self.runtime, definition),
+            access=access,
             templates=self.runtime.templates,
         )
-        document = agent(context)
-        written = definition.get("write")
-        if written and len(written) == 1 and "." not in written[0] and written[0] not in document:
-            document = {written[0]: document}
+        document = access.place(agent(context))
         limit = self.runtime.settings.engine.max_value_bytes
         fields = split(self.step, {**context.writes, **document}, limit=limit)
         self.reader.fetch(list(context.shared))

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from orchestrator.keys import barrier_node, gate_node
-from orchestrator.workflow.models import GroupSpec, TriggerRule
+from orchestrator.workflow.models import GroupSpec, StepSpec, TriggerRule
 from orchestrator.workflow.plan import Plan
 from orchestrator.workflow.structure import is_parallel, only_validates
 
@@ -153,15 +153,16 @@ def _step_node(
         "timeout": step.timeout,
         "idle_timeout": step.idle_timeout,
         "retry": step.retry.model_dump(mode="json", exclude_defaults=True),
-        "write": list(step.context.write or ()),
+        "inputs": list(step.inputs),
+        "access": _word(step),
         "wants": list(step.wants),
         "branches": list(branches),
         "defaults": None if step.defaults is None else dict(step.defaults),
         "next": _links(plan, pieces.get(step_id, ()), queue_of),
     }
-    definition |= {key: value for key, value in optional.items() if value not in (None, {}, [])}
-    if step.context.read is not None:
-        definition["read"] = list(step.context.read)
+    definition |= {key: value for key, value in optional.items() if value not in (None, {}, [], "")}
+    lists = {"read": step.context.read, "write": step.context.write}
+    definition |= {key: list(paths) for key, paths in lists.items() if paths is not None}
     if group is not None:
         definition |= {"group": group.id, "index": group.steps.index(step_id), "chord": _is_chord(plan, group)}
         if group.barrier.timeout is not None:
@@ -170,6 +171,12 @@ def _step_node(
     return Node(step_id, "step", step.trigger_rule, needs, definition, carried=carried,
                 gate=group is not None and group.id in gated,
                 barrier=barrier_node(group.id) if group is not None else None)  # fmt: skip
+
+
+def _word(step: StepSpec) -> str:
+    """The word of context_access that the read list came from. Words name whole steps; other lists are written by hand."""
+    by_hand = any("." in path for path in step.context.read or ())
+    return "" if by_hand or step.context.read is None else step.context_access or ""
 
 
 def _branches(

@@ -1,0 +1,136 @@
+"""`context show|history|diff|restore`: what the agents of a run share."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from orchestrator.cli.output import common_options, emit_data, output_option, table, talk
+from orchestrator.cli.targets import check_id
+
+if TYPE_CHECKING:
+    from orchestrator.context.models import Difference, Version
+
+_SHOWN = 60
+"""Characters of a value in a table; the other formats show it whole."""
+
+
+@click.group()
+@common_options
+def context() -> None:
+    """Look at the shared context of a run, at its versions, and go back to one."""
+
+
+@context.command("show")
+@click.argument("run")
+@click.option("--version", metavar="N", help="A version's number, or a snapshot's name such as barrier:design.")
+@output_option
+@common_options
+def show(run: str, version: str | None, form: str) -> None:
+    """Show the context of RUN, as it is or as a version had it."""
+    from orchestrator.cli.connect import store_only
+    from orchestrator.environment import Environment
+
+    check_id(run, "run")
+    with store_only(Environment.load()) as client:
+        found = client.get(run).context(version)
+    emit_data(found, form, lambda: _fields(found))
+
+
+def _fields(documents: dict[str, Any]) -> str:
+    rows = [
+        (f"{section}.{key}", _short(value))
+        for section, document in sorted(documents.items())
+        for key, value in sorted(document.items())
+    ]
+    return table(("field", "value"), rows)
+
+
+@context.command("history")
+@click.argument("run")
+@click.option("--limit", type=click.IntRange(1, 10_000), default=50, show_default=True)
+@output_option
+@common_options
+def history(run: str, limit: int, form: str) -> None:
+    """List the versions of RUN's context that are kept, newest first."""
+    from orchestrator.cli.connect import store_only
+    from orchestrator.environment import Environment
+
+    check_id(run, "run")
+    with store_only(Environment.load()) as client:
+        found = client.get(run).history(limit)
+    emit_data([version.model_dump(mode="json") for version in found], form, lambda: _versions(found))
+
+
+def _versions(found: list[Version]) -> str:
+    rows = [
+        (
+            version.version,
+            f"{datetime.fromtimestamp(version.at, UTC).astimezone():%Y-%m-%d %H:%M:%S}",
+            version.author + (f"#{version.attempt}" if version.attempt else ""),
+            version.hash[:12],
+            _fields_of(version),
+            ", ".join(version.names) or None,
+        )
+        for version in found
+    ]
+    return table(("version", "at", "author", "hash", "fields", "snapshot"), rows)
+
+
+def _fields_of(version: Version) -> str:
+    names = [change.field for change in version.changed]
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")  # noqa: PLR2004
+
+
+@context.command("diff")
+@click.argument("run")
+@click.argument("a")
+@click.argument("b")
+@output_option
+@common_options
+def diff(run: str, a: str, b: str, form: str) -> None:
+    """Show what changed in RUN's context from version A to version B."""
+    from orchestrator.cli.connect import store_only
+    from orchestrator.environment import Environment
+
+    check_id(run, "run")
+    with store_only(Environment.load()) as client:
+        found = client.get(run).diff(a, b)
+    emit_data([one.model_dump(mode="json") for one in found], form, lambda: "\n".join(_changes(found)))
+
+
+def _changes(found: list[Difference]) -> Iterator[str]:
+    if not found:
+        yield "nothing differs"
+    for one in found:
+        yield f"{one.field} ({one.kind})"
+        if one.kind != "added":
+            yield f"  - {_short(one.before)}"
+        if one.kind != "removed":
+            yield f"  + {_short(one.after)}"
+
+
+@context.command("restore")
+@click.argument("run")
+@click.argument("version")
+@output_option
+@common_options
+def restore(run: str, version: str, form: str) -> None:
+    """Make RUN's context what it was at VERSION. That is a new version; nothing is lost."""
+    from orchestrator.cli.connect import store_only
+    from orchestrator.environment import Environment
+
+    check_id(run, "run")
+    with store_only(Environment.load()) as client:
+        made = client.get(run).restore(version)
+    emit_data({"run_id": run, "version": made}, form, lambda: str(made))
+    talk(f"orchestrator context diff {run} {made - 1} {made}")
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"

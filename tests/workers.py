@@ -38,11 +38,12 @@ class Worker:
         concurrency: int = 4,
         pool: str = "prefork",
         queues: Sequence[str] = (),
+        app: str = "config.celery_app",
         environment: Mapping[str, str] | None = None,
     ) -> None:
         self.log = directory / f"{name}.log"
         self._arguments = [
-            sys.executable, "-m", "celery", "-A", "config.celery_app", "worker", "-n", f"{name}@test",
+            sys.executable, "-m", "celery", "-A", app, "worker", "-n", f"{name}@test",
             "-c", str(concurrency), "-P", pool, "--without-gossip", "--without-mingle", "--loglevel", "INFO",
             *(("-Q", ",".join(queues)) if queues else ()),
         ]  # fmt: skip

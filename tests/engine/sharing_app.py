@@ -1,0 +1,62 @@
+"""A deployment of its own: agents that write into one shared section, for workers of the tests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from orchestrator import AgentContext, agent
+from orchestrator.engine.app import create_app
+from orchestrator.settings import EngineSettings, Environment
+from tests.workers import eventually
+
+OWNERS = {"adder": ["board"], "nobody_here": ["locked"]}
+
+
+@agent("adder", queue="sharing")
+def adder(ctx: AgentContext) -> dict[str, Any]:
+    """Add an entry under the step's name to the shared board."""
+    if "after" in ctx.params:
+        started = Path(ctx.params["after"])
+        eventually(started.exists, within=20, what="the reader has begun")
+    ctx.write(f"board.parts.{ctx.step_id}", ctx.params.get("value", True))
+    return {"saw": ctx.get("board.parts")}
+
+
+@agent("watcher", queue="sharing")
+def watcher(ctx: AgentContext) -> dict[str, Any]:
+    """Read, say so, and read again when told to: another key of the same section, and a new reader's first key."""
+    first = ctx.get("board.parts")
+    Path(ctx.params["started"]).touch()
+    eventually(Path(ctx.params["go"]).exists, within=20, what="the test lets the reader go on")
+    return {"first": first, "again": ctx.get("board.parts"), "all": ctx.get("board"), "writer": ctx.get("writer")}
+
+
+@agent("drafter", queue="sharing")
+def drafter(ctx: AgentContext) -> dict[str, Any]:
+    """Show a draft, wait, and return the final value."""
+    ctx.write("plan", "draft", publish=True)
+    Path(ctx.params["started"]).touch()
+    eventually(Path(ctx.params["go"]).exists, within=20, what="the test lets the author go on")
+    return {"plan": "final"}
+
+
+@agent("peeker", queue="sharing")
+def peeker(ctx: AgentContext) -> dict[str, Any]:
+    """Look at what another step has not finished."""
+    eventually(Path(ctx.params["after"]).exists, within=20, what="the draft is there")
+    return {"saw": ctx.get("drafter.plan"), "mark": ctx.mark("drafter.plan")}
+
+
+@agent("trespasser", queue="sharing")
+def trespasser(ctx: AgentContext) -> dict[str, Any]:
+    """Write where the parameter says."""
+    ctx.write(ctx.params["path"], 1)
+    return {}
+
+
+environment = Environment.load()
+settings = EngineSettings.model_validate(
+    {"context_conflicts": {"resolution_mechanisms": {"conflict_prevention": {"ownership_rules": OWNERS}}}}
+)
+app = create_app(str(environment.store_url), str(environment.store_url), settings)

@@ -1,0 +1,132 @@
+"""The shared context on real workers: merges at a barrier, snapshots, drafts, ownership, history."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orchestrator import Client
+from orchestrator.errors import NotFound
+from orchestrator.run.models import RunState, StepState
+from tests.conftest import Store
+from tests.workers import Worker, eventually
+
+SECONDS = 30
+ONCE = {"maximum_attempts": 1}
+
+
+@pytest.fixture(scope="module")
+def sharing(module_store: Store, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+    """A client of a worker with four slots for the agents of `sharing_app`."""
+    directory = tmp_path_factory.mktemp("sharing")
+    with Worker(module_store.url, directory, app="tests.engine.sharing_app"), Client(module_store.url) as client:
+        yield client
+
+
+def adder(name: str, *needs: str, **parameters: Any) -> dict[str, Any]:
+    return {"id": name, "agent": "adder", "needs": list(needs), "with": parameters}
+
+
+def test_members_that_write_one_section_are_merged_by_their_barrier(sharing: Client) -> None:
+    members = [f"m{number}" for number in range(8)]
+    document = {
+        "name": "shared", "steps": [adder("first"), adder("last", *members)],
+        "execution_groups": {
+            "g": {"agents": [adder(name) for name in members], "parallel_capable": True, "dependencies": ["first"]}
+        },
+    }  # fmt: skip
+    run = sharing.submit(document)
+    status = run.wait(SECONDS)
+    assert status.state is RunState.SUCCESS, status
+    parts = run.context()["board"]["parts"]
+    assert parts == dict.fromkeys(["first", *members, "last"], True)
+    assert run.result()["last"]["saw"] == dict.fromkeys(["first", *members], True)
+    assert all(run.result()[name]["saw"] == {"first": True} for name in members), "members do not see each other"
+    assert set(run.context("barrier:g")["board"]["parts"]) == {"first", *members}
+    assert [version.author for version in run.history()] == ["last", "@g", "first"]
+    assert sharing.contexts.conflicts(run.id) == []
+
+
+def test_steps_side_by_side_outside_groups_lose_no_write(sharing: Client) -> None:
+    names = [f"s{number}" for number in range(24)]
+    run = sharing.submit({"name": "open", "steps": [adder(name) for name in names]})
+    assert run.wait(SECONDS).state is RunState.SUCCESS
+    assert run.context()["board"]["parts"] == dict.fromkeys(names, True)
+
+
+def test_a_reader_keeps_its_snapshot_while_another_step_commits(sharing: Client, tmp_path: Path) -> None:
+    started, go = tmp_path / "started", tmp_path / "go"
+    watcher = {"id": "reader", "agent": "watcher", "needs": ["first"], "with": {"started": str(started), "go": str(go)}}
+    run = sharing.submit(
+        {"name": "isolated", "steps": [adder("first"), watcher, adder("writer", "first", after=str(started))]}
+    )
+    eventually(lambda: run.status().steps["writer"].state is StepState.SUCCESS, within=SECONDS, what="writer is done")
+    assert run.context()["board"]["parts"] == {"first": True, "writer": True}
+    go.touch()
+    assert run.wait(SECONDS).state is RunState.SUCCESS
+    seen = run.result()["reader"]
+    assert seen == {
+        "first": {"first": True},
+        "again": {"first": True},
+        "all": {"parts": {"first": True}},
+        "writer": None,
+    }
+
+
+def test_a_draft_is_seen_before_its_step_ends(sharing: Client, tmp_path: Path) -> None:
+    started, go = tmp_path / "started", tmp_path / "go"
+    document = {
+        "name": "drafts",
+        "steps": [
+            {"id": "drafter", "agent": "drafter", "with": {"started": str(started), "go": str(go)}},
+            {"id": "wanting", "agent": "peeker", "wants": ["drafter"], "with": {"after": str(started)}},
+            {"id": "other", "agent": "peeker", "with": {"after": str(started)}},
+        ],
+    }
+    run = sharing.submit(document)
+    eventually(lambda: run.status().steps["wanting"].state is StepState.SUCCESS, within=SECONDS, what="it was seen")
+    go.touch()
+    assert run.wait(SECONDS).state is RunState.SUCCESS
+    result = run.result()
+    assert result["wanting"] == {"saw": "draft", "mark": "draft"}
+    assert result["other"] == {"saw": None, "mark": ""}
+    assert result["drafter"] == {"plan": "final"}
+
+
+@pytest.mark.parametrize(
+    ("path", "rule"),
+    [
+        ("locked.x", "nobody_here"),
+        ("board.x", "adder"),
+        ("first.x", "own namespace"),
+    ],
+)
+def test_what_others_own_cannot_be_written(sharing: Client, path: str, rule: str) -> None:
+    wrong = {"id": "a", "agent": "trespasser", "needs": ["first"], "with": {"path": path}, "retry": ONCE}
+    status = sharing.submit({"name": "owned", "steps": [adder("first"), wrong]}).wait(SECONDS)
+    error = status.steps["a"].error or ""
+    assert error.startswith("OwnershipError")
+    assert rule in error
+
+
+def test_a_step_reads_only_what_its_lists_allow(sharing: Client) -> None:
+    closed = {"id": "b", "agent": "adder", "needs": ["a"], "context_requirements": {"read": ["a"]}, "retry": ONCE}
+    status = sharing.submit({"name": "lists", "steps": [adder("a"), closed]}).wait(SECONDS)
+    assert "OwnershipError" in (status.steps["b"].error or "")
+    assert "context.read" in (status.steps["b"].error or "")
+
+
+def test_history_diff_and_restore_through_the_client(sharing: Client) -> None:
+    run = sharing.submit({"name": "past", "steps": [adder("a", value=1), adder("b", "a", value=2)]})
+    assert run.wait(SECONDS).state is RunState.SUCCESS
+    assert [version.author for version in run.history()] == ["b", "a"]
+    assert [one.field for one in run.diff(1, 2)] == ["b.saw", "board.parts"]
+    assert run.restore(1) == 3
+    assert run.context()["board"]["parts"] == {"a": 1}
+    assert run.result().keys() == {"a"}
+    assert run.context(2)["board"]["parts"] == {"a": 1, "b": 2}
+    with pytest.raises(NotFound):
+        run.context("barrier:none")

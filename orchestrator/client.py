@@ -13,10 +13,11 @@ from celery import Celery
 
 from orchestrator import keys
 from orchestrator.connection import connect, connect_async, connect_blocking, guarded
-from orchestrator.context.models import Difference, Version
+from orchestrator.context.merge_models import ABSENT
+from orchestrator.context.models import ContextConflict, Difference, Version
 from orchestrator.context.store import ContextStore
 from orchestrator.embedded.local import running_url
-from orchestrator.engine import submission
+from orchestrator.engine import decisions, submission
 from orchestrator.engine.app import create_app
 from orchestrator.engine.registry import known_agents
 from orchestrator.engine.runtime import context_store, ledger
@@ -208,6 +209,19 @@ class RunHandle:
         self._client.reader.state(self.id)
         return contexts.restore(self.id, contexts.number(self.id, version) or 0)
 
+    def conflicts(self) -> list[ContextConflict]:
+        """What the steps of the run wrote that could not be merged; those that are `open` wait for `resolve`."""
+        self._client.reader.state(self.id)
+        return self._client.contexts.conflicts(self.id)
+
+    def resolve(self, conflict_id: str, choice: str | None = None, *, value: Any = ABSENT) -> ContextConflict:
+        """Decide an open conflict: for the side `ours`, `theirs` or `base`, or for a value at its place. With the last
+        open one the run goes on. Raises NotFound, InvalidValue, RunStateError."""
+        client = self._client
+        return decisions.resolve(
+            client.app, client._ledger, client.contexts, self.id, conflict_id, choice, value=value
+        )
+
     def artifacts(self) -> dict[str, bytes]:
         """`<step>/<name>` -> content of every file that the steps kept."""
         return self._client.reader.files(self.id)
@@ -312,6 +326,14 @@ class AsyncRunHandle:
     async def restore(self, version: int | str) -> int:
         """As `RunHandle.restore`."""
         return await asyncio.to_thread(self._handle.restore, version)
+
+    async def conflicts(self) -> list[ContextConflict]:
+        """As `RunHandle.conflicts`."""
+        return await asyncio.to_thread(self._handle.conflicts)
+
+    async def resolve(self, conflict_id: str, choice: str | None = None, *, value: Any = ABSENT) -> ContextConflict:
+        """As `RunHandle.resolve`."""
+        return await asyncio.to_thread(self._handle.resolve, conflict_id, choice, value=value)
 
     async def artifacts(self) -> dict[str, bytes]:
         """As `RunHandle.artifacts`."""

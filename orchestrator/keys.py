@@ -16,6 +16,7 @@ Of one run, with the prefix `orc:{<run id>}`:
   :ctx:pins zset    step -> the version that its running attempt reads
   :ctx:b:<step> hash    branch of a member of a group: field -> <version read at>:<hash then>:<hash>; @at, @merged
   :ctx:d:<step> hash    drafts of a running attempt: field -> packed value
+  :ctx:open set     ids of the conflicts that wait for a person
   :conflicts hash   id -> what could not be merged and how it was decided, as JSON
   :files    hash    `<step>/<name>` -> an artifact
   :log:<step> list  lines that its attempts logged, as JSON, bounded in bytes

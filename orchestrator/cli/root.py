@@ -29,6 +29,7 @@ COMMANDS: Mapping[str, Home] = {
     "watch": Home("runs", "Follow a run until it ends."),
     "cancel": Home("runs", "Cancel a run."),
     "context": Home("context", "Show the shared context of a run, its versions, what differs; go back to one."),
+    "conflicts": Home("conflicts", "List what agents wrote that could not be merged; decide what waits for you."),
     "up": Home("serve", "Keep a whole local stack running: server, workers, beat."),
     "worker": Home("serve", "Run a Celery worker for some or all agent classes."),
     "beat": Home("serve", "Run the scheduler."),

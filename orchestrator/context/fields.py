@@ -14,23 +14,27 @@ from orchestrator.errors import InvalidValue
 
 FILLED = "filled"
 """Mark of a value that stands in for one that a step did not give."""
+NO_VALUE = "-"
+"""The hash of a field that has no value."""
 DRAFT = "draft"
 """Mark of a value whose author has not finished."""
 
 
 @dataclass(frozen=True, slots=True)
 class FieldWrite:
-    """A value that a step commits, as canonical JSON. `read_at` is the version of the field that the step has seen, 0
+    """A value that a step commits, as canonical JSON; None takes the field away. `read_at` is the version of the field that the step has seen, 0
     when it had none; None in its own namespace, where nobody else writes."""
 
     field: str
-    text: str
+    text: str | None
     read_at: int | None = None
     mark: str = ""
 
     def payload(self) -> tuple[str | bytes, ...]:
         """What `commit.lua` reads."""
         expected = "" if self.read_at is None else str(self.read_at)
+        if self.text is None:
+            return self.field, expected, NO_VALUE, b"", self.mark
         return self.field, expected, content_hash(self.text), pack(self.text), self.mark
 
 

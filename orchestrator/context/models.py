@@ -35,7 +35,7 @@ class Version(Frozen):
 class ContextConflict(Frozen):
     """Edits of one place that could not both hold. `place` is where, `ours_by` are the steps behind `ours`, which was
     there before; a side without a value is None. `winner` is the step whose edit stands and `reason` says why. Until
-    somebody decides, an `open` one leaves ours in its place."""
+    somebody decides, an `open` one leaves ours in its place; `otherwise` is the side that stands if nobody does."""
 
     id: str
     field: str
@@ -48,9 +48,15 @@ class ContextConflict(Frozen):
     reason: str
     state: Literal["open", "resolved"]
     by_hand: bool = False
+    otherwise: str = ""
     base: Any = None
     ours: Any = None
     theirs: Any = None
+
+    @property
+    def sides(self) -> frozenset[str]:
+        """The sides that have a value, which may be null."""
+        return self.model_fields_set & {"base", "ours", "theirs"}
 
 
 class Difference(Frozen):

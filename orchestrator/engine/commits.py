@@ -11,7 +11,7 @@ from orchestrator.context.fields import FieldWrite
 from orchestrator.context.reader import ContextReader
 from orchestrator.context.policy import Writer
 from orchestrator.context.store import MAX_VALUE_BYTES, moment
-from orchestrator.engine.merging import Edit, Outcome, conflict_payloads, merge_edits
+from orchestrator.engine.merging import Edit, Outcome, findings, merge_edits
 from orchestrator.engine.runtime import Runtime, log
 from orchestrator.errors import Conflict
 from orchestrator.run.replies import Claimed, Clash, Moved, Refused, Standing
@@ -38,6 +38,7 @@ def complete(
     fields = dict(originals)
     found: dict[str, Mapping[str, Mapping[str, Any]]] = {}
     for _ in range(MERGES):
+        left = findings(runtime, {name: record for one in found.values() for name, record in one.items()})
         answer = runtime.ledger.finish(
             run_id,
             step,
@@ -45,7 +46,8 @@ def complete(
             token=granted.token,
             snapshot=granted.version,
             fields=[write.payload() for write in fields.values()],
-            conflicts=[payload for conflicts in found.values() for payload in conflict_payloads(conflicts)],
+            conflicts=left.records,
+            undecided=left.undecided,
             files=written.files,
         )
         if not isinstance(answer, Clash):

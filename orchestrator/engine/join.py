@@ -96,7 +96,8 @@ def _carry_out(
         filled=decision.filled,
         branches=joined.branches,
         fields=joined.fields,
-        conflicts=joined.conflicts,
+        conflicts=joined.left.records,
+        undecided=joined.left.undecided,
         early=True,
     )
     if isinstance(moved, Moved):

@@ -8,7 +8,7 @@ from typing import Any
 
 from orchestrator.context.fields import FILLED, FieldWrite, split
 from orchestrator.context.store import SharedWrite
-from orchestrator.engine.merging import Edit, Outcome, conflict_payloads, merge_edits
+from orchestrator.engine.merging import Edit, Findings, Outcome, findings, merge_edits
 from orchestrator.engine.runtime import Runtime
 from orchestrator.run.store import Payload
 
@@ -19,7 +19,7 @@ class Joined:
 
     branches: tuple[str, ...]
     fields: list[Payload]
-    conflicts: list[Payload]
+    left: Findings
 
 
 def merge_members(
@@ -42,7 +42,7 @@ def merge_members(
     limit = runtime.settings.engine.max_value_bytes
     stand_ins = [field for step, document in filled.items() for field in split(step, document, limit=limit, mark=mark)]
     payloads: list[Payload] = [field.payload() for field in (*fields, *stand_ins)]
-    return Joined(branches, payloads, conflict_payloads(conflicts))
+    return Joined(branches, payloads, findings(runtime, conflicts))
 
 
 def _merged(runtime: Runtime, field: str, writes: Sequence[SharedWrite]) -> Outcome:

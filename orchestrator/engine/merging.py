@@ -12,11 +12,11 @@ from typing import Any
 from orchestrator.context.codec import pack
 from orchestrator.context.joining import Branch, ConflictRecord, join
 from orchestrator.context.merge_models import ABSENT
-from orchestrator.context.policy import RESOLUTIONS, Action, ConflictSpec, Writer
+from orchestrator.context.policy import RESOLUTIONS, Action, ConflictSpec, Contest, Writer, decide
 from orchestrator.context.values import canonical
 from orchestrator.engine.runtime import Runtime
 from orchestrator.errors import Conflict
-from orchestrator.run.store import Payload
+from orchestrator.run.store import Payload, Undecided
 
 MERGE_LIMIT = 64_000_000
 """Bytes of a merged field: two values of the allowed size may give a larger one."""
@@ -38,6 +38,14 @@ class Outcome:
     conflicts: Mapping[str, Mapping[str, Any]]
 
 
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """Conflicts as the ledger takes them: their records, and those that a person has to decide."""
+
+    records: list[Payload]
+    undecided: list[Undecided]
+
+
 def conflict_spec(runtime: Runtime) -> ConflictSpec:
     """How the deployment handles conflicts."""
     settings = runtime.settings
@@ -52,10 +60,11 @@ def merge_edits(runtime: Runtime, field: str, base: str | None, edits: Sequence[
     if len({edit.text for edit in changed}) <= 1:
         return Outcome((changed[0] if changed else edits[0]).text or "null", {})
     path = tuple(field.split(".", 1))
+    spec = conflict_spec(runtime)
     joined = join(
         _value(base),
         [Branch(edit.writer, _value(edit.text)) for edit in changed],
-        conflict_spec(runtime),
+        spec,
         at=path,
         now=max(edit.writer.committed for edit in edits) / 1_000_000,
     )
@@ -63,20 +72,34 @@ def merge_edits(runtime: Runtime, field: str, base: str | None, edits: Sequence[
         places = ", ".join(str(record.conflict) for record in joined.failed)
         raise Conflict(f"what {', '.join(edit.writer.step for edit in changed)} wrote cannot be merged: {places}")
     text = canonical(joined.value, limit=MERGE_LIMIT, what=f"the merged '{field}'")
-    return Outcome(text, dict(_record(field, record) for record in joined.records))
+    writers = {edit.writer.step: edit.writer for edit in changed}
+    return Outcome(text, dict(_record(field, record, spec, writers) for record in joined.records))
 
 
 def _value(text: str | None) -> Any:
     return ABSENT if text is None else json.loads(text)
 
 
-def _record(field: str, record: ConflictRecord) -> tuple[str, dict[str, Any]]:
-    """A conflict as it is kept. Its id says what it is about, so that a repeated merge records it once."""
-    found = {"field": field, **record.to_json()}
-    found["state"] = "open" if record.decision.action is Action.WAIT else "resolved"
+def _record(
+    field: str, record: ConflictRecord, spec: ConflictSpec, writers: Mapping[str, Writer]
+) -> tuple[str, dict[str, Any]]:
+    """A conflict as it is kept. Its id says what it is about, so that a repeated merge records it once. An open one
+    tells which side stands when nobody decides."""
+    found: dict[str, Any] = {"field": field, **record.to_json(), "state": "resolved"}
+    if record.decision.action is Action.WAIT:
+        ours = tuple(writers[name] for name in record.ours)
+        late = decide(ConflictSpec(policy=spec.otherwise), Contest(ours, writers[record.theirs]))
+        found |= {"state": "open", "otherwise": late.action.value, "reason": ""}
     return blake2b(json.dumps(found, sort_keys=True).encode(), digest_size=6).hexdigest(), found
 
 
-def conflict_payloads(conflicts: Mapping[str, Mapping[str, Any]]) -> list[Payload]:
-    """Conflicts as `commit.lua` reads them."""
-    return [(name, pack(json.dumps(record, separators=(",", ":")))) for name, record in conflicts.items()]
+def findings(runtime: Runtime, conflicts: Mapping[str, Mapping[str, Any]]) -> Findings:
+    """Conflicts as the ledger takes them."""
+    timeout = runtime.settings.engine.decision_timeout or None
+    undecided: list[Undecided] = [(name, timeout) for name, record in conflicts.items() if record["state"] == "open"]
+    return Findings([conflict_payload(name, record) for name, record in conflicts.items()], undecided)
+
+
+def conflict_payload(name: str, record: Mapping[str, Any]) -> Payload:
+    """A conflict's record as `commit.lua` reads it."""
+    return name, pack(json.dumps(record, separators=(",", ":")))

@@ -15,11 +15,12 @@ from celery import Celery
 
 from orchestrator import keys
 from orchestrator.connection import guarded
-from orchestrator.engine import join
+from orchestrator.engine import decisions, join
 from orchestrator.engine.canvas import republish_member
 from orchestrator.engine.delivery import message_is_lost
 from orchestrator.engine.join import follow
 from orchestrator.engine.runtime import Runtime, log, runtime_of
+from orchestrator.errors import RunStateError
 from orchestrator.run.models import FINAL_RUN_STATES, StepState
 from orchestrator.run.policy import Cause, Ended, decide
 from orchestrator.run.replies import Due, Moved, Refused
@@ -199,6 +200,19 @@ def _run(app: Celery, run_id: str, item: Due) -> None:
     runtime.ledger.stop(run_id, "timed_out", reason="the run's timeout is over", grace=grace)
 
 
+def _conflict(app: Celery, run_id: str, item: Due) -> None:
+    """Nobody has decided in time: the side stands that the policy names for that."""
+    runtime = runtime_of(app)
+    found = {conflict.id: conflict for conflict in runtime.context.conflicts(run_id)}.get(item.node)
+    if found is None or found.state != "open":
+        return
+    side = found.otherwise if found.otherwise in found.sides else "ours"
+    try:
+        decisions.resolve(app, runtime.ledger, runtime.context, run_id, item.node, side, by_hand=False)
+    except RunStateError:
+        log.info("run %s: conflict %s was decided in the last moment", run_id, item.node)
+
+
 _HANDLERS: Mapping[str, Callable[[Celery, str, Due], None]] = {
     "lease": _lease,
     "timeout": _timeout,
@@ -209,4 +223,5 @@ _HANDLERS: Mapping[str, Callable[[Celery, str, Due], None]] = {
     "barrier": _barrier,
     "cancel": _cancel,
     "run": _run,
+    "conflict": _conflict,
 }

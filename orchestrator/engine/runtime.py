@@ -28,6 +28,8 @@ FINISH = Script(FLOW, SNAPSHOT, lua("finish"))
 """An attempt ends and what it wrote is committed, or neither."""
 JUDGE = Script(FLOW, JOIN, lua("judge"))
 """A barrier merges its members' branches, fills its gaps and releases its consumers, or nothing of that."""
+RESOLVE = Script(FLOW, SNAPSHOT, lua("resolve"))
+"""A conflict is decided, and the run that waited for it goes on, or neither."""
 
 log = logging.getLogger("orchestrator")
 
@@ -74,6 +76,7 @@ def ledger(client: redis.Redis, settings: EngineSettings) -> Ledger:
         claim=CLAIM,
         finish=FINISH,
         judge=JUDGE,
+        resolve=RESOLVE,
         lost_after=settings.engine.lost_after,
         keep=settings.engine.context_versions,
         keep_bytes=settings.engine.context_bytes,

@@ -28,6 +28,9 @@ FLOW = "\n".join(lua(name) for name in ("base", "rules", "settle", "flow", "clos
 Payload = Sequence[str | bytes]
 """One field of a commit, or one conflict (its id and the packed record), as the context's Lua reads it."""
 
+Undecided = tuple[str, float | None]
+"""A conflict that waits for a person: its id, and after how many seconds that is over."""
+
 CREATE = Script(FLOW, lua("create"))
 RENEW = Script(BASE, lua("renew"))
 PROGRESS = Script(BASE, lua("progress"))
@@ -39,7 +42,8 @@ STOP = Script(FLOW, lua("stop"))
 
 
 class Ledger:
-    """Transitions of runs on one Redis. `claim`, `finish` and `judge` come from the engine, with the context's part.
+    """Transitions of runs on one Redis. `claim`, `finish`, `judge` and `resolve` come from the engine, with the
+    context's part.
 
     Every method is one round trip, but where it says otherwise. `lost_after` (seconds) is how long a published
     step may stay unclaimed before a sweep looks for its message; `keep` versions of the context are kept, as long as
@@ -53,6 +57,7 @@ class Ledger:
         claim: Script,
         finish: Script,
         judge: Script,
+        resolve: Script,
         lost_after: float = 10.0,
         keep: int = 1000,
         keep_bytes: int = 64_000_000,
@@ -60,6 +65,7 @@ class Ledger:
     ) -> None:
         self.client = client
         self._claim = claim
+        self._resolve = resolve
         self._finish = finish
         self._judge = judge
         self._common: dict[str, Any] = {"lost": lost_after}
@@ -131,17 +137,19 @@ class Ledger:
         snapshot: int = 0,
         fields: Sequence[Payload] = (),
         conflicts: Sequence[Payload] = (),
+        undecided: Sequence[Undecided] = (),
         files: Mapping[str, bytes] | None = None,
     ) -> Moved | Clash | Refused:
         """End the current attempt, known by its token, or by the worker that owned it when its process died.
 
         `fields` are what it commits to the context, having read that at version `snapshot`, `conflicts` what a merge
-        left to decide. Attempts that are refused, or clash with another writer, change nothing.
+        left to decide; for the `undecided` ones the run waits. Attempts that are refused, or clash with another writer,
+        change nothing.
         """
         arguments = self._arguments(
             step=step, state=state, token=token, owner=owner, executed=executed or None, delay=delay,
             error=error[:2000], reason=reason, snapshot=snapshot, fields=len(fields),
-            conflicts=len(conflicts),
+            conflicts=len(conflicts), open=list(undecided) or None,
         ) | self._writing  # fmt: skip
         payloads = [part for row in (*fields, *conflicts) for part in row]
         for name, content in (files or {}).items():
@@ -188,6 +196,7 @@ class Ledger:
         branches: Collection[str] = (),
         fields: Sequence[Payload] = (),
         conflicts: Sequence[Payload] = (),
+        undecided: Sequence[Undecided] = (),
         early: bool = False,
     ) -> Moved | Refused:
         """A barrier's decision takes effect, once. `filled` are members for whose output something in `fields` stands;
@@ -199,9 +208,19 @@ class Ledger:
         arguments = self._arguments(
             node=node, state=state, decision=decision, members=list(members), filled=list(filled),
             branches=list(branches), fields=len(fields), conflicts=len(conflicts), early=early or None,
+            open=list(undecided) or None,
         ) | self._writing  # fmt: skip
         payloads = [part for row in (*fields, *conflicts) for part in row]
         return replies.moved(self._judge(self.client, run_id, arguments, payloads))
+
+    def resolve(
+        self, run_id: str, conflict: str, *, author: str, fields: Sequence[Payload], record: Payload
+    ) -> Moved | Clash | Refused:
+        """A conflict is decided, once: its field gets the value in `fields`, and when it was the last one that is open
+        the run goes on."""
+        arguments = self._arguments(id=conflict, author=author, fields=len(fields), conflicts=1) | self._writing
+        payloads = [part for row in (*fields, record) for part in row]
+        return replies.finished(self._resolve(self.client, run_id, arguments, payloads))
 
     def stop(self, run_id: str, state: str, *, reason: str, grace: float) -> Moved | Refused:
         """End a run before its time as `cancelled` or `timed_out`; running steps get `grace` seconds."""

@@ -12,7 +12,7 @@ from orchestrator.connection import connect
 from orchestrator.context.fields import FieldWrite, split
 from orchestrator.context.store import ContextStore
 from orchestrator.context.values import canonical
-from orchestrator.engine.runtime import CLAIM, FINISH, JUDGE
+from orchestrator.engine.runtime import CLAIM, FINISH, JUDGE, RESOLVE
 from orchestrator.run.models import StepState
 from orchestrator.run.nodes import compile_nodes
 from orchestrator.run.reader import RunReader
@@ -37,7 +37,9 @@ class Bench:
 
     @property
     def ledger(self) -> Ledger:
-        return Ledger(self.client, claim=CLAIM, finish=FINISH, judge=JUDGE, now=self.now, **self._kept)
+        return Ledger(
+            self.client, claim=CLAIM, finish=FINISH, judge=JUDGE, resolve=RESOLVE, now=self.now, **self._kept
+        )
 
     def create(self, spec: WorkflowSpec, run_id: str = "run", retention: float = 60) -> Moved:
         plan = make_plan(spec)

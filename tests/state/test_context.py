@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 import redis
+from celery import Celery
 
 from orchestrator import keys
 from orchestrator.context.reader import ContextReader
 from orchestrator.engine.app import create_app
 from orchestrator.engine.commits import Written, complete
+from orchestrator.engine.decisions import resolve
 from orchestrator.engine.join_context import merge_members
+from orchestrator.engine.recovery import sweep
 from orchestrator.engine.runtime import Runtime, runtime_of
-from orchestrator.errors import Conflict, CorruptValue, NotFound
+from orchestrator.errors import Conflict, CorruptValue, InvalidValue, NotFound, RunStateError
+from orchestrator.run.models import RunState, StepState
 from orchestrator.run.replies import Claimed, Clash, Moved, Refused
 from orchestrator.settings import EngineSettings
 from orchestrator.workflow.models import GroupSpec
@@ -306,6 +310,83 @@ def test_a_conflict_may_fail_the_attempt_instead(bench: Bench, store_url: str) -
     assert bench.context.documents("run")["plan"] == {"x": "first"}
 
 
+# -- decisions by hand ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def manual(store_url: str) -> Iterator[Celery]:
+    """An application under whose settings a person decides conflicts."""
+    settings = resolving("manual_conflict_resolution")
+    with create_app(store_url, store_url, settings, name="test-manual", set_as_current=False) as app:
+        yield app
+
+
+def conflicting(bench: Bench, app: Celery) -> str:
+    """A run of a, b and c after b, in which a and b have set one place differently; the conflict's id."""
+    bench.create(spec(step("a"), step("b"), step("c", "b", "a")))
+    slow = bench.granted("a")
+    first = bench.granted("b")
+    bench.end("b", first, {}, shared("plan.x", {"colour": "red", "size": 1}, 0))
+    write = Written((shared("plan.x", {"colour": "blue", "shape": 2}, 0),), {})
+    answer = complete(runtime_of(app), "run", slow, reader(bench, slow), write)
+    assert isinstance(answer, Moved)
+    assert released(answer) == set()
+    (found,) = bench.context.conflicts("run")
+    assert (found.place, found.state, found.ours, found.theirs) == ("plan.x.colour", "open", "red", "blue")
+    return found.id
+
+
+def test_a_run_waits_for_a_person_and_goes_on_with_the_decision(bench: Bench, manual: Celery) -> None:
+    conflict = conflicting(bench, manual)
+    assert bench.reader.state("run") is RunState.AWAITING_INPUT
+    assert bench.state("c") is StepState.READY
+    with pytest.raises(NotFound):
+        resolve(manual, bench.ledger, bench.context, "run", "unknown", "ours")
+    with pytest.raises(InvalidValue, match="no side"):
+        resolve(manual, bench.ledger, bench.context, "run", conflict, "mine")
+    done = resolve(manual, bench.ledger, bench.context, "run", conflict, "theirs")
+    assert (done.state, done.by_hand, done.winner) == ("resolved", True, "a")
+    assert bench.context.documents("run")["plan"]["x"] == {"colour": "blue", "size": 1, "shape": 2}
+    assert bench.reader.state("run") is RunState.RUNNING
+    assert bench.state("c") is StepState.QUEUED
+    with pytest.raises(RunStateError):
+        resolve(manual, bench.ledger, bench.context, "run", conflict, "ours")
+    bench.now += 1
+    assert bench.run_step("c").run_state == RunState.SUCCESS
+
+
+def test_a_run_does_not_end_before_its_last_conflict_is_decided(bench: Bench, manual: Celery) -> None:
+    bench.create(spec(step("a"), step("b")))
+    slow = bench.granted("a")
+    write_shared(bench, "b", "plan.x", 1)
+    complete(runtime_of(manual), "run", slow, reader(bench, slow), Written((shared("plan.x", 2, 0),), {}))
+    assert bench.reader.state("run") is RunState.AWAITING_INPUT
+    (found,) = bench.context.conflicts("run")
+    resolve(manual, bench.ledger, bench.context, "run", found.id, value=[3])
+    assert bench.context.documents("run")["plan"] == {"x": [3]}
+    assert bench.reader.state("run") is RunState.SUCCESS
+
+
+def test_what_nobody_decides_in_time_is_decided_by_the_policy(bench: Bench, manual: Celery) -> None:
+    conflict = conflicting(bench, manual)
+    runtime = runtime_of(manual)
+    later = runtime.settings.engine.decision_timeout + 1
+    bench.client.zincrby(keys.run_key("run", "due"), -later, f"conflict:{conflict}")
+    bench.client.zadd(keys.ACTIVE, {"run": 0})
+    sweep(manual)
+    (found,) = bench.context.conflicts("run")
+    assert (found.state, found.by_hand, found.action) == ("resolved", False, "ours")
+    assert bench.context.documents("run")["plan"]["x"]["colour"] == "red"
+    assert bench.reader.state("run") is RunState.RUNNING
+
+
+def test_a_run_that_waits_for_a_person_can_be_cancelled(bench: Bench, manual: Celery) -> None:
+    conflict = conflicting(bench, manual)
+    assert bench.ledger.stop("run", "cancelled", reason="test", grace=5) == Moved("cancelled")
+    with pytest.raises(RunStateError):
+        resolve(manual, bench.ledger, bench.context, "run", conflict, "ours")
+
+
 # -- branches and barriers --------------------------------------------------------------------------------------------
 
 
@@ -313,7 +394,7 @@ def join(bench: Bench, runtime: Runtime, node: str = "@g", members: tuple[str, .
     joined = merge_members(runtime, "run", members, {})
     return bench.ledger.judge(
         "run", node, "success", decision="", members=members, branches=joined.branches, fields=joined.fields,
-        conflicts=joined.conflicts,
+        conflicts=joined.left.records, undecided=joined.left.undecided,
     )  # fmt: skip
 
 

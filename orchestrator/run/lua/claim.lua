@@ -5,11 +5,11 @@ local f = redis.call('HMGET', sk, 'state', 'kind')
 local run_state = redis.call('HGET', META, 'state')
 if not run_state or f[2] ~= 'step' then return {'refused', 'unknown'} end
 if f[1] ~= 'queued' then return {'refused', f[1]} end
-if run_state == 'paused' then
+if run_state == 'paused' or run_state == 'awaiting_input' then
   redis.call('HSET', sk, 'state', 'ready')
   not_due('queued:' .. A.step)
   event('step', A.step, 'ready')
-  return {'refused', 'paused'}
+  return {'refused', run_state}
 end
 local def = redis.call('HGET', DEFS, A.step)
 local spec = cjson.decode(def)

@@ -3,6 +3,7 @@
 local function close_run()
   local f = redis.call('HMGET', META, 'done', 'total', 'bad', 'bad_leaf', 'state', 'retention', 'doom')
   if tonumber(f[1]) < tonumber(f[2]) then return f[5] end
+  if f[5] == 'awaiting_input' and not f[7] then return f[5] end
   local state = f[7] or (tonumber(f[4]) > 0 and 'failed' or tonumber(f[3]) > 0 and 'partial' or 'success')
   redis.call('HSET', META, 'state', state, 'finished_at', STAMP)
   event('run', '', state)
@@ -17,7 +18,7 @@ local function close_run()
     for _, part in ipairs({'meta', 'spec', 'inputs', 'edges', 'defs', 'files', 'conflicts', 'events', 'end'}) do
       redis.call('EXPIRE', P .. ':' .. part, keep)
     end
-    for _, part in ipairs({'head', 'past', 'fields', 'blobs', 'refs', 'info', 'versions', 'names', 'pins'}) do
+    for _, part in ipairs({'head', 'past', 'fields', 'blobs', 'refs', 'info', 'versions', 'names', 'pins', 'open'}) do
       redis.call('EXPIRE', P .. ':ctx:' .. part, keep)
     end
   end

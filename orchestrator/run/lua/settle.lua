@@ -4,7 +4,8 @@ local RELEASED, JOINED = {}, {}
 
 local function make_ready(node)
   local f = redis.call('HMGET', step_key(node), 'carried', 'token')
-  if redis.call('HGET', META, 'state') == 'paused' then
+  local run_state = redis.call('HGET', META, 'state')
+  if run_state == 'paused' or run_state == 'awaiting_input' then
     redis.call('HSET', step_key(node), 'state', 'ready')
     event('step', node, 'ready')
     return

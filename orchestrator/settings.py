@@ -35,9 +35,9 @@ class Runtime(Frozen):
 
     A lease of `lease_seconds` is renewed every `renew_seconds`; the sweep looks every `sweep_seconds` for what a crash
     left half done, and takes a message for lost after `lost_after`. A run is kept for `retention` after its end; 0
-    keeps it. A cancelled attempt has `cancel_grace` to end by itself, a person `decision_timeout` to decide a conflict. `max_log_bytes` is per attempt. Of a run's
-    context `context_versions` are kept, fewer when its values take more than `context_bytes`; what is read or has a name
-    stays.
+    keeps it. A cancelled attempt has `cancel_grace` to end by itself, a person `decision_timeout` to decide a conflict
+    (0: for ever). `max_log_bytes` is per attempt. Of a run's context `context_versions` are kept, fewer when its values
+    take more than `context_bytes`; what is read or has a name stays.
     """
 
     lease_seconds: Seconds = 5.0

@@ -83,7 +83,7 @@ def _versions(found: list[Version]) -> str:
 
 def _fields_of(version: Version) -> str:
     names = [change.field for change in version.changed]
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")  # noqa: PLR2004
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 @context.command("diff")

@@ -22,8 +22,8 @@ DRAFT = "draft"
 
 @dataclass(frozen=True, slots=True)
 class FieldWrite:
-    """A value that a step commits, as canonical JSON; None takes the field away. `read_at` is the version of the field that the step has seen, 0
-    when it had none; None in its own namespace, where nobody else writes."""
+    """A value that a step commits, as canonical JSON; None takes the field away. `read_at` is the version of the field
+    that the step has seen, 0 when it had none; None in its own namespace, where nobody else writes."""
 
     field: str
     text: str | None
@@ -31,7 +31,7 @@ class FieldWrite:
     mark: str = ""
 
     def payload(self) -> tuple[str | bytes, ...]:
-        """What `commit.lua` reads."""
+        """What `payload.lua` reads."""
         expected = "" if self.read_at is None else str(self.read_at)
         if self.text is None:
             return self.field, expected, NO_VALUE, b"", self.mark

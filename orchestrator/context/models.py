@@ -56,7 +56,7 @@ class ContextConflict(Frozen):
     @property
     def sides(self) -> frozenset[str]:
         """The sides that have a value, which may be null."""
-        return self.model_fields_set & {"base", "ours", "theirs"}
+        return frozenset({"base", "ours", "theirs"} & self.model_fields_set)
 
 
 class Difference(Frozen):

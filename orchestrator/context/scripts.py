@@ -14,13 +14,17 @@ def lua(name: str) -> str:
 
 BASE = fragment("orchestrator.run", "base")
 READING = "\n".join(lua(name) for name in ("values", "main_line"))
-SNAPSHOT = "\n".join(lua(name) for name in ("values", "main_line", "version", "commit", "branch", "snapshot"))
+SNAPSHOT = "\n".join(
+    lua(name) for name in ("values", "main_line", "version", "payload", "commit", "branch", "snapshot")
+)
 """For claims: `snapshot(step, wanted)`. For ends of attempts also `clashes`, `commit`, `commit_branch`, `unpin`."""
 JOIN = "\n".join((SNAPSHOT, lua("join")))
 """For barriers: `moved()` and `join(node)` as well."""
 
-READ = Script(BASE, READING, lua("commit"), lua("branch"), lua("read"))
-BRANCHES = Script(BASE, READING, lua("commit"), lua("branch"), lua("branches"))
+BRANCHING = "\n".join((READING, *(lua(name) for name in ("version", "payload", "commit", "branch"))))
+
+READ = Script(BASE, BRANCHING, lua("read"))
+BRANCHES = Script(BASE, BRANCHING, lua("branches"))
 DIFF = Script(BASE, READING, lua("diff"))
 RESTORE = Script(BASE, READING, lua("version"), lua("restore"))
 PUBLISH = Script(BASE, lua("publish"))

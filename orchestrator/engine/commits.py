@@ -8,8 +8,8 @@ from typing import Any
 
 from orchestrator.context.codec import unpack
 from orchestrator.context.fields import FieldWrite
-from orchestrator.context.reader import ContextReader
 from orchestrator.context.policy import Writer
+from orchestrator.context.reader import ContextReader
 from orchestrator.context.store import MAX_VALUE_BYTES, moment
 from orchestrator.engine.merging import Edit, Outcome, findings, merge_edits
 from orchestrator.engine.runtime import Runtime, log

@@ -101,5 +101,5 @@ def findings(runtime: Runtime, conflicts: Mapping[str, Mapping[str, Any]]) -> Fi
 
 
 def conflict_payload(name: str, record: Mapping[str, Any]) -> Payload:
-    """A conflict's record as `commit.lua` reads it."""
+    """A conflict's record as `payload.lua` reads it."""
     return name, pack(json.dumps(record, separators=(",", ":")))

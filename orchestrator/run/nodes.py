@@ -63,7 +63,7 @@ def compile_nodes(plan: Plan, queue_of: Callable[[str], str]) -> tuple[Node, ...
     needs = {step_id: _needs(plan, step_id, groups) for step_id in plan.order}
     gated = {group.id for group in groups.values() if _wants_gate(group, needs)}
     pieces = _pieces(plan, needs, group_of)
-    branches = _branches(plan, needs, groups, group_of)
+    after = _after(plan, needs, groups, group_of)
     nodes: dict[str, Node] = {}
     for group_id in gated:
         node = _gate(groups[group_id], needs)
@@ -71,7 +71,7 @@ def compile_nodes(plan: Plan, queue_of: Callable[[str], str]) -> tuple[Node, ...
     places = {step.id: place for place, step in enumerate(plan.workflow.steps)}
     for step_id in plan.order:
         nodes[step_id] = _step_node(plan, step_id, needs[step_id], groups.get(group_of.get(step_id, "")), gated,
-                                    pieces, branches.get(step_id, ()), queue_of, places[step_id])  # fmt: skip
+                                    pieces, after.get(step_id, ()), queue_of, places[step_id])  # fmt: skip
     for group in groups.values():
         nodes[barrier_node(group.id)] = _barrier(plan, group)
     _connect(nodes, groups, gated)
@@ -136,7 +136,7 @@ def _step_node(
     group: GroupSpec | None,
     gated: set[str],
     pieces: Mapping[str, tuple[str, ...]],
-    branches: Sequence[str],
+    after: Sequence[str],
     queue_of: Callable[[str], str],
     place: int,
 ) -> Node:
@@ -156,7 +156,7 @@ def _step_node(
         "inputs": list(step.inputs),
         "access": _word(step),
         "wants": list(step.wants),
-        "branches": list(branches),
+        "after": list(after),
         "defaults": None if step.defaults is None else dict(step.defaults),
         "next": _links(plan, pieces.get(step_id, ()), queue_of),
     }
@@ -174,30 +174,26 @@ def _step_node(
 
 
 def _word(step: StepSpec) -> str:
-    """The word of context_access that the read list came from. Words name whole steps; other lists are written by hand."""
+    """The word of context_access that the read list came from. Words name whole steps; lists by hand name more."""
     by_hand = any("." in path for path in step.context.read or ())
     return "" if by_hand or step.context.read is None else step.context_access or ""
 
 
-def _branches(
+def _after(
     plan: Plan, needs: Mapping[str, tuple[str, ...]], groups: Mapping[str, GroupSpec], group_of: Mapping[str, str]
 ) -> dict[str, list[str]]:
-    """Step -> the members of groups whose work it may read before their barrier has merged it: it comes after them, or
-    wants them, and does not wait for the barrier. In topological order."""
-    if not groups:
-        return {}
-    place = {step_id: at for at, step_id in enumerate(plan.order)}
-    ahead: dict[str, frozenset[str]] = {}
-    for step_id in plan.order:
-        found, joined = set[str](), set[str]()
+    """Step -> those of its needs behind which there may be work that no barrier has merged yet: members of groups, and
+    whoever comes after one. A claim follows them back to the branches that its attempt reads."""
+    after: dict[str, list[str]] = {}
+    for step_id in plan.order if groups else ():
         for need in needs[step_id]:
-            group = groups.get(need[1:]) if need[0] == "@" else None
-            steps = (need,) if group is None else group.steps
-            joined.update(() if group is None else steps)
-            found.update(*(ahead[name] for name in steps), (name for name in steps if name in group_of))
-        ahead[step_id] = frozenset(found - joined)
-    wanted = {step.id: {name for name in step.wants if name in group_of} for step in plan.workflow.steps}
-    return {step_id: sorted(ahead[step_id] | wanted[step_id], key=place.__getitem__) for step_id in plan.order}
+            if need[0] == "@":
+                open_ended = any(member in after for member in groups[need[1:]].steps)
+            else:
+                open_ended = need in group_of or need in after
+            if open_ended:
+                after.setdefault(step_id, []).append(need)
+    return after
 
 
 def _links(plan: Plan, later: tuple[str, ...], queue_of: Callable[[str], str]) -> list[list[Any]]:

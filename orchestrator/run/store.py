@@ -149,7 +149,7 @@ class Ledger:
         arguments = self._arguments(
             step=step, state=state, token=token, owner=owner, executed=executed or None, delay=delay,
             error=error[:2000], reason=reason, snapshot=snapshot, fields=len(fields),
-            conflicts=len(conflicts), open=list(undecided) or None,
+            conflicts=len(conflicts), open=_open(undecided),
         ) | self._writing  # fmt: skip
         payloads = [part for row in (*fields, *conflicts) for part in row]
         for name, content in (files or {}).items():
@@ -208,7 +208,7 @@ class Ledger:
         arguments = self._arguments(
             node=node, state=state, decision=decision, members=list(members), filled=list(filled),
             branches=list(branches), fields=len(fields), conflicts=len(conflicts), early=early or None,
-            open=list(undecided) or None,
+            open=_open(undecided),
         ) | self._writing  # fmt: skip
         payloads = [part for row in (*fields, *conflicts) for part in row]
         return replies.moved(self._judge(self.client, run_id, arguments, payloads))
@@ -228,3 +228,8 @@ class Ledger:
         if raw[0] == b"refused":
             return Refused(raw[1].decode())
         return Moved(raw[1].decode())
+
+
+def _open(undecided: Sequence[Undecided]) -> list[list[Any]] | None:
+    """As Lua takes them: JSON's null is no nil there."""
+    return [[part for part in item if part is not None] for item in undecided] or None

@@ -37,9 +37,7 @@ class Bench:
 
     @property
     def ledger(self) -> Ledger:
-        return Ledger(
-            self.client, claim=CLAIM, finish=FINISH, judge=JUDGE, resolve=RESOLVE, now=self.now, **self._kept
-        )
+        return Ledger(self.client, claim=CLAIM, finish=FINISH, judge=JUDGE, resolve=RESOLVE, now=self.now, **self._kept)
 
     def create(self, spec: WorkflowSpec, run_id: str = "run", retention: float = 60) -> Moved:
         plan = make_plan(spec)

@@ -23,8 +23,8 @@ from orchestrator.errors import Conflict, CorruptValue, InvalidValue, NotFound, 
 from orchestrator.run.models import RunState, StepState
 from orchestrator.run.replies import Claimed, Clash, Moved, Refused
 from orchestrator.settings import EngineSettings
-from orchestrator.workflow.models import GroupSpec
-from tests.state.bench import Bench, released, shared, spec, step
+from orchestrator.workflow.models import GroupSpec, TriggerRule
+from tests.state.bench import Bench, own, released, shared, spec, step
 
 GROUP = spec(
     step("a"), step("b", "a", group="g"), step("c", "a", group="g"), step("after_b", "b"), step("further", "after_b"),
@@ -139,8 +139,8 @@ def test_a_damaged_value_is_an_error_with_its_name(bench: Bench) -> None:
     bench.create(spec(step("a")))
     bench.run_step("a", output={"x": "y" * 20_000})
     blobs = keys.run_key("run", "ctx:blobs")
-    for name in bench.client.hkeys(blobs):  # type: ignore[union-attr]
-        bench.client.hset(blobs, name, b"\x01\x04\x22\x4d\x18rubbish")  # type: ignore[arg-type]
+    for name in bench.client.hkeys(blobs):
+        bench.client.hset(blobs, name, b"\x01\x04\x22\x4d\x18rubbish")
     with pytest.raises(CorruptValue, match=r"a\.x"):
         bench.context.documents("run")
 
@@ -158,7 +158,7 @@ def test_a_claim_a_commit_and_a_read_are_one_command_each(bench: Bench, store_cl
         return reader(bench, granted[0])
 
     def sent(work: Callable[[], object]) -> dict[str, int]:
-        with store_client.monitor() as monitor:
+        with store_client.monitor() as monitor:  # type: ignore[no-untyped-call]
             work()
             bench.client.echo("end")
             seen: list[str] = []
@@ -380,6 +380,15 @@ def test_what_nobody_decides_in_time_is_decided_by_the_policy(bench: Bench, manu
     assert bench.reader.state("run") is RunState.RUNNING
 
 
+def test_a_run_may_wait_for_a_person_for_ever(bench: Bench, store_url: str) -> None:
+    settings = resolving("manual_conflict_resolution")
+    patient = settings.model_copy(update={"engine": settings.engine.model_copy(update={"decision_timeout": 0.0})})
+    with create_app(store_url, store_url, patient, name="test-patient", set_as_current=False) as app:
+        conflict = conflicting(bench, app)
+    due: list[bytes] = bench.client.zrange(keys.run_key("run", "due"), 0, -1)  # type: ignore[assignment]
+    assert f"conflict:{conflict}".encode() not in due
+
+
 def test_a_run_that_waits_for_a_person_can_be_cancelled(bench: Bench, manual: Celery) -> None:
     conflict = conflicting(bench, manual)
     assert bench.ledger.stop("run", "cancelled", reason="test", grace=5) == Moved("cancelled")
@@ -418,9 +427,32 @@ def test_a_member_writes_to_its_branch_until_its_barrier_merges_it(bench: Bench,
     assert bench.context.number("run", "barrier:g") == whole.version
 
 
-def test_members_that_write_the_same_section_are_merged_in_their_declared_order(
-    bench: Bench, runtime: Runtime
-) -> None:
+def test_a_branch_is_seen_through_steps_that_never_ran_and_through_barriers(bench: Bench) -> None:
+    bench.create(
+        spec(
+            step("b", group="g"),
+            step("c", group="g"),
+            step("skipped", "b", rule=TriggerRule.ALL_FAILED),
+            step("d", "skipped", rule=TriggerRule.ALL_DONE),
+            step("e", "d", group="h"),
+            step("f", "d", group="h"),
+            step("last", "e", "f"),
+            groups=(GroupSpec(id="g", steps=("b", "c")), GroupSpec(id="h", steps=("e", "f"))),
+        )  # fmt: skip
+    )
+    bench.run_step("b", output={"x": 1})
+    assert bench.state("skipped") is StepState.SKIPPED
+    through_skipped = bench.granted("d")
+    assert through_skipped.branches == ("b",)
+    bench.end("d", through_skipped, {})
+    for name in ("e", "f"):
+        assert bench.granted(name).branches == ("b",), "members do not see each other"
+        bench.ledger.finish("run", name, "success", token=1, fields=own(name, {}))
+    bench.judge("@h", ["e", "f"], ["e", "f"])
+    assert reader(bench, bench.granted("last")).field("b.x") == 1
+
+
+def test_members_that_write_the_same_section_are_merged_in_their_declared_order(bench: Bench, runtime: Runtime) -> None:
     bench.create(GROUP)
     granted = bench.granted("a")
     bench.end("a", granted, {}, shared("plan.parts", {"kept": 1, "changed": 1}, 0))
@@ -503,7 +535,7 @@ def test_diff_and_restore(bench: Bench) -> None:
 
 
 def values_held(bench: Bench) -> int:
-    return int(bench.client.hlen(keys.run_key("run", "ctx:blobs")))  # type: ignore[arg-type]
+    return int(bench.client.hlen(keys.run_key("run", "ctx:blobs")))
 
 
 def test_old_versions_go_but_for_what_is_read_or_named(store_url: str) -> None:
@@ -569,7 +601,7 @@ def test_every_key_of_the_context_expires_with_its_run(bench: Bench, runtime: Ru
     bench.context.restore("run", 1)
     left = {name: bench.client.ttl(name) for name in bench.client.scan_iter()}
     assert b"orc:{run}:conflicts" in left
-    assert all(0 < seconds <= 60 for seconds in left.values()), left  # type: ignore[operator]
+    assert all(0 < seconds <= 60 for seconds in left.values()), left
 
 
 def test_no_value_is_held_that_nothing_needs(store_url: str) -> None:

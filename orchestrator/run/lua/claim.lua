@@ -29,4 +29,4 @@ if barrier and redis.call('HSETNX', step_key(barrier), 'started_at', STAMP) == 1
   due_at('barrier:' .. barrier, spec.barrier_timeout)
 end
 event('step', A.step, 'running', token, A.worker)
-return {'ok', token, def, STAMP, run_state, snapshot(A.step, spec.branches)}
+return {'ok', token, def, STAMP, run_state, snapshot(A.step, spec)}

@@ -1,6 +1,6 @@
 -- An attempt ends. A: step; token, or owner (the worker whose child died); state ('success', 'failed', ...,
 -- 'retrying' with delay in s); error, reason; executed: by the Celery task itself, whose canvas goes on.
--- snapshot: the version it has read; fields: payload as in commit.lua. -> {'refused', state}, {'conflict', clashes}
+-- snapshot: the version it has read; fields: payload as in payload.lua. -> {'refused', state}, {'conflict', clashes}
 -- or reply(run state). All checks come first; a refused attempt changes nothing but a count.
 local sk = step_key(A.step)
 local f = redis.call('HMGET', sk, 'state', 'token', 'owner', 'barrier')

@@ -1,5 +1,5 @@
 -- A barrier's decision takes effect, once. A: group node, state ('success' or 'failed'), decision, filled (steps),
--- members; branches: the members whose branches the payload (as in commit.lua) has merged.
+-- members; branches: the members whose branches the payload (as in payload.lua) has merged.
 -- -> {'refused', state}, {'refused', 'moved'} or reply(run state)
 local bk = step_key(A.node)
 local state = redis.call('HGET', bk, 'state')

@@ -1,4 +1,4 @@
--- An open conflict is decided. A: id, author. Payload as in commit.lua: the field with its new value and the version
+-- An open conflict is decided. A: id, author. Payload as in payload.lua: the field with its new value and the version
 -- that was looked at, and the conflict's record. When it was the last open one, the run goes on.
 -- -> {'refused', why}, {'conflict', clashes} or reply(run state)
 local f = redis.call('HMGET', META, 'state', 'finished_at')

@@ -1,0 +1,27 @@
+-- Payload of the scripts that write: A.fields times (field, version it was read at, or '' for the writer's own
+-- namespace; hash, packed value, mark) from ARGV[2] on, then A.conflicts times (id, packed record), then files: name,
+-- content, name, content, ...
+local LAST_FIELD = 1 + 5 * (A.fields or 0)
+local LAST_CONFLICT = LAST_FIELD + 2 * (A.conflicts or 0)
+
+local function put_fields(changes, version)
+  for i = 2, LAST_FIELD, 5 do put(changes, version, ARGV[i], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4]) end
+end
+
+local OPEN = P .. ':ctx:open' -- set: ids of conflicts that wait for a decision
+
+local function keep_conflicts() -- what could not be merged; for A.open, {id, seconds}, the run waits for a decision
+  for i = LAST_FIELD + 1, LAST_CONFLICT, 2 do redis.call('HSET', P .. ':conflicts', ARGV[i], ARGV[i + 1]) end
+  for _, item in ipairs(A.open or {}) do
+    if redis.call('SADD', OPEN, item[1]) == 1 then event('conflict', item[1], 'open') end
+    if item[2] then due_at('conflict:' .. item[1], item[2]) end
+    if redis.call('HGET', META, 'state') == 'running' then
+      redis.call('HSET', META, 'state', 'awaiting_input')
+      event('run', '', 'awaiting_input')
+    end
+  end
+end
+
+local function keep_files(step)
+  for i = LAST_CONFLICT + 1, #ARGV, 2 do redis.call('HSET', P .. ':files', step .. '/' .. ARGV[i], ARGV[i + 1]) end
+end

@@ -56,6 +56,8 @@ def complete(
             log.info("run %s step %s: merging %s, which others have changed", run_id, step, standing.field)
             original = originals[standing.field]
             outcome = _merged(runtime, granted, reader, standing, original)
+            if outcome.failed:
+                raise Conflict(outcome.failed)
             fields[standing.field] = replace(original, text=outcome.text, read_at=standing.version)
             found[standing.field] = outcome.conflicts
     raise Conflict(f"step '{step}' could not commit {', '.join(fields)}: others were faster {MERGES} times")

@@ -86,12 +86,12 @@ def _carry_out(
         runtime.ledger.extend(run_id, node, decision.seconds, members)
         return True
     joined = merge_members(runtime, run_id, members, {step: defaults[step] for step in decision.filled})
-    good = decision.action in (Action.RELEASE, Action.PARTIAL)
+    good = decision.action in (Action.RELEASE, Action.PARTIAL) and not joined.failed
     moved = runtime.ledger.judge(
         run_id,
         node,
         "success" if good else "failed",
-        decision=f"{decision.action.value}: {decision.reason}",
+        decision=f"{decision.action.value}: {decision.reason}" + (f"; {joined.failed}" if joined.failed else ""),
         members=members,
         filled=decision.filled,
         branches=joined.branches,

@@ -15,11 +15,13 @@ from orchestrator.run.store import Payload
 
 @dataclass(frozen=True, slots=True)
 class Joined:
-    """The members whose branches are merged, the payload of the merge, and what it left to decide."""
+    """The members whose branches are merged, the payload of the merge, and what it left to decide. `failed`: what the
+    policy takes for a failure of the group; the main line keeps what it has there, the records tell the rest."""
 
     branches: tuple[str, ...]
     fields: list[Payload]
     left: Findings
+    failed: str = ""
 
 
 def merge_members(
@@ -31,18 +33,21 @@ def merge_members(
     by_field: dict[str, list[SharedWrite]] = {}
     for write in writes:
         by_field.setdefault(write.field, []).append(write)
-    fields = []
+    fields, failed = [], []
     conflicts: dict[str, Mapping[str, Any]] = {}
     for field, found in by_field.items():
         outcome = _merged(runtime, field, found)
-        fields.append(FieldWrite(field, outcome.text, found[0].version))
+        if outcome.failed:
+            failed.append(outcome.failed)
+        else:
+            fields.append(FieldWrite(field, outcome.text, found[0].version))
         conflicts |= outcome.conflicts
     handling = runtime.settings.barrier_synchronization.timeout_handling.timeout_strategies
     mark = f"{FILLED}:{handling.continue_with_partial.quality_impact}"
     limit = runtime.settings.engine.max_value_bytes
     stand_ins = [field for step, document in filled.items() for field in split(step, document, limit=limit, mark=mark)]
     payloads: list[Payload] = [field.payload() for field in (*fields, *stand_ins)]
-    return Joined(branches, payloads, findings(runtime, conflicts))
+    return Joined(branches, payloads, findings(runtime, conflicts), "; ".join(failed))
 
 
 def _merged(runtime: Runtime, field: str, writes: Sequence[SharedWrite]) -> Outcome:
@@ -51,8 +56,10 @@ def _merged(runtime: Runtime, field: str, writes: Sequence[SharedWrite]) -> Outc
     if len({write.base for write in writes}) == 1:
         return merge_edits(runtime, field, writes[0].base, [now, *(Edit(one.writer, one.theirs) for one in writes)])
     conflicts: dict[str, Mapping[str, Any]] = {}
+    failed = ""
     for write in writes:
         outcome = merge_edits(runtime, field, write.base, [now, Edit(write.writer, write.theirs)])
+        failed = failed or outcome.failed
         now = Edit(max(now.writer, write.writer, key=lambda writer: writer.committed), outcome.text)
         conflicts |= outcome.conflicts
-    return Outcome(now.text or "null", conflicts)
+    return Outcome(now.text or "null", conflicts, failed)

@@ -15,7 +15,6 @@ from orchestrator.context.merge_models import ABSENT
 from orchestrator.context.policy import RESOLUTIONS, Action, ConflictSpec, Contest, Writer, decide
 from orchestrator.context.values import canonical
 from orchestrator.engine.runtime import Runtime
-from orchestrator.errors import Conflict
 from orchestrator.run.store import Payload, Undecided
 
 MERGE_LIMIT = 64_000_000
@@ -32,10 +31,12 @@ class Edit:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The text of the field with all edits, and the conflicts that were found, as JSON documents by id."""
+    """The text of the field with all edits, and the conflicts that were found, as JSON documents by id. `failed` says
+    what could not be merged when the policy is that this fails; the text is of no use then."""
 
     text: str
     conflicts: Mapping[str, Mapping[str, Any]]
+    failed: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +55,7 @@ def conflict_spec(runtime: Runtime) -> ConflictSpec:
 
 
 def merge_edits(runtime: Runtime, field: str, base: str | None, edits: Sequence[Edit]) -> Outcome:
-    """Merge the edits of one field, which all started from `base`, in the given order. Raises Conflict when the policy
-    is that what cannot be merged fails."""
+    """Merge the edits of one field, which all started from `base`, in the given order."""
     changed = [edit for edit in edits if edit.text != base]
     if len({edit.text for edit in changed}) <= 1:
         return Outcome((changed[0] if changed else edits[0]).text or "null", {})
@@ -68,12 +68,12 @@ def merge_edits(runtime: Runtime, field: str, base: str | None, edits: Sequence[
         at=path,
         now=max(edit.writer.committed for edit in edits) / 1_000_000,
     )
-    if joined.failed:
-        places = ", ".join(str(record.conflict) for record in joined.failed)
-        raise Conflict(f"what {', '.join(edit.writer.step for edit in changed)} wrote cannot be merged: {places}")
+    places = ", ".join(str(record.conflict) for record in joined.failed)
+    steps = ", ".join(edit.writer.step for edit in changed)
+    failed = f"what {steps} wrote cannot be merged: {places}" if places else ""
     text = canonical(joined.value, limit=MERGE_LIMIT, what=f"the merged '{field}'")
     writers = {edit.writer.step: edit.writer for edit in changed}
-    return Outcome(text, dict(_record(field, record, spec, writers) for record in joined.records))
+    return Outcome(text, dict(_record(field, record, spec, writers) for record in joined.records), failed)
 
 
 def _value(text: str | None) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 
 from orchestrator import Client
+from orchestrator.cli import main
 from orchestrator.errors import NotFound
 from orchestrator.run.models import RunState, StepState
 from tests.conftest import Store
@@ -117,6 +119,32 @@ def test_a_step_reads_only_what_its_lists_allow(sharing: Client) -> None:
     status = sharing.submit({"name": "lists", "steps": [adder("a"), closed]}).wait(SECONDS)
     assert "OwnershipError" in (status.steps["b"].error or "")
     assert "context.read" in (status.steps["b"].error or "")
+
+
+def test_the_command_line_shows_the_context_and_its_versions(
+    sharing: Client, module_store: Store, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("ORCHESTRATOR_STORE_URL", module_store.url)
+    run = sharing.submit({"name": "told", "steps": [adder("a", value=1), adder("b", "a", value=2)]})
+    assert run.wait(SECONDS).state is RunState.SUCCESS
+
+    def told(*arguments: str) -> Any:
+        assert main(["context", *arguments, "-o", "json"]) == 0
+        return json.loads(capsys.readouterr().out)
+
+    assert told("show", run.id)["board"] == {"parts": {"a": 1, "b": 2}}
+    assert told("show", run.id, "--version", "1")["board"] == {"parts": {"a": 1}}
+    assert [version["author"] for version in told("history", run.id)] == ["b", "a"]
+    assert {one["field"]: one["kind"] for one in told("diff", run.id, "1", "2")} == {
+        "b.saw": "added",
+        "board.parts": "changed",
+    }
+    assert told("restore", run.id, "1") == {"run_id": run.id, "version": 3}
+    assert main(["context", "diff", run.id, "1", "2"]) == 0
+    assert '+ {"a": 1, "b": 2}' in capsys.readouterr().out
+    assert main(["context", "show", run.id, "--version", "99"]) == 4
+    assert main(["conflicts", "ls", run.id]) == 0
+    assert main(["conflicts", "resolve", run.id, "none", "ours"]) == 4
 
 
 def test_history_diff_and_restore_through_the_client(sharing: Client) -> None:

@@ -16,6 +16,7 @@ from orchestrator.context.reader import ContextReader
 from orchestrator.engine.app import create_app
 from orchestrator.engine.commits import Written, complete
 from orchestrator.engine.decisions import resolve
+from orchestrator.engine.join import judge
 from orchestrator.engine.join_context import merge_members
 from orchestrator.engine.recovery import sweep
 from orchestrator.engine.runtime import Runtime, runtime_of
@@ -428,18 +429,10 @@ def test_a_member_writes_to_its_branch_until_its_barrier_merges_it(bench: Bench,
 
 
 def test_a_branch_is_seen_through_steps_that_never_ran_and_through_barriers(bench: Bench) -> None:
-    bench.create(
-        spec(
-            step("b", group="g"),
-            step("c", group="g"),
-            step("skipped", "b", rule=TriggerRule.ALL_FAILED),
-            step("d", "skipped", rule=TriggerRule.ALL_DONE),
-            step("e", "d", group="h"),
-            step("f", "d", group="h"),
-            step("last", "e", "f"),
-            groups=(GroupSpec(id="g", steps=("b", "c")), GroupSpec(id="h", steps=("e", "f"))),
-        )  # fmt: skip
-    )
+    groups = (GroupSpec(id="g", steps=("b", "c")), GroupSpec(id="h", steps=("e", "f")))
+    before = (step("b", group="g"), step("c", group="g"), step("skipped", "b", rule=TriggerRule.ALL_FAILED))
+    after = (step("d", "skipped", rule=TriggerRule.ALL_DONE), step("e", "d", group="h"), step("f", "d", group="h"))
+    bench.create(spec(*before, *after, step("last", "e", "f"), groups=groups))
     bench.run_step("b", output={"x": 1})
     assert bench.state("skipped") is StepState.SKIPPED
     through_skipped = bench.granted("d")
@@ -465,6 +458,22 @@ def test_members_that_write_the_same_section_are_merged_in_their_declared_order(
     newest = bench.context.history("run")[0]
     assert (newest.author, newest.names) == ("@g", ("barrier:g",))
     assert {change.field for change in newest.changed} == {"b.own", "c.own", "plan.parts"}
+
+
+def test_a_group_may_fail_over_what_cannot_be_merged(bench: Bench, store_url: str) -> None:
+    bench.create(GROUP)
+    bench.run_step("a")
+    for name in ("b", "c"):
+        bench.end(name, bench.granted(name), {"own": name}, shared("plan.x", name, 0))
+    settings = resolving("three_way_merge_with_validation")
+    with create_app(store_url, store_url, settings, name="test-strict", set_as_current=False) as app:
+        assert judge(app, "run", "g") == "release"
+    assert (bench.node("@g", "state"), bench.state("all")) == ("failed", StepState.UPSTREAM_FAILED)
+    assert "cannot be merged" in bench.node("@g", "decision")
+    documents = bench.context.documents("run")
+    assert (documents["b"], documents["c"], documents.get("plan")) == ({"own": "b"}, {"own": "c"}, None)
+    (found,) = bench.context.conflicts("run")
+    assert (found.place, found.ours, found.theirs, found.action) == ("plan.x", "b", "c", "fail")
 
 
 def test_a_barrier_refuses_a_merge_of_what_is_no_longer_there(bench: Bench, runtime: Runtime) -> None:

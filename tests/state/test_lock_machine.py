@@ -17,6 +17,7 @@ FAST = settings(
     max_examples=60, stateful_step_count=30, deadline=None, database=None, suppress_health_check=list(HealthCheck)
 )
 THOROUGH = settings(FAST, max_examples=300, stateful_step_count=40)
+HUNT = settings(THOROUGH, max_examples=1500, phases=[Phase.generate], print_blob=False, report_multiple_bugs=False)
 
 
 @pytest.fixture
@@ -74,6 +75,5 @@ def test_a_planted_mistake_is_found(machine: type[LockMachine], monkeypatch: pyt
             planted += old in source
             monkeypatch.setattr(module, script, Script(source.replace(old, new)))
     assert planted, "the Lua has changed, and the mistake with it"
-    hunt = settings(THOROUGH, phases=[Phase.generate], print_blob=False, report_multiple_bugs=False)
     with pytest.raises((AssertionError, OrchestratorError), match=rf"^(?:{complaint})"):
-        run_state_machine_as_test(machine, settings=hunt)
+        run_state_machine_as_test(machine, settings=HUNT)

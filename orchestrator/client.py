@@ -6,13 +6,14 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from functools import cached_property
+from time import monotonic
 from typing import Any, Self, TypeVar, cast
 
 import redis
 from celery import Celery
 
 from orchestrator import keys
-from orchestrator.connection import connect, connect_async, connect_blocking, guarded
+from orchestrator.connection import BLOCK_SECONDS, connect, connect_async, connect_blocking, guarded
 from orchestrator.context.merge_models import ABSENT
 from orchestrator.context.models import ContextConflict, Difference, Version
 from orchestrator.context.store import ContextStore
@@ -29,7 +30,9 @@ from orchestrator.run.store import Ledger
 from orchestrator.settings import EngineSettings, Environment
 from orchestrator.workflow.plan import Plan, make_plan
 
-BLOCK_MS = 5000
+BLOCK_MS = int(BLOCK_SECONDS * 1000)
+REFRESH_SECONDS = 30.0
+"""What workers have announced is asked for again after this."""
 EVENTS_AT_ONCE = 500
 T = TypeVar("T")
 
@@ -57,18 +60,29 @@ class Client:
         self.broker_url = broker_url or environment.broker_url or store
         self._compile = submission.Compiler()
         self._agents: Mapping[str, Mapping[str, Any]] = {}
+        self._agents_at = 0.0
+        self._settings: tuple[float, EngineSettings] | None = None
 
     @property
     def redis(self) -> redis.Redis:
         """This process' connections to the store."""
         return connect(self.store_url)
 
-    @cached_property
+    @property
     def settings(self) -> EngineSettings:
         """The engine's settings as the workers published them; the defaults before any worker has started."""
-        with guarded():
-            text = cast("bytes | None", self.redis.get(keys.SETTINGS))
-        return EngineSettings() if text is None else EngineSettings.model_validate_json(text)
+        if self._settings is None or monotonic() - self._settings[0] > REFRESH_SECONDS:
+            with guarded():
+                text = cast("bytes | None", self.redis.get(keys.SETTINGS))
+            found = EngineSettings() if text is None else EngineSettings.model_validate_json(text)
+            self._settings = (monotonic() if text is not None else float("-inf"), found)
+        return self._settings[1]
+
+    def _known(self, names: set[str]) -> Mapping[str, Mapping[str, Any]]:
+        """The declarations of the deployment's agents; asked for again when one is unknown or they are old."""
+        if names - self._agents.keys() or monotonic() - self._agents_at > REFRESH_SECONDS:
+            self._agents, self._agents_at = known_agents(self.redis), monotonic()
+        return self._agents
 
     @cached_property
     def app(self) -> Celery:
@@ -104,9 +118,8 @@ class Client:
         `idempotency_key` gives the same run; Conflict when it is used again with other content.
         """
         spec = submission.as_spec(workflow, submission.registered_workflow(self.redis))
-        if any(step.agent not in self._agents for step in spec.steps):
-            self._agents = known_agents(self.redis)
-        prepared = submission.prepare(spec, inputs or {}, self._agents, self.settings, self._compile)
+        agents = self._known({step.agent for step in spec.steps})
+        prepared = submission.prepare(spec, inputs or {}, agents, self.settings, self._compile)
         run_id = submission.reserve(self.redis, prepared, idempotency_key, self.settings.engine.retention)
         submission.start(self.app, self._ledger, prepared, run_id, self.settings)
         return RunHandle(self, run_id)
@@ -351,12 +364,16 @@ class AsyncRunHandle:
         """As `RunHandle.wait`."""
         try:
             async with asyncio.timeout(timeout):
-                async for event in self.events():
-                    if event.type == "run" and event.state in FINAL_RUN_STATES:
-                        break
+                while not await self._ended():
+                    pass
         except TimeoutError as error:
             raise WaitTimeout(f"run {self.id} has not ended within {timeout:g} s") from error
         return await self.status()
+
+    async def _ended(self) -> bool:
+        with guarded():
+            entry = await self._client._redis.xread({keys.run_key(self.id, "end"): "0"}, count=1, block=BLOCK_MS)
+        return bool(entry) or (await self.status()).ended
 
     async def events(self, after: str = "0", *, follow: bool = True) -> AsyncIterator[Event]:
         """As `RunHandle.events`."""

@@ -22,8 +22,20 @@ if TYPE_CHECKING:
 
 RETRIES = 8
 SOCKET_TIMEOUT = 5.0
+BLOCK_SECONDS = 5.0
+"""A command that waits on the server waits no longer than this; its caller asks again."""
 _clients: dict[tuple[int, str], redis.Redis] = {}
 _lock = threading.Lock()
+
+
+def _after_fork() -> None:
+    """A thread of the parent may have held the lock; its clients are of no use here."""
+    global _lock  # noqa: PLW0603 - replaced, because nobody is left to release it
+    _lock = threading.Lock()
+    _clients.clear()
+
+
+os.register_at_fork(after_in_child=_after_fork)
 
 
 def client_url(url: str) -> str:
@@ -63,8 +75,15 @@ def connect(url: str) -> redis.Redis:
 
 
 def connect_blocking(url: str) -> redis.Redis:
-    """A client for commands that wait on the server: it has no read timeout of its own. The caller closes it."""
-    return redis.Redis.from_url(client_url(url), protocol=2, socket_timeout=None, socket_connect_timeout=SOCKET_TIMEOUT)
+    """A client for commands that wait on the server for up to BLOCK_SECONDS. The caller closes it."""
+    return redis.Redis.from_url(
+        client_url(url),
+        protocol=2,
+        socket_timeout=BLOCK_SECONDS + SOCKET_TIMEOUT,
+        socket_connect_timeout=SOCKET_TIMEOUT,
+        retry=Retry(ExponentialBackoff(cap=2.0, base=0.05), RETRIES),
+        retry_on_error=[RedisConnectionError, RedisTimeoutError],
+    )
 
 
 def connect_async(url: str) -> redis.asyncio.Redis:
@@ -72,7 +91,11 @@ def connect_async(url: str) -> redis.asyncio.Redis:
     import redis.asyncio  # a tenth of a second that only asyncio callers pay
 
     return redis.asyncio.Redis.from_url(
-        client_url(url), protocol=2, socket_timeout=None, socket_connect_timeout=SOCKET_TIMEOUT, max_connections=200
+        client_url(url),
+        protocol=2,
+        socket_timeout=BLOCK_SECONDS + SOCKET_TIMEOUT,
+        socket_connect_timeout=SOCKET_TIMEOUT,
+        max_connections=10_000,
     )
 
 

@@ -58,3 +58,19 @@ def kill_group(pid: int, signum: int = signal.SIGKILL) -> None:
         os.killpg(pid, signum)
     except (ProcessLookupError, PermissionError):
         return
+
+
+def is_running(pid: int) -> bool:
+    """Whether a process of that id exists and is more than an entry that its parent has not collected yet."""
+    if pid <= 0:
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    try:
+        return b") Z" not in Path(f"/proc/{pid}/stat").read_bytes()
+    except OSError:
+        return sys.platform != "linux"

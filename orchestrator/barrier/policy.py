@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
 from orchestrator.workflow.models import BarrierSpec, TimeoutStrategy, TriggerRule
 
 GOOD = frozenset({"success", "cached"})
+SKIPPED = "skipped"
 ENDED = frozenset({"success", "cached", "failed", "timed_out", "skipped", "upstream_failed", "cancelled"})
 
 
@@ -67,26 +68,53 @@ def decide(spec: BarrierSpec, snapshot: Snapshot) -> Decision:
     return Decision(Action.FAIL, reason=f"{good} of {size} members succeeded before the deadline")
 
 
-def enough(spec: BarrierSpec, good: int, size: int) -> bool:
-    """Whether that many successes satisfy the group's success criteria."""
+def enough(spec: BarrierSpec, members: Sequence[Member]) -> bool:
+    """Whether the outcomes of members that have all ended satisfy the group's success criteria."""
+    good, skipped, size = _good(members), sum(member.state == SKIPPED for member in members), len(members)
+    bad = size - good - skipped
     if spec.min_success is not None:
-        wanted = spec.min_success
-        if isinstance(wanted, str):
-            share = float(wanted.rstrip("%")) / 100
-            return good >= share * size
-        return good >= wanted
-    if spec.trigger_rule is TriggerRule.ALL_SUCCESS:
-        return good == size
-    if spec.trigger_rule in (TriggerRule.ALL_DONE, TriggerRule.ALWAYS):
-        return True
-    return good >= 1
+        return good >= _wanted(spec.min_success, size)
+    return _RULES[spec.trigger_rule](size, good, bad, skipped)
+
+
+def _good(members: Sequence[Member]) -> int:
+    return sum(member.state in GOOD for member in members)
+
+
+def _wanted(minimum: int | str, size: int) -> float:
+    return float(minimum.rstrip("%")) / 100 * size if isinstance(minimum, str) else minimum
+
+
+_RULES: Mapping[TriggerRule, Callable[[int, int, int, int], bool]] = {
+    TriggerRule.ALL_SUCCESS: lambda size, good, bad, skipped: good == size,
+    TriggerRule.ALL_FAILED: lambda size, good, bad, skipped: bad == size,
+    TriggerRule.ALL_DONE: lambda size, good, bad, skipped: True,
+    TriggerRule.ALL_DONE_MIN_ONE_SUCCESS: lambda size, good, bad, skipped: good > 0,
+    TriggerRule.ONE_SUCCESS: lambda size, good, bad, skipped: good > 0,
+    TriggerRule.ONE_FAILED: lambda size, good, bad, skipped: bad > 0,
+    TriggerRule.ONE_DONE: lambda size, good, bad, skipped: good + bad > 0,
+    TriggerRule.NONE_FAILED: lambda size, good, bad, skipped: bad == 0,
+    TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS: lambda size, good, bad, skipped: bad == 0 and good > 0,
+    TriggerRule.NONE_SKIPPED: lambda size, good, bad, skipped: skipped == 0,
+    TriggerRule.ALL_SKIPPED: lambda size, good, bad, skipped: skipped == size,
+    TriggerRule.ALWAYS: lambda size, good, bad, skipped: True,
+}
+"""Airflow's rules over outcomes that are all in; upstream_failed, timed_out and cancelled count as failed."""
 
 
 def _joined(spec: BarrierSpec, snapshot: Snapshot, good: int) -> Decision:
+    """All members have ended. Where the criteria ask for every member, defaults may stand in for those that failed;
+    where they are content with fewer, defaults fill what gaps they can."""
     size = len(snapshot.members)
     if good == size:
         return Decision(Action.RELEASE, reason="all members succeeded")
-    if enough(spec, good, size) or TimeoutStrategy.CONTINUE_WITH_PARTIAL in spec.on_timeout:
+    if enough(spec, snapshot.members):
+        lacking = [member for member in snapshot.members if member.state not in GOOD and member.state != SKIPPED]
+        filled = tuple(member.step for member in lacking if member.has_defaults)
+        if not lacking:
+            return Decision(Action.RELEASE, reason=f"{good} of {size} members succeeded, the others were skipped")
+        return Decision(Action.PARTIAL, filled=filled, reason=f"{good} of {size} members succeeded, which is enough")
+    if TimeoutStrategy.CONTINUE_WITH_PARTIAL in spec.on_timeout:
         partial = _partial(spec, snapshot, good)
         if partial is not None:
             return partial
@@ -109,7 +137,8 @@ def _extend(spec: BarrierSpec, snapshot: Snapshot, good: int) -> Decision | None
 def _partial(spec: BarrierSpec, snapshot: Snapshot, good: int) -> Decision | None:
     missing = [member for member in snapshot.members if member.state not in GOOD]
     required = [member.step for member in missing if not member.has_defaults]
-    if good == 0 or required or (spec.min_success is not None and not enough(spec, good, len(snapshot.members))):
+    wanted = 1 if spec.min_success is None else _wanted(spec.min_success, len(snapshot.members))
+    if good < max(1, wanted) or required:
         return None
     filled = tuple(member.step for member in missing)
     return Decision(Action.PARTIAL, filled=filled, reason=f"defaults stand in for {', '.join(filled)}")

@@ -11,8 +11,11 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from orchestrator.context.values import canonical
 from orchestrator.engine.agent_context import AgentContext
-from orchestrator.errors import InvalidValue, NotFound, OrchestratorError
+from orchestrator.errors import AgentError, InvalidValue, NotFound, OrchestratorError
+
+DEFAULTS_BYTES = 1_000_000
 
 REGISTRY: dict[str, Agent] = {}
 """The agents that this process knows, by name; filled by importing the modules that declare them."""
@@ -44,7 +47,10 @@ class Agent:
         """
         result = self.function(ctx)
         if inspect.isawaitable(result):
-            result = asyncio.run(_finish(result))
+            try:
+                result = asyncio.run(_finish(result))
+            except asyncio.CancelledError as error:
+                raise AgentError(f"agent '{self.name}' was cancelled from inside: {error!r}") from error
         return self._document(result)
 
     def _document(self, result: Any) -> dict[str, Any]:
@@ -88,10 +94,13 @@ def agent(
 ) -> Callable[[Callable[..., Any]], Agent]:
     """Register a function `(ctx: AgentContext) -> dict | model | None` as an agent of this name.
 
-    The function may be a coroutine function. A second agent of the same name from another place is an error.
+    The function may be a coroutine function. A second agent of the same name from another place is an error, and so
+    are defaults that are no JSON document.
     """
 
     def register(function: Callable[..., Any]) -> Agent:
+        if defaults is not None:
+            canonical(defaults, limit=DEFAULTS_BYTES, what=f"the defaults of agent '{name}'")
         known = REGISTRY.get(name)
         if known is not None and _place(known.function) != _place(function):
             raise OrchestratorError(f"two agents are called '{name}': {_place(known.function)}, {_place(function)}")

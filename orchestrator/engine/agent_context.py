@@ -15,6 +15,9 @@ from orchestrator.engine.access import StepAccess
 from orchestrator.errors import InvalidValue, MissingInput, OwnershipError
 from orchestrator.processes import run_tied
 
+ARTIFACTS = 4
+"""All files of an attempt together may be so many times as large as one value."""
+
 _ABSENT = object()
 _PATH = re.compile(r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$")
 
@@ -249,6 +252,15 @@ class AgentContext:
         if not parts or name.startswith("/") or ".." in parts or "\\" in name or "\0" in name:
             raise InvalidValue(f"'{name}' is no usable artifact name; write a relative path such as design/api.json")
         self.artifacts[str(PurePosixPath(name))] = content.encode() if isinstance(content, str) else bytes(content)
+
+    def check_artifacts(self, limit: int) -> None:
+        """Raises InvalidValue for a file above `limit` bytes, or when all together exceed ARTIFACTS times as much."""
+        for name, content in self.artifacts.items():
+            if len(content) > limit:
+                raise InvalidValue(f"artifact '{name}' has {len(content):,} bytes; at most {limit:,} are kept")
+        total = sum(map(len, self.artifacts.values()))
+        if total > ARTIFACTS * limit:
+            raise InvalidValue(f"the artifacts have {total:,} bytes together; at most {ARTIFACTS * limit:,} are kept")
 
     def render(self, template: str, **variables: Any) -> str:
         """Render a Jinja2 template of the declared folders, sandboxed; an undefined variable is an error."""

@@ -10,7 +10,7 @@ from celery import Celery
 
 from orchestrator.connection import broker_url
 from orchestrator.engine.agent import REGISTRY
-from orchestrator.engine.keeper import LeaseKeeper
+from orchestrator.engine.keeper import SweepTimer
 from orchestrator.engine.routing import CONTROL, DEFAULT_PRIORITY, REDIS_PRIORITIES, queues, redis_priority
 from orchestrator.engine.runtime import Runtime
 from orchestrator.settings import EngineSettings
@@ -96,7 +96,7 @@ def create_app(
     )
     app.conf.update(configuration(settings))
     app.conf.task_queues = queues(agent.queue for agent in REGISTRY.values())
-    app.steps["consumer"].add(LeaseKeeper)
+    app.steps["consumer"].add(SweepTimer)
     app.orchestrator = Runtime(store, settings, templates=tuple(templates))  # type: ignore[attr-defined]
     app.orchestrator_workflows = tuple(workflows)  # type: ignore[attr-defined]
     return app

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 from time import monotonic
 from typing import Any, cast
@@ -26,6 +27,7 @@ from orchestrator.engine.commits import Written, complete
 from orchestrator.engine.join import follow
 from orchestrator.engine.runtime import Runtime, log, runtime_of
 from orchestrator.errors import AgentError, Conflict, LeaseLost
+from orchestrator.processes import is_running
 from orchestrator.run.models import FINAL_STEP_STATES, StepState
 from orchestrator.run.policy import Cause, Ended, Verdict, decide
 from orchestrator.run.replies import Claimed, Moved, Refused
@@ -117,6 +119,7 @@ class Attempt:
             templates=self.runtime.templates,
         )
         document = access.place(agent(context))
+        context.check_artifacts(self.runtime.settings.engine.max_value_bytes)
         limit = self.runtime.settings.engine.max_value_bytes
         fields = split(self.step, {**context.writes, **document}, limit=limit)
         self.reader.fetch(list(context.shared))
@@ -134,8 +137,9 @@ def execute(task: Task[Any, Any], run_id: str, step: str) -> dict[str, str]:
     own error when there will be none, so that Celery and Flower show what happened.
     """
     runtime = runtime_of(task.app)
+    lease = runtime.settings.engine.lease_seconds
     granted = runtime.ledger.claim(
-        run_id, step, worker=runtime.hostname, owner=runtime.owner, lease=runtime.settings.engine.lease_seconds
+        run_id, step, worker=runtime.hostname, owner=runtime.owner, lease=lease, pid=os.getpid()
     )
     if isinstance(granted, Refused):
         log.debug("run %s step %s: claim refused, it is %s", run_id, step, granted.why)
@@ -206,14 +210,19 @@ def outcome(runtime: Runtime, run_id: str, step: str) -> str | None:
 
 
 def lost(app: Celery, run_id: str, step: str, error: BaseException) -> bool:
-    """The parent reports that the child running a step died. True when the step goes on without this attempt."""
+    """The parent reports that a child of its pool died while it ran a step. True when the step goes on without it.
+
+    The dead one may have run an earlier attempt: only when the process of the current attempt is gone, it has ended.
+    """
     runtime = runtime_of(app)
     with guarded():
         pipe = runtime.client.pipeline(transaction=False)
-        pipe.hget(keys.run_key(run_id, f"s:{step}"), "token")
+        pipe.hmget(keys.run_key(run_id, f"s:{step}"), "state", "token", "owner", "pid")
         pipe.hget(keys.run_key(run_id, "defs"), step)
-        token, text = pipe.execute()
+        (state, token, owner, pid), text = pipe.execute()
     if text is None:
         return True
-    recovery.attempt_lost(app, run_id, step, definition=text, token=int(token or 1), owner=runtime.owner, error=error)
+    ours = state == b"running" and owner is not None and owner.decode() == runtime.owner
+    if ours and not is_running(int(pid or 0)):
+        recovery.attempt_lost(app, run_id, step, definition=text, token=int(token), executed=True, error=error)
     return outcome(runtime, run_id, step) is None

@@ -28,12 +28,12 @@ def message_is_lost(app: Celery, run_id: str, item: Due) -> bool:
     definition = item.definition
     name = list_of(agent_queue(definition["queue"]), redis_priority(definition["priority"]))
     wanted = task_id(run_id, item.node)
-    with app.connection_for_read() as connection:
-        channel: Any = connection.default_channel
-        client = channel.client
+    pool: Any = app.pool
+    with pool.acquire(block=True) as connection:
+        client = connection.default_channel.client
         with guarded():
             oldest = cast("bytes | None", client.lindex(name, -1))
-            if oldest is not None and not _published_after(app, oldest, item):
+            if oldest is not None and not _published_after(app, oldest, item, wanted):
                 return False
             held = cast("list[bytes]", client.hvals("unacked"))
     return not any(_holds(message, wanted) for message in held)
@@ -49,13 +49,14 @@ def _holds(message: bytes, wanted: str) -> bool:
         return True
 
 
-def _published_after(app: Celery, message: bytes, item: Due) -> bool:
+def _published_after(app: Celery, message: bytes, item: Due, wanted: str) -> bool:
     """Whether the step of `message` was queued later than ours; unknown messages count as older."""
     try:
-        run_id, _, node = json.loads(message)["headers"]["id"].partition(".")
+        found = json.loads(message)["headers"]["id"]
+        run_id, _, node = found.partition(".")
     except (ValueError, KeyError, TypeError, AttributeError):
         return False
-    if f"{run_id}.{node}" == "" or node == item.node:
+    if found == wanted:
         return False
     client = runtime_of(app).client
     queued_at = cast("bytes | None", client.hget(f"orc:{{{run_id}}}:s:{node}", "queued_at"))

@@ -1,12 +1,14 @@
-"""What a worker's main process does on its timer: renew the leases of its attempts, end attempts that are no longer
-its own, and take its turn at the sweep."""
+"""What a worker's main process does beside its work: renew the leases of its attempts and end attempts that are no
+longer its own (in a thread, so that neither a busy loop nor a warm shutdown lets a lease lapse), and on the consumer's
+timer take its turn at the sweep and collect dead children."""
 
 from __future__ import annotations
 
 import os
 import signal
+import threading
 from collections.abc import Iterable
-from typing import Any, cast
+from typing import Any
 
 from celery import Celery, bootsteps
 from celery.worker import state as worker_state
@@ -26,7 +28,35 @@ SWEEP_TURN = "orc:sweep"
 """string with an expiry: a sweep was begun within the last interval."""
 
 
-class LeaseKeeper(bootsteps.StartStopStep):
+class LeaseThread(threading.Thread):
+    """Renews the leases of all active attempts until the process ends."""
+
+    def __init__(self, app: Celery, pool: Any) -> None:
+        super().__init__(name="lease-keeper", daemon=True)
+        self._app = app
+        self._pool = pool
+        self._never = threading.Event()
+
+    def run(self) -> None:
+        runtime = runtime_of(self._app)
+        while not self._never.wait(runtime.settings.engine.renew_seconds):
+            try:
+                renew(runtime, _active(), self._pool)
+            except OrchestratorError as error:
+                log.warning("leases could not be renewed: %s", error)
+            except Exception:  # noqa: BLE001 - a thread that ended here would let every lease lapse
+                log.exception("leases could not be renewed")
+
+
+def _active() -> tuple[Request, ...]:
+    while True:
+        try:
+            return tuple(worker_state.active_requests)
+        except RuntimeError:  # the main thread changed the set meanwhile
+            continue
+
+
+class SweepTimer(bootsteps.StartStopStep):
     """Starts the timers when the consumer runs; part of every worker of an application of ours."""
 
     requires = ("celery.worker.consumer.tasks:Tasks",)
@@ -39,7 +69,6 @@ class LeaseKeeper(bootsteps.StartStopStep):
         """Called at every (re)connection of the consumer."""
         settings = runtime_of(consumer.app).settings.engine
         self._entries = [
-            consumer.timer.call_repeatedly(settings.renew_seconds, _renew, (consumer,), priority=10),
             consumer.timer.call_repeatedly(settings.sweep_seconds, _sweep, (consumer.app,), priority=10),
         ]
         reap = getattr(consumer.pool, "maintain_pool", None)
@@ -50,13 +79,6 @@ class LeaseKeeper(bootsteps.StartStopStep):
         for entry in self._entries:
             entry.cancel()
         self._entries = []
-
-
-def _renew(consumer: Any) -> None:
-    try:
-        renew(runtime_of(consumer.app), worker_state.active_requests, consumer.pool)
-    except OrchestratorError as error:
-        log.warning("leases could not be renewed: %s", error)
 
 
 def _sweep(app: Celery) -> None:
@@ -73,28 +95,41 @@ def _sweep(app: Celery) -> None:
 
 
 def renew(runtime: Runtime, requests: Iterable[Request], pool: Any) -> None:
-    """Renew the lease of every active attempt; end those that were taken from this worker, or cancelled.
+    """Renew the lease of every active attempt, and end the children of attempts that are over without their doing.
 
-    Of two requests for one step, only the later one can be the current attempt.
+    Those are: all requests of a step that was taken from this worker, and requests that were begun before the one
+    whose child runs the step's current attempt.
     """
-    active: dict[str, dict[str, Request]] = {}
-    for request in sorted(requests, key=lambda request: request.time_start or 0.0):
+    active: dict[str, dict[str, list[Request]]] = {}
+    for request in requests:
         if request.type == STEP:  # its name is the shadow that Flower shows
             run_id, step = request.args[:2]
-            earlier = active.setdefault(run_id, {}).get(step)
-            if earlier is not None:
-                _end(earlier, pool)
-            active[run_id][step] = request
+            active.setdefault(run_id, {}).setdefault(step, []).append(request)
     lease = runtime.settings.engine.lease_seconds
     for run_id, steps in active.items():
-        for step in runtime.ledger.renew(run_id, steps, owner=runtime.owner, lease=lease):
-            _end(steps[step], pool)
+        for step, pid in runtime.ledger.renew(run_id, steps, owner=runtime.owner, lease=lease).items():
+            for request in _over(steps[step], pid):
+                _end(request, pool)
     announce(runtime)
+
+
+def _over(requests: list[Request], pid: int) -> list[Request]:
+    if not pid:
+        return requests
+    current = [request for request in requests if _pid(request) == pid]
+    if not current:
+        return []
+    begun = max(request.time_start or 0.0 for request in current)
+    return [request for request in requests if _pid(request) != pid and (request.time_start or 0.0) < begun]
+
+
+def _pid(request: Request) -> int:
+    return int(request.worker_pid or 0)
 
 
 def _end(request: Request, pool: Any) -> None:
     """End the child whose attempt is no longer ours, by its pid. A thread cannot be ended: it is fenced."""
-    pid = cast("int | None", request.worker_pid)
+    pid = _pid(request)
     if pid and pid != os.getpid() and getattr(pool, "signal_safe", False):
         log.warning("ending process %d: its attempt of %s is over", pid, request.id)
         try:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Callable, Mapping
+from time import monotonic
 from typing import Any, cast
 
 from celery import Celery
@@ -29,6 +30,8 @@ from orchestrator.workflow.models import RetryPolicy
 AGAIN_SECONDS = 2.0
 """An item that was handed out and not dealt with is handed out again after this."""
 RUNS_AT_ONCE = 100
+BUDGET_SECONDS = 0.5
+"""A sweep runs in a worker's main loop and must not hold it up; the next one goes on where this one stopped."""
 ORPHAN_SECONDS = 3600.0
 """An index entry without a run is dropped after this: its client died before it created the run."""
 
@@ -52,38 +55,49 @@ def _now(runtime: Runtime) -> float:
 
 
 def sweep(app: Celery) -> int:
-    """Look at every active run whose time has come; returns how many there were."""
+    """Look at every active run whose time has come, for at most BUDGET_SECONDS; returns how many there were."""
     runtime = runtime_of(app)
+    seen, ends = 0, monotonic() + BUDGET_SECONDS
+    while True:
+        with guarded():
+            now = _now(runtime)
+            due = cast("list[bytes]", runtime.client.zrangebyscore(keys.ACTIVE, "-inf", now, start=0, num=RUNS_AT_ONCE))
+        for raw in due:
+            try:
+                _look_at(app, runtime, raw.decode(), now)
+            except Exception:  # noqa: BLE001 - one run must not keep the sweep from the others
+                log.exception("sweep: run %s", raw.decode())
+        seen += len(due)
+        if len(due) < RUNS_AT_ONCE or monotonic() > ends:
+            return seen
+
+
+def _look_at(app: Celery, runtime: Runtime, run_id: str, now: float) -> None:
+    """The next look is settled before this one begins; what the handlers find may only bring it forward."""
+    latest = now + _look_seconds(runtime)
     with guarded():
-        now = _now(runtime)
-        due = cast(
-            "list[tuple[bytes, float]]",
-            runtime.client.zrangebyscore(keys.ACTIVE, "-inf", now, start=0, num=RUNS_AT_ONCE, withscores=True),
-        )
-    for raw, since in due:
-        try:
-            _look_at(app, runtime, raw.decode(), now, since)
-        except Exception:  # noqa: BLE001 - one run must not keep the sweep from the others
-            log.exception("sweep: run %s", raw.decode())
-    return len(due)
-
-
-def _look_at(app: Celery, runtime: Runtime, run_id: str, now: float, since: float) -> None:
+        runtime.client.zadd(keys.ACTIVE, {run_id: latest}, xx=True)
     agenda = runtime.ledger.due(run_id, again=AGAIN_SECONDS)
     for item in agenda.items:
         handle = _HANDLERS.get(item.kind)
-        if handle is not None:
-            handle(app, run_id, item)
+        try:
+            if handle is not None:
+                handle(app, run_id, item)
+        except Exception:  # noqa: BLE001 - one item must not keep the run from its others
+            log.exception("sweep: run %s: %s", run_id, item.item)
     with guarded():
-        if agenda.run_state in FINAL_RUN_STATES or (not agenda.run_state and now - since > ORPHAN_SECONDS):
+        if agenda.run_state in FINAL_RUN_STATES or (not agenda.run_state and _is_orphan(runtime, run_id, now)):
             runtime.client.zrem(keys.ACTIVE, run_id)
             retention = runtime.settings.engine.retention
             if retention:
                 runtime.client.zremrangebyscore(keys.RUNS, "-inf", now - 2 * retention)
-        elif agenda.run_state:
-            latest = now + _look_seconds(runtime)
-            soon = min(agenda.next_at or latest, latest)
-            runtime.client.zadd(keys.ACTIVE, {run_id: max(soon, now + 0.05)}, xx=True)
+        elif agenda.next_at is not None and agenda.next_at < latest:
+            runtime.client.zadd(keys.ACTIVE, {run_id: max(agenda.next_at, now + 0.05)}, lt=True)
+
+
+def _is_orphan(runtime: Runtime, run_id: str, now: float) -> bool:
+    entered = runtime.client.zscore(keys.RUNS, run_id)
+    return entered is None or now - entered > ORPHAN_SECONDS
 
 
 def attempt_lost(
@@ -93,10 +107,13 @@ def attempt_lost(
     *,
     definition: str | bytes | Mapping[str, Any],
     token: int,
-    owner: str | None = None,
+    executed: bool = False,
     error: BaseException | str = "its worker stopped renewing the lease",
 ) -> None:
-    """An attempt's process is gone: the step gets another attempt at once, or is failed as poisoned."""
+    """An attempt's process is gone: the step gets another attempt at once, or is failed as poisoned.
+
+    `executed`: the worker itself reports it, and counts the task in its chord.
+    """
     spec = definition if isinstance(definition, Mapping) else json.loads(definition)
     verdict = decide(RetryPolicy.model_validate(spec.get("retry", {})), Ended(Cause.LOST, token))
     runtime = runtime_of(app)
@@ -104,9 +121,8 @@ def attempt_lost(
         run_id,
         step,
         verdict.state,
-        token=None if owner else token,
-        owner=owner,
-        executed=owner is not None,
+        token=token,
+        executed=executed,
         error=f"WorkerLost: {error}",
         reason=verdict.reason,
     )
@@ -171,6 +187,12 @@ def _queued(app: Celery, run_id: str, item: Due) -> None:
         again(app, run_id, item.node, item.definition, found="queued")
 
 
+def _schedule(app: Celery, run_id: str, item: Due) -> None:
+    moved = runtime_of(app).ledger.expire(run_id, item.node, error="StepTimeout: no worker took it in time")
+    if isinstance(moved, Moved):
+        follow(app, run_id, moved)
+
+
 def _retry(app: Celery, run_id: str, item: Due) -> None:
     again(app, run_id, item.node, item.definition, found="retrying")
 
@@ -218,6 +240,7 @@ _HANDLERS: Mapping[str, Callable[[Celery, str, Due], None]] = {
     "timeout": _timeout,
     "idle": _timeout,
     "queued": _queued,
+    "schedule": _schedule,
     "retry": _retry,
     "joined": _joined,
     "barrier": _barrier,

@@ -26,6 +26,7 @@ def _enter(sender: Any = None, **_: Any) -> None:
 
 @signals.worker_ready.connect
 def _announce(sender: Any = None, **_: Any) -> None:
+    keeper.LeaseThread(sender.app, sender.pool).start()
     ready(sender.app)
 
 

@@ -182,6 +182,8 @@ def start(app: Celery, ledger: Ledger, prepared: Prepared, run_id: str, settings
     if not isinstance(moved, Moved):
         return False
     follow(app, run_id, moved)
+    with guarded():  # the clock that `reserve` used may be far off: make sure that sweeps know the run
+        runtime_of(app).client.zadd(keys.ACTIVE, {run_id: 0}, nx=True)
     return True
 
 
@@ -199,7 +201,10 @@ def registered_workflow(client: redis.Redis) -> Callable[[str], str | None]:
 def submit_registered(app: Celery, workflow: str, inputs: Mapping[str, Any], idempotency_key: str | None) -> str:
     """Start a registered workflow on a worker; returns the run id."""
     runtime = runtime_of(app)
-    spec = as_spec(workflow, registered_workflow(runtime.client))
+    text = registered_workflow(runtime.client)(workflow)
+    if text is None:
+        raise NotFound(f"no workflow is registered as '{workflow}'")
+    spec = load_workflow_text(text, source=workflow)
     prepared = prepare(spec, inputs, known_agents(runtime.client), runtime.settings, Compiler())
     run_id = reserve(runtime.client, prepared, idempotency_key, runtime.settings.engine.retention)
     start(app, runtime.ledger, prepared, run_id, runtime.settings)

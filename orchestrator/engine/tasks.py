@@ -37,8 +37,12 @@ def barrier(self: Task[Any, Any], outcomes: list[Any], run_id: str, group: str) 
 def submit(
     self: Task[Any, Any], workflow: str, inputs: dict[str, Any] | None = None, idempotency_key: str | None = None
 ) -> str:
-    """Start a registered workflow by name; returns the run id. For services that only have Celery."""
-    return submission.submit_registered(self.app, workflow, inputs or {}, idempotency_key)
+    """Start a registered workflow by name; returns the run id. For services that only have Celery.
+
+    A message that is delivered twice starts one run: without a key of the caller's, its own id is the key.
+    """
+    key = idempotency_key or f"task:{self.request.id}"
+    return submission.submit_registered(self.app, workflow, inputs or {}, key)
 
 
 @shared_task(name=SWEEP, bind=True, ignore_result=True)

@@ -34,6 +34,8 @@ class Node:
     barrier: str | None = None
     leaf: bool = False
     chord: bool = False
+    awaited: bool = False
+    schedule: float | None = None
 
     def row(self) -> dict[str, Any]:
         """The JSON form that `create.lua` reads."""
@@ -45,8 +47,9 @@ class Node:
             "to": " ".join(self.to),
         }
         marks = {"gate": self.gate, "carried": self.carried, "leaf": self.leaf, "barrier": self.barrier,
-                 "chord": self.chord}  # fmt: skip
-        return row | {name: mark if isinstance(mark, str) else 1 for name, mark in marks.items() if mark}
+                 "chord": self.chord, "awaited": self.awaited}  # fmt: skip
+        row |= {name: mark if isinstance(mark, str) else 1 for name, mark in marks.items() if mark}
+        return row if self.schedule is None else row | {"schedule": self.schedule}
 
     def definition_json(self) -> str:
         return json.dumps(self.definition, separators=(",", ":"))
@@ -61,7 +64,8 @@ def compile_nodes(plan: Plan, queue_of: Callable[[str], str]) -> tuple[Node, ...
     groups = {group.id: group for group in plan.workflow.groups if is_parallel(group)}
     group_of = {step: group.id for group in groups.values() for step in group.steps}
     needs = {step_id: _needs(plan, step_id, groups) for step_id in plan.order}
-    gated = {group.id for group in groups.values() if _wants_gate(group, needs)}
+    gated = _gates(groups, needs)
+    awaited = {step for group in groups.values() for step in _awaited(group, needs, groups, gated)}
     pieces = _pieces(plan, needs, group_of)
     after = _after(plan, needs, groups, group_of)
     nodes: dict[str, Node] = {}
@@ -75,7 +79,7 @@ def compile_nodes(plan: Plan, queue_of: Callable[[str], str]) -> tuple[Node, ...
     for group in groups.values():
         nodes[barrier_node(group.id)] = _barrier(plan, group)
     _connect(nodes, groups, gated)
-    return tuple(_with_leaves(nodes, plan))
+    return tuple(replace(node, awaited=node.id in awaited) for node in _with_leaves(nodes, plan))
 
 
 def _needs(plan: Plan, step_id: str, groups: Mapping[str, GroupSpec]) -> tuple[str, ...]:
@@ -85,21 +89,38 @@ def _needs(plan: Plan, step_id: str, groups: Mapping[str, GroupSpec]) -> tuple[s
     return (*single, *(barrier_node(group) for group in whole))
 
 
-def _wants_gate(group: GroupSpec, needs: Mapping[str, tuple[str, ...]]) -> bool:
-    """Whether members wait for different steps outside, none of which waits for a member itself."""
-    outside = {_outside(needs, step, group) for step in group.steps}
-    if len(outside) == 1:
-        return False
-    members = {*group.steps, barrier_node(group.id)}
-    ahead, seen = [name for names in outside for name in names], set[str]()
+def _awaited(
+    group: GroupSpec, needs: Mapping[str, tuple[str, ...]], groups: Mapping[str, GroupSpec], gated: set[str]
+) -> set[str]:
+    """The members that another member waits for, directly, through steps outside, or through other groups."""
+    group_of = {step: other for other in groups.values() for step in other.steps}
+    ahead = [name for step in group.steps for name in needs[step]]
+    seen: set[str] = set()
     while ahead:
         name = ahead.pop()
-        if name in members:
-            return False
-        if name not in seen:
-            seen.add(name)
-            ahead.extend(needs.get(name, ()))
-    return True
+        if name in seen:
+            continue
+        seen.add(name)
+        if name.startswith("@"):
+            ahead.extend(groups[name[1:]].steps)
+            continue
+        ahead.extend(needs[name])
+        other = group_of.get(name)
+        if other is not None and other.id in gated:
+            ahead.extend(need for step in other.steps for need in needs[step])
+    return seen & set(group.steps)
+
+
+def _gates(groups: Mapping[str, GroupSpec], needs: Mapping[str, tuple[str, ...]]) -> set[str]:
+    """The groups whose members wait for each other at a gate: they start behind different steps, and no gate chosen
+    makes one of them wait for another one."""
+    gated: set[str] = set()
+    for group in groups.values():
+        if len({_outside(needs, step, group) for step in group.steps}) > 1:
+            gated.add(group.id)
+            if any(_awaited(other, needs, groups, gated) for other in groups.values() if other.id in gated):
+                gated.discard(group.id)
+    return gated
 
 
 def _outside(needs: Mapping[str, tuple[str, ...]], step: str, group: GroupSpec) -> frozenset[str]:
@@ -169,7 +190,7 @@ def _step_node(
             definition["barrier_timeout"] = group.barrier.timeout
     carried = any(step_id in later for later in pieces.values())
     return Node(step_id, "step", step.trigger_rule, needs, definition, carried=carried,
-                gate=group is not None and group.id in gated,
+                gate=group is not None and group.id in gated, schedule=step.schedule_timeout,
                 barrier=barrier_node(group.id) if group is not None else None)  # fmt: skip
 
 

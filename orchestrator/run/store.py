@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from secrets import token_hex
 from typing import Any
 
 import redis
@@ -14,6 +15,7 @@ from orchestrator.run.replies import Agenda, Claimed, Clash, GroupState, Moved, 
 from orchestrator.scripts import Script, fragment
 
 _ROOM = "orchestrator.run"
+NONCE_BYTES = 8
 
 
 def lua(name: str) -> str:
@@ -36,6 +38,7 @@ RENEW = Script(BASE, lua("renew"))
 PROGRESS = Script(BASE, lua("progress"))
 DUE = Script(BASE, lua("due"))
 REQUEUE = Script(FLOW, lua("requeue"))
+EXPIRE = Script(FLOW, lua("expire"))
 EXTEND = Script(BASE, lua("extend"))
 GROUP = Script(BASE, lua("group"))
 STOP = Script(FLOW, lua("stop"))
@@ -117,10 +120,15 @@ class Ledger:
         )
         return arguments, payloads
 
-    def claim(self, run_id: str, step: str, *, worker: str, owner: str, lease: float) -> Claimed | Refused:
-        """Take a queued step. `owner` names the worker process' incarnation; the lease is in seconds."""
-        raw = self._claim(self.client, run_id, self._arguments(step=step, worker=worker, owner=owner, lease=lease))
-        return replies.claimed(raw)
+    def claim(
+        self, run_id: str, step: str, *, worker: str, owner: str, lease: float, pid: int = 0
+    ) -> Claimed | Refused:
+        """Take a queued step. `owner` names the worker process' incarnation, `pid` the process that does the work; the
+        lease is in seconds. Repeated by the driver after a lost answer, it grants the same attempt."""
+        arguments = self._arguments(
+            step=step, worker=worker, owner=owner, lease=lease, pid=pid, nonce=token_hex(NONCE_BYTES)
+        )
+        return replies.claimed(self._claim(self.client, run_id, arguments))
 
     def finish(
         self,
@@ -128,8 +136,7 @@ class Ledger:
         step: str,
         state: str,
         *,
-        token: int | None = None,
-        owner: str | None = None,
+        token: int,
         executed: bool = True,
         delay: float = 0.0,
         error: str = "",
@@ -140,15 +147,15 @@ class Ledger:
         undecided: Sequence[Undecided] = (),
         files: Mapping[str, bytes] | None = None,
     ) -> Moved | Clash | Refused:
-        """End the current attempt, known by its token, or by the worker that owned it when its process died.
+        """End the current attempt, known by its token. `executed`: by its own Celery task, whose canvas goes on.
 
         `fields` are what it commits to the context, having read that at version `snapshot`, `conflicts` what a merge
         left to decide; for the `undecided` ones the run waits. Attempts that are refused, or clash with another writer,
         change nothing.
         """
         arguments = self._arguments(
-            step=step, state=state, token=token, owner=owner, executed=executed or None, delay=delay,
-            error=error[:2000], reason=reason, snapshot=snapshot, fields=len(fields),
+            step=step, state=state, token=token, executed=executed or None, delay=delay,
+            error=error[:2000], reason=reason, snapshot=snapshot, fields=len(fields), nonce=token_hex(NONCE_BYTES),
             conflicts=len(conflicts), open=_open(undecided),
         ) | self._writing  # fmt: skip
         payloads = [part for row in (*fields, *conflicts) for part in row]
@@ -156,10 +163,11 @@ class Ledger:
             payloads += (name, content)
         return replies.finished(self._finish(self.client, run_id, arguments, payloads))
 
-    def renew(self, run_id: str, steps: Iterable[str], *, owner: str, lease: float) -> tuple[str, ...]:
-        """Keep attempts alive; returns the steps that this owner no longer holds."""
+    def renew(self, run_id: str, steps: Iterable[str], *, owner: str, lease: float) -> dict[str, int]:
+        """Keep attempts alive. Step -> the process that runs its current attempt; 0 when the attempt is over for this
+        owner, who did not end it. Steps of which neither can be said are left out."""
         raw = RENEW(self.client, run_id, self._arguments(steps=list(steps), owner=owner, lease=lease))
-        return tuple(step.decode() for step in raw)
+        return {step.decode(): int(pid) for step, pid in raw}
 
     def progress(self, run_id: str, step: str, token: int, fraction: float, message: str) -> str | Refused:
         """Record progress; returns the state of the run."""
@@ -174,6 +182,10 @@ class Ledger:
     def requeue(self, run_id: str, step: str, *, found: str) -> Moved | Refused:
         """Publish a step again that is still in the state `found` (`retrying`, `queued` or `ready`)."""
         return replies.moved(REQUEUE(self.client, run_id, self._arguments(step=step, **{"from": found})))
+
+    def expire(self, run_id: str, step: str, *, error: str) -> Moved | Refused:
+        """A step that still waits for a worker is timed out."""
+        return replies.moved(EXPIRE(self.client, run_id, self._arguments(step=step, error=error)))
 
     def group(self, run_id: str, node: str) -> GroupState | None:
         """A group with its members as they stand now; None when its barrier is decided, or there is none."""

@@ -120,6 +120,35 @@ def test_a_frozen_worker_loses_its_lease_and_its_late_result(
     assert status.steps["a"].worker == "w2@test"
 
 
+def test_a_warm_shutdown_lets_its_steps_end_and_renews_their_leases(
+    client: Client, worker: Worker, store: Store, tmp_path: Path
+) -> None:
+    handle = client.submit({"name": "warm", "steps": [{"id": "a", "agent": "sleep", "with": {"seconds": 4}}]})
+    eventually(lambda: running(handle, "a"), within=20, what="a runs")
+    with Worker(store.url, tmp_path, name="w2", concurrency=1):
+        os.kill(worker.pid, signal.SIGTERM)
+        status = handle.wait(SECONDS)
+    assert_each_effect_once(handle, status)
+    assert (status.steps["a"].attempts, status.steps["a"].worker) == (1, "w1@test")
+
+
+def test_a_worker_that_froze_takes_its_own_step_up_again_and_is_not_poisoned(
+    client: Client, worker: Worker, store: Store, tmp_path: Path
+) -> None:
+    """Its old child still runs when the new attempt is claimed in the same worker: only the old one is ended."""
+    handle = client.submit({"name": "thawed", "steps": [{"id": "a", "agent": "sleep", "with": {"seconds": 5}}]})
+    eventually(lambda: running(handle, "a"), within=20, what="a runs")
+    with Worker(store.url, tmp_path, name="w2", concurrency=1, queues=["control"]):
+        os.kill(worker.pid, signal.SIGSTOP)
+        try:
+            eventually(lambda: handle.status().steps["a"].state is StepState.QUEUED, within=20, what="a was taken")
+        finally:
+            os.kill(worker.pid, signal.SIGCONT)
+        status = handle.wait(SECONDS)
+    assert_each_effect_once(handle, status)
+    assert status.steps["a"].attempts == 2
+
+
 def test_a_client_that_dies_between_writing_and_publishing_loses_nothing(client: Client, worker: Worker) -> None:
     spec = submission.as_spec(product(0.1), lambda name: None)
     prepared = submission.prepare(spec, {}, known_agents(client.redis), client.settings, submission.Compiler())

@@ -47,7 +47,7 @@ class Bench:
         return moved
 
     def claim(self, step: str, owner: str = OWNER) -> Claimed | Refused:
-        return self.ledger.claim("run", step, worker=owner, owner=owner, lease=5)
+        return self.ledger.claim("run", step, worker=owner, owner=owner, lease=5, pid=7)
 
     def granted(self, step: str) -> Claimed:
         answer = self.claim(step)

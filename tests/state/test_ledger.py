@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import itertools
 import threading
+from typing import Any, cast
 
 import pytest
+import redis
 
 from orchestrator.run.models import RunState, StepState
 from orchestrator.run.nodes import compile_nodes
@@ -71,11 +73,38 @@ def test_only_the_current_token_may_finish(bench: Bench) -> None:
     assert bench.context.outputs("run") == {"a": {"ok": 1}}
 
 
-def test_an_owner_reports_its_lost_child_and_no_other_owner_may(bench: Bench) -> None:
-    bench.create(spec(step("a")))
-    bench.claim("a")
-    assert isinstance(bench.ledger.finish("run", "a", "failed", owner="worker-2"), Refused)
-    assert isinstance(bench.ledger.finish("run", "a", "retrying", owner=OWNER), Moved)
+class Twice:
+    """A client that sends every script twice and hands out the second answer."""
+
+    def __init__(self, client: redis.Redis) -> None:
+        self._client = client
+
+    def evalsha(self, *arguments: Any) -> Any:
+        self._client.evalsha(*arguments)
+        return self._client.evalsha(*arguments)
+
+    def eval(self, *arguments: Any) -> Any:
+        self._client.eval(*arguments)
+        return self._client.eval(*arguments)
+
+
+def test_a_call_that_is_repeated_after_a_lost_answer_gets_the_same_answer(bench: Bench) -> None:
+    """redis-py sends a command again when the connection broke before its answer came."""
+    bench.create(spec(step("a"), step("b")))
+    ledger = bench.ledger
+    ledger.client = cast(redis.Redis, Twice(bench.client))
+    granted = ledger.claim("run", "a", worker=OWNER, owner=OWNER, lease=5, pid=7)
+    assert isinstance(granted, Claimed)
+    assert granted.token == 1
+    moved = ledger.finish("run", "a", "success", token=1)
+    assert isinstance(moved, Moved)
+    assert bench.state("a") is StepState.SUCCESS
+    assert isinstance(bench.claim("a", "somebody else"), Refused)
+
+
+def test_a_step_that_always_runs_starts_at_once(bench: Bench) -> None:
+    moved = bench.create(spec(step("a"), step("b", "a", rule=TriggerRule.ALWAYS)))
+    assert released(moved) == {"a", "b"}
 
 
 def test_failure_reaches_everyone_behind_and_ends_the_run(bench: Bench) -> None:
@@ -195,12 +224,22 @@ def test_what_is_due_is_handed_out_and_comes_back_when_nobody_acts(bench: Bench)
     assert [found.kind for found in bench.ledger.due("run", again=2).items] == ["lease"]
 
 
+def test_a_step_that_no_worker_takes_in_time_is_timed_out(bench: Bench) -> None:
+    bench.create(spec(step("a", schedule_timeout=3), step("taken", schedule_timeout=3), step("b", "a")))
+    bench.claim("taken")
+    bench.now += 3.1
+    assert [item.item for item in bench.ledger.due("run", again=2).items] == ["schedule:a"]
+    assert isinstance(bench.ledger.expire("run", "a", error="late"), Moved)
+    assert (bench.state("a"), bench.state("b")) == (StepState.TIMED_OUT, StepState.UPSTREAM_FAILED)
+    assert bench.ledger.expire("run", "taken", error="late") == Refused("running")
+
+
 def test_renewal_keeps_a_lease_and_names_what_is_no_longer_held(bench: Bench) -> None:
     bench.create(spec(step("a"), step("b"), step("c")))
     bench.claim("a")
     bench.claim("b", "worker-2")
     bench.now += 4
-    assert bench.ledger.renew("run", ["a", "b", "c"], owner=OWNER, lease=5) == ("b",)
+    assert bench.ledger.renew("run", ["a", "b", "c"], owner=OWNER, lease=5) == {"a": 7, "b": 0}
     bench.now += 4
     assert [item.node for item in bench.ledger.due("run", again=2).items] == ["b"]
 
@@ -212,7 +251,7 @@ def test_a_process_that_ended_its_attempt_itself_is_left_alone_and_one_that_lost
     lost = bench.claim("lost")
     assert isinstance(lost, Claimed)
     bench.ledger.finish("run", "lost", "timed_out", token=lost.token, executed=False)
-    assert bench.ledger.renew("run", ["done", "failed", "lost", "queued"], owner=OWNER, lease=5) == ("lost",)
+    assert bench.ledger.renew("run", ["done", "failed", "lost", "queued"], owner=OWNER, lease=5) == {"lost": 0}
 
 
 def test_cancelling_ends_what_waits_and_gives_grace_to_what_runs(bench: Bench) -> None:

@@ -6,7 +6,7 @@ local nodes = cjson.decode(ARGV[3])
 local total = 0
 for _, node in ipairs(nodes) do
   local fields = {'kind', node.kind, 'rule', node.rule, 'need', node.need, 'state', 'pending'}
-  for _, name in ipairs({'gate', 'carried', 'barrier', 'leaf', 'chord'}) do
+  for _, name in ipairs({'gate', 'carried', 'barrier', 'leaf', 'chord', 'awaited', 'schedule'}) do
     if node[name] then
       fields[#fields + 1] = name
       fields[#fields + 1] = tostring(node[name])
@@ -24,7 +24,7 @@ redis.call('HSET', META, 'state', 'pending', 'workflow', A.workflow, 'created_at
 event('run', '', 'pending')
 if A.timeout then due_at('run:', A.timeout) end
 for _, node in ipairs(nodes) do
-  if node.need == 0 then
+  if node.need == 0 or node.rule == 'always' then
     local queue, at = {}, 1
     consider(node.id, queue)
     while queue[at] do

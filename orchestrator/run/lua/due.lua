@@ -2,10 +2,16 @@
 -- -> {state of the run or '', time of the next item or '', {item, node, state, token, definition, facts as JSON}, ...}
 local state = redis.call('HGET', META, 'state')
 local found = {state or '', ''}
-for _, item in ipairs(redis.call('ZRANGEBYSCORE', DUE, '-inf', STAMP, 'LIMIT', 0, 100)) do
+local items, queued = {}, {}
+for _, item in ipairs(redis.call('ZRANGEBYSCORE', DUE, '-inf', STAMP, 'LIMIT', 0, 2000)) do
+  local into = string.find(item, '^queued:') and queued or items
+  if #into < (into == queued and 20 or 100) then into[#into + 1] = item end
+end
+for _, item in ipairs(queued) do items[#items + 1] = item end -- what is only suspected comes last
+for _, item in ipairs(items) do
   local kind, node = string.match(item, '^(%l+):(.*)$')
   local f = redis.call('HMGET', step_key(node), 'state', 'token', 'queued_at', 'progress_at', 'started_at', 'extensions')
-  due_at(item, A.again)
+  due_at(item, kind == 'queued' and (A.lost or 10) or A.again)
   found[#found + 1] = {item, kind, node, f[1] or '', f[2] or '0', redis.call('HGET', DEFS, node) or '',
     f[3] or '0', f[4] or '0', f[5] or '0', f[6] or '0'}
 end

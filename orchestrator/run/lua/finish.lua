@@ -1,13 +1,13 @@
--- An attempt ends. A: step; token, or owner (the worker whose child died); state ('success', 'failed', ...,
--- 'retrying' with delay in s); error, reason; executed: by the Celery task itself, whose canvas goes on.
+-- An attempt ends. A: step, token, nonce (the same for a repeated call); state ('success', 'failed', ..., 'retrying'
+-- with delay in s); error, reason; executed: by the Celery task itself, whose canvas goes on.
 -- snapshot: the version it has read; fields: payload as in payload.lua. -> {'refused', state}, {'conflict', clashes}
 -- or reply(run state). All checks come first; a refused attempt changes nothing but a count.
 local sk = step_key(A.step)
-local f = redis.call('HMGET', sk, 'state', 'token', 'owner', 'barrier')
+local f = redis.call('HMGET', sk, 'state', 'token', 'ending', 'barrier')
 local run_state = redis.call('HGET', META, 'state')
 if not run_state then return {'refused', 'unknown'} end
-local mine = (A.token and tonumber(f[2]) == A.token) or (A.owner and f[3] == A.owner)
-if f[1] ~= 'running' or not mine then
+if f[1] and A.nonce and f[3] == A.nonce then return reply(run_state) end -- the first answer was lost on its way
+if f[1] ~= 'running' or tonumber(f[2]) ~= A.token then
   redis.call('HINCRBY', META, 'late', 1)
   return {'refused', f[1] or 'unknown'}
 end
@@ -17,6 +17,7 @@ if redis.call('HGET', META, 'doom') then state = 'cancelled' end
 local writes = state == 'success' or state == 'cached'
 local found = writes and not f[4] and clashes() or {}
 if #found > 0 then return {'conflict', found} end
+redis.call('HSET', sk, 'ending', A.nonce or '')
 not_due('lease:' .. A.step, 'timeout:' .. A.step, 'idle:' .. A.step, 'cancel:' .. A.step)
 if writes and f[4] then commit_branch(A.step, A.snapshot or 0) elseif writes then commit(A.step, f[2]) end
 unpin(A.step)

@@ -15,9 +15,10 @@ local function settle(node, outcome)
   while queue[at] do
     local from, out = queue[at][1], queue[at][2]
     at = at + 1
-    local barrier = redis.call('HGET', step_key(from), 'barrier')
-    if barrier and CLASS[out] ~= 'ok' and redis.call('HGET', step_key(barrier), 'outcome') == false then
-      arrive(barrier, from, out, queue) -- its barrier judges first; others hear of it when that has decided
+    local f = redis.call('HMGET', step_key(from), 'barrier', 'awaited')
+    local barrier = f[1]
+    if barrier and not f[2] and CLASS[out] ~= 'ok' and redis.call('HGET', step_key(barrier), 'outcome') == false then
+      arrive(barrier, from, out, queue) -- its barrier judges first, then others hear; but not when another member waits for it
     else
       for consumer in string.gmatch(redis.call('HGET', EDGES, from) or '', '%S+') do
         arrive(consumer, from, out, queue)

@@ -1,13 +1,15 @@
 -- A worker's main process says which attempts it still runs. A: owner, lease (s), steps.
--- -> the steps whose attempt is over for this worker although it did not end it itself: taken by a sweep, or running
--- elsewhere. 'queued' is never among them: the worker may have accepted the message and not claimed it yet.
-local gone = {}
+-- -> {step, pid of the child that runs its current attempt} for each that this worker holds, and {step, 0} for each
+-- whose attempt is over although this worker did not end it: taken by a sweep, or running elsewhere. 'queued' is never
+-- among them: the worker may have accepted the message and not claimed it yet.
+local found = {}
 for _, step in ipairs(A.steps) do
-  local f = redis.call('HMGET', step_key(step), 'state', 'owner', 'token', 'taken')
+  local f = redis.call('HMGET', step_key(step), 'state', 'owner', 'token', 'taken', 'pid')
   if f[1] == 'running' and f[2] == A.owner then
     due_at('lease:' .. step, A.lease)
+    found[#found + 1] = {step, tonumber(f[5])}
   elseif f[1] == 'running' or (f[1] ~= 'queued' and f[3] and f[3] == f[4]) then
-    gone[#gone + 1] = step
+    found[#found + 1] = {step, 0}
   end
 end
-return gone
+return found

@@ -3,7 +3,7 @@
 local RELEASED, JOINED = {}, {}
 
 local function make_ready(node)
-  local f = redis.call('HMGET', step_key(node), 'carried', 'token')
+  local f = redis.call('HMGET', step_key(node), 'carried', 'token', 'schedule')
   local run_state = redis.call('HGET', META, 'state')
   if run_state == 'paused' or run_state == 'awaiting_input' then
     redis.call('HSET', step_key(node), 'state', 'ready')
@@ -12,6 +12,7 @@ local function make_ready(node)
   end
   redis.call('HSET', step_key(node), 'state', 'queued', 'queued_at', STAMP)
   due_at('queued:' .. node, A.lost or 10)
+  if f[3] then due_at('schedule:' .. node, tonumber(f[3])) end
   event('step', node, 'queued', f[2])
   if not (f[1] and A.executed) then RELEASED[#RELEASED + 1] = node end
 end

@@ -11,7 +11,7 @@ for _, node in ipairs(redis.call('HKEYS', DEFS)) do
   if f[1] == 'running' then
     due_at('cancel:' .. node, A.grace)
   elseif f[2] ~= 'gate' and not f[3] then
-    not_due('queued:' .. node, 'retry:' .. node, 'joined:' .. node, 'barrier:' .. node)
+    not_due('queued:' .. node, 'schedule:' .. node, 'retry:' .. node, 'joined:' .. node, 'barrier:' .. node)
     end_step(node, 'cancelled')
     event('step', node, 'cancelled')
   end

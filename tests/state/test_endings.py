@@ -1,0 +1,94 @@
+"""Whatever the graph, its groups and its failures: a run whose steps all end, ends; and nothing starts too early."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from orchestrator.run.models import FINAL_RUN_STATES, RunState
+from orchestrator.run.replies import Claimed, Clash, Moved, Refused
+from orchestrator.workflow.graph import find_cycle
+from orchestrator.workflow.models import GroupSpec, TriggerRule, WorkflowSpec
+from tests.state.bench import Bench, spec, step
+
+RULES = [TriggerRule.ALL_SUCCESS, TriggerRule.ALL_SUCCESS, TriggerRule.ALL_DONE, TriggerRule.NONE_FAILED,
+         TriggerRule.ONE_SUCCESS, TriggerRule.ALWAYS]  # fmt: skip
+
+
+@st.composite
+def workflows(draw: st.DrawFn) -> WorkflowSpec:
+    """Up to nine steps with edges backwards, dealt out to no group or one of two."""
+    size = draw(st.integers(2, 9))
+    names = [f"s{number}" for number in range(size)]
+    homes = {name: draw(st.sampled_from([None, None, "g", "h"])) for name in names}
+    steps = []
+    for at, name in enumerate(names):
+        needs = draw(st.lists(st.sampled_from(names[:at]), unique=True, max_size=3)) if at else []
+        steps.append(step(name, *needs, rule=draw(st.sampled_from(RULES)), group=homes[name]))
+    groups = [GroupSpec(id=home, steps=tuple(name for name in names if homes[name] == home)) for home in ("g", "h")]
+    return spec(*steps, groups=tuple(group for group in groups if group.steps))
+
+
+def waits(workflow: WorkflowSpec) -> list[tuple[str, str]]:
+    """Who waits for whom when a step that needs a whole group waits for its barrier."""
+    edges = []
+    for one in workflow.steps:
+        edges += [(one.id, need) for need in one.needs]
+    return edges
+
+
+def play(bench: Bench, workflow: WorkflowSpec, fates: dict[str, str]) -> RunState:
+    """Be the worker: end every released step as its fate says, judge every barrier, until nothing moves."""
+    moved = bench.create(workflow)
+    ready = [definition["id"] for definition in moved.released]
+    joined, succeeded = list(moved.joined), set[str]()
+    while ready or joined:
+        if joined:
+            node = joined.pop()
+            group = next(group for group in workflow.groups if f"@{group.id}" == node)
+            done = [name for name in group.steps if name in succeeded]
+            good = len(done) == len(group.steps)
+            state = "success" if good else "failed"
+            answer: Moved | Clash | Refused = bench.ledger.judge(
+                "run", node, state, decision="", members=group.steps, branches=done, filled=(), fields=()
+            )
+        else:
+            name = ready.pop()
+            granted = bench.claim(name)
+            assert isinstance(granted, Claimed), (name, granted)
+            answer = bench.ledger.finish("run", name, fates[name], token=granted.token, executed=False)
+            succeeded |= {name} if fates[name] == "success" else set()
+        assert isinstance(answer, Moved), answer
+        ready += [definition["id"] for definition in answer.released]
+        joined += answer.joined
+    return bench.reader.state("run")
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(workflow=workflows(), data=st.data())
+def test_a_run_ends_whatever_fails(store_url: str, workflow: WorkflowSpec, data: st.DataObject) -> None:
+    names = [one.id for one in workflow.steps]
+    if find_cycle(names, waits(workflow)):
+        return
+    fates = {name: data.draw(st.sampled_from(["success", "success", "failed", "skipped"]), name) for name in names}
+    bench = Bench(store_url)
+    bench.client.flushdb()
+    state = play(bench, workflow, fates)
+    assert state in FINAL_RUN_STATES, {name: one.state.value for name, one in bench.reader.status("run").steps.items()}
+
+
+@pytest.mark.parametrize("fate", ["success", "failed"])
+def test_two_groups_that_start_behind_each_other_do_not_stand_still(store_url: str, fate: str) -> None:
+    workflow = spec(
+        step("q", group="g2"), step("x1", "q", group="g1"), step("x2", group="g1"), step("p", "x1", "x2", group="g2"),
+        groups=(GroupSpec(id="g2", steps=("q", "p")), GroupSpec(id="g1", steps=("x1", "x2"))),
+    )  # fmt: skip
+    bench = Bench(store_url)
+    assert play(bench, workflow, dict.fromkeys(("q", "x1", "x2", "p"), fate)) in FINAL_RUN_STATES
+
+
+def test_a_member_that_fails_does_not_stop_another_member_that_waits_for_it(store_url: str) -> None:
+    workflow = spec(step("m", group="g"), step("c", "m", group="g"), groups=(GroupSpec(id="g", steps=("m", "c")),))
+    bench = Bench(store_url)
+    assert play(bench, workflow, {"m": "failed", "c": "success"}) is RunState.FAILED

@@ -11,7 +11,7 @@ from typing import Any, Final
 from pydantic import TypeAdapter
 
 from orchestrator import AgentContext, AgentError, agent
-from tasks.inputs import parse, read_or
+from tasks.inputs import look_up, parse, read_or
 from tasks.making.architecture import make_architecture
 from tasks.making.openapi import make_openapi, openapi_mistakes
 from tasks.making.platform import platform_of_texts
@@ -73,7 +73,7 @@ def architect(ctx: AgentContext) -> ArchitectOutput:
     The parameter `platform` overrides what the constraints suggest. Raises AgentError if the API does not validate.
     """
     functional, non_functional = _requirements(ctx)
-    given = structured(ctx.get("analyst.technical_constraints", []), "analyst.technical_constraints")
+    given = structured(look_up(ctx, "analyst.technical_constraints") or [], "analyst.technical_constraints")
     constraints = parse(given, "analyst.technical_constraints", _CONSTRAINTS)
     platform, reason = _platform(ctx, constraints, non_functional)
     stack = make_stack(constraints, platform, _further_layers(functional, non_functional))
@@ -103,7 +103,7 @@ def _requirements(
     ctx: AgentContext,
 ) -> tuple[tuple[FunctionalRequirement, ...], tuple[NonFunctionalRequirement, ...]]:
     """Both lists, from wherever the workflow lets this step read them."""
-    functional = ctx.get("pm.functional_requirements")
+    functional = look_up(ctx, "pm.functional_requirements")
     if functional is None:
         both = parse(structured(ctx.read("pm.requirements"), "pm.requirements"), "pm.requirements", _BOTH)
         return both.functional, both.non_functional

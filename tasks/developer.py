@@ -12,7 +12,7 @@ from typing import Any, Final
 from pydantic import TypeAdapter
 
 from orchestrator import AgentContext, agent
-from tasks.inputs import parse, read_as, read_or
+from tasks.inputs import look_up, parse, read_as, read_or
 from tasks.making.skeleton import Module, Route, docstring, literal, make_modules, package_name, sample
 from tasks.making.stack import chosen
 from tasks.models import (
@@ -58,7 +58,7 @@ def developer(ctx: AgentContext) -> DeveloperOutput:
     ui = parse(ctx.read("ux_expert.ui_spec"), "ux_expert.ui_spec", _UI)
     requirements = read_or(ctx, "pm.functional_requirements", _FUNCTIONAL, ())
     stories = read_or(ctx, "pm.user_stories", _STORIES, ())
-    brief = ctx.get("analyst.project_brief")
+    brief = look_up(ctx, "analyst.project_brief")
     title, summary = ("Product", "") if brief is None else _title(parse(brief, "analyst.project_brief", _BRIEF))
     modules, left_out = make_modules(document)
     package = package_name(title)

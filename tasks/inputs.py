@@ -17,9 +17,14 @@ def read_as(ctx: AgentContext, path: str, adapter: TypeAdapter[T]) -> T:
 
 
 def read_or(ctx: AgentContext, path: str, adapter: TypeAdapter[T], default: T) -> T:
-    """Like `read_as`, with a default for what is missing."""
-    value = ctx.get(path)
+    """Like `read_as`, with a default for what is missing, or what the workflow does not let this step read."""
+    value = look_up(ctx, path)
     return default if value is None else parse(value, path, adapter)
+
+
+def look_up(ctx: AgentContext, path: str) -> object:
+    """The value at a context path; None for what is missing, or what the workflow does not let this step read."""
+    return ctx.get(path) if ctx.can_read(path) else None
 
 
 def parse(value: object, path: str, adapter: TypeAdapter[T]) -> T:

@@ -11,7 +11,7 @@ from typing import Any, Final
 from pydantic import TypeAdapter
 
 from orchestrator import AgentContext, agent
-from tasks.inputs import parse, read_or
+from tasks.inputs import look_up, parse, read_or
 from tasks.making.components import make_components
 from tasks.making.journeys import make_journeys
 from tasks.making.platform import platform_of_people
@@ -53,7 +53,7 @@ def ux_expert(ctx: AgentContext) -> UxOutput:
     The parameter `platform` overrides what the personas suggest.
     """
     stories = parse(structured(ctx.read("pm.user_stories"), "pm.user_stories"), "pm.user_stories", _STORIES)
-    named = structured(ctx.get("analyst.target_users", []), "analyst.target_users")
+    named = structured(look_up(ctx, "analyst.target_users") or [], "analyst.target_users")
     users = parse(named, "analyst.target_users", _USERS)
     personas = read_or(ctx, "pm.user_personas", _PERSONAS, ()) or _personas(users, stories)
     platform, reason = _platform(ctx, personas)

@@ -25,11 +25,21 @@ class StepAccess:
             self.rules.may_read(path)
         except OwnershipError:
             section, dot, rest = path.partition(".")
+            if not dot and section not in self.rules.owners and not self.is_step(section):
+                return  # it can only be an input of the workflow, given or not
             agent = self.agent_of(section)
             if self.rules.agent_reads is None or agent in (None, section):
                 raise
             self.rules.model_copy(update={"agent_reads": None}).may_read(path)
             self.rules.model_copy(update={"reads": None}).may_read(f"{agent}{dot}{rest}")
+
+    def can_read(self, path: str) -> bool:
+        """Whether `may_read` lets the path pass."""
+        try:
+            self.may_read(path)
+        except OwnershipError:
+            return False
+        return True
 
     def may_write(self, path: str) -> None:
         """Raises OwnershipError, naming the rule."""

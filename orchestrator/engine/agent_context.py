@@ -176,6 +176,10 @@ class AgentContext:
         """Like `read`, with None for what is missing."""
         return self.read(path, default)
 
+    def can_read(self, path: str) -> bool:
+        """Whether this step may read the path: an agent that can do without something asks before it looks."""
+        return path in self.inputs or self._access.can_read(path)
+
     def read_many(self, paths: Sequence[str]) -> dict[str, Any]:
         """The values at several paths, fetched together; those that nobody has written are left out."""
         self._snapshot.fetch([".".join(_parts(path)[:2]) for path in paths])

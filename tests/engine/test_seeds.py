@@ -1,0 +1,43 @@
+"""The documents' own workflow blocks, run as they stand by the six agents on real workers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from orchestrator import Client
+from orchestrator.run.models import RunState
+
+SEEDS = Path(__file__).parents[1] / "fixtures" / "seeds"
+SECONDS = 60
+pytestmark = pytest.mark.parametrize("worker", ["prefork"], indirect=True, scope="module")
+
+
+def test_the_execution_groups_run_as_they_stand(client: Client) -> None:
+    handle = client.submit(SEEDS / "02_execution_groups.yaml")
+    status = handle.wait(SECONDS)
+    assert status.state is RunState.SUCCESS, {name: step.error for name, step in status.steps.items()}
+    ux, architect = status.steps["ux_expert"], status.steps["architect"]
+    assert max(ux.started_at or 0, architect.started_at or 0) < min(ux.finished_at or 0, architect.finished_at or 0)
+    assert {"qa/report.md", "architect/openapi.json", "ux_expert/ui_spec.md"} <= set(handle.artifacts())
+
+
+@pytest.mark.parametrize("form", ["prose", "values"])
+def test_the_enhanced_step_runs_with_its_missing_inputs_given(client: Client, form: str) -> None:
+    inputs: dict[str, object] = {
+        "pm.user_stories": "As a tenant I want to report a fault with a photo.",
+        "analyst.target_users": "Tenants with phones",
+        "pm.requirements": "Tenants report faults with a photo.",
+        "analyst.technical_constraints": "PostgreSQL is the database.",
+    }
+    if form == "values":
+        before = client.submit(SEEDS / "02_execution_groups.yaml")
+        assert before.wait(SECONDS).state is RunState.SUCCESS
+        done = before.result()
+        inputs = {path: done[path.split(".")[0]][path.split(".")[1]] for path in inputs}
+    handle = client.submit(SEEDS / "08_enhanced_workflow_step.yaml", inputs)
+    status = handle.wait(SECONDS)
+    assert status.state is RunState.SUCCESS, {name: step.error for name, step in status.steps.items()}
+    assert set(handle.result()) == {"ux_expert_parallel", "architect_parallel"}
+    assert set(handle.result()["ux_expert_parallel"]) == {"ux_outputs"}

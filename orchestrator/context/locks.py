@@ -64,7 +64,7 @@ class Locks:
     ) -> None:
         self._client = client
         self._run_id = run_id
-        self._rules = rules or LockRules()
+        self.rules = rules or LockRules()
         self._common: dict[str, Any] = {} if now is None else {"now": now}
 
     def acquire(
@@ -91,7 +91,7 @@ class Locks:
         """What `ask` is asked with. Raises InvalidValue for what is no section."""
         if not _SECTION.fullmatch(section):
             raise InvalidValue(f"'{section}' is no section; locks are taken on the first name of a context path")
-        patience = 0.0 if not self._rules.queuing else self._rules.timeout if timeout is None else timeout
+        patience = 0.0 if not self.rules.queuing else self.rules.timeout if timeout is None else timeout
         return Request(section, holder, write, priority, patience, secrets.token_hex(8))
 
     def ask(self, request: Request) -> Lock | float:
@@ -99,7 +99,7 @@ class Locks:
 
         Asking again with the same request is harmless. Raises as `acquire` does.
         """
-        rules = self._rules
+        rules = self.rules
         arguments = self._arguments(
             section=request.section,
             id=request.id,
@@ -147,7 +147,7 @@ class Locks:
 
     def extend(self, lock: Lock) -> None:
         """Renew the lease, where no worker renews it with the attempt's own. Raises LeaseLost when it was over."""
-        lease = _milliseconds(self._rules.lease)
+        lease = _milliseconds(self.rules.lease)
         arguments = self._arguments(section=lock.section, id=lock.request, lease=lease)
         _held(lock, RENEW(self._client, self._run_id, arguments))
 

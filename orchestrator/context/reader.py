@@ -54,6 +54,16 @@ class ContextReader:
         self._found = {**reading.fields, **self._found}
         self._fetched.update(missing)
 
+    def refresh(self, section: str) -> None:
+        """Read a section as it is now, which is for those who hold its lock; one round trip."""
+        reading = self._store.read(self._run_id, names=[section], branches=self._branches, drafts=self._drafts)
+        stale = [field for field in self._found if section_of(field) == section]
+        for field in stale:
+            del self._found[field]
+            self._parsed.pop(field, None)
+        self._found |= reading.fields
+        self._fetched.add(section)
+
     def section(self, name: str) -> Mapping[str, Any] | None:
         """The document of a step's namespace or shared section, None when nobody has written it."""
         self.fetch([name])

@@ -6,13 +6,15 @@ import copy
 import logging
 import re
 import subprocess
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
+from orchestrator.context.lock_models import Holder, Lock
 from orchestrator.context.ownership import Access
 from orchestrator.engine.access import StepAccess
-from orchestrator.errors import InvalidValue, MissingInput, OwnershipError
+from orchestrator.errors import InvalidValue, MissingInput, OrchestratorError, OwnershipError
 from orchestrator.processes import run_tied
 
 ARTIFACTS = 4
@@ -51,6 +53,10 @@ class Link(Protocol):
 
     def publish(self, field: str, value: Any) -> None: ...
 
+    def lock(self, section: str, write: bool, timeout: float | None) -> Lock: ...
+
+    def unlock(self, lock: Lock, wrote: bool) -> None: ...
+
 
 class _Documents:
     def __init__(self, documents: Mapping[str, Mapping[str, Any]]) -> None:
@@ -78,6 +84,12 @@ class _NoLink:
         return False
 
     def publish(self, field: str, value: Any) -> None:
+        return None
+
+    def lock(self, section: str, write: bool, timeout: float | None) -> Lock:
+        return Lock(section, Holder("test", 1), write, 1, 0.0, "")
+
+    def unlock(self, lock: Lock, wrote: bool) -> None:
         return None
 
 
@@ -233,6 +245,28 @@ class AgentContext:
             target[name] = copy.deepcopy(self._snapshot.field(field, {}))
         _put(target, [name, *deeper], value, path)
         return field, target[name]
+
+    @contextmanager
+    def lock(self, section: str, *, write: bool = False, timeout: float | None = None) -> Iterator[Lock]:
+        """Hold a section of the context: alone to `write`, else together with other readers.
+
+        Inside, the section is read as it is now (in a group, as the group began). If the attempt writes to it, the lock
+        is kept until that is committed with the attempt's end. `timeout` (seconds) bounds the wait; the deployment's
+        `lock_timeout` is the default. Raises LockTimeout, and LeaseLost when the lease was over before the end;
+        AgentError for a lock that this attempt holds already.
+        """
+        lock = self._link.lock(section, write, timeout)
+        try:
+            yield lock
+        except BaseException:
+            with suppress(OrchestratorError):  # the agent's own error says more
+                self._link.unlock(lock, False)
+            raise
+        self._link.unlock(lock, write and self._wrote(section))
+
+    def _wrote(self, section: str) -> bool:
+        prefix = f"{section}."
+        return bool(section == self.step_id and self.writes) or any(field.startswith(prefix) for field in self.shared)
 
     # -- signs of life ------------------------------------------------------------------------------------------
 

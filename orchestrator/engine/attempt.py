@@ -16,6 +16,7 @@ from orchestrator import keys
 from orchestrator.connection import guarded
 from orchestrator.context.codec import pack
 from orchestrator.context.fields import FieldWrite, split
+from orchestrator.context.lock_models import Holder, Lock
 from orchestrator.context.reader import ContextReader, Inputs
 from orchestrator.context.values import canonical
 from orchestrator.engine import recovery
@@ -54,6 +55,8 @@ class Attempt:
             drafts=granted.definition.get("wants", ()),
             ahead=[path for path in granted.definition.get("read", ()) if path.count(".") == 1],
         )
+        self._locks = runtime.locks(run_id)
+        self._kept: dict[str, Lock] = {}
         self._asked_at = monotonic()
         self._cancelled = False
 
@@ -84,6 +87,27 @@ class Attempt:
         if not self.runtime.context.publish(self.run_id, self.step, self.token, {field: pack(text)}):
             self._cancelled = True
             raise LeaseLost(f"attempt {self.token} of step '{self.step}' was replaced; its draft is not shown")
+
+    def lock(self, section: str, write: bool, timeout: float | None) -> Lock:
+        """Take a section's lock; one that was kept for what was written under it is still there."""
+        kept = self._kept.get(section)
+        if kept is not None:
+            self._locks.extend(kept)
+            return kept
+        holder = Holder(self.step, self.token, self.runtime.owner)
+        lock = self._locks.acquire(
+            section, holder=holder, write=write, priority=self.definition["priority"], timeout=timeout
+        )
+        if "group" not in self.definition:  # members of a group write to branches, which their barrier merges
+            self.reader.refresh(section)
+        return lock
+
+    def unlock(self, lock: Lock, wrote: bool) -> None:
+        """Release a lock, unless something was written under it: then it is kept until that is committed."""
+        if wrote:
+            self._kept[lock.section] = lock
+        elif lock.section not in self._kept:
+            self._locks.release(lock)
 
     def _access(self, agent: Agent) -> StepAccess:
         defs = keys.run_key(self.run_id, "defs")
@@ -127,7 +151,8 @@ class Attempt:
             seen = self.reader.seen(field)
             text = canonical(value, limit=limit, what=f"'{field}'")
             fields.append(FieldWrite(field, text, 0 if seen is None else seen.version))
-        return Written(tuple(fields), context.artifacts)
+        tokens = {section: lock.token for section, lock in self._kept.items()}
+        return Written(tuple(fields), context.artifacts, tokens)
 
 
 def execute(task: Task[Any, Any], run_id: str, step: str) -> dict[str, str]:

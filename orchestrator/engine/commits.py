@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from orchestrator.context.codec import unpack
@@ -13,8 +13,8 @@ from orchestrator.context.reader import ContextReader
 from orchestrator.context.store import MAX_VALUE_BYTES, moment
 from orchestrator.engine.merging import Edit, Outcome, findings, merge_edits
 from orchestrator.engine.runtime import Runtime, log
-from orchestrator.errors import Conflict
-from orchestrator.run.replies import Claimed, Clash, Moved, Refused, Standing
+from orchestrator.errors import Conflict, LeaseLost
+from orchestrator.run.replies import Claimed, Clash, Moved, Refused, Standing, Unlocked
 
 MERGES = 200
 """So often a commit is merged again with what others committed meanwhile. Each time one of them has got through."""
@@ -22,10 +22,12 @@ MERGES = 200
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What an attempt wants to commit: fields of the context, and files by name."""
+    """What an attempt wants to commit: fields of the context, files by name, and the tokens of the locks under which
+    it wrote."""
 
     fields: tuple[FieldWrite, ...]
     files: Mapping[str, bytes]
+    locks: Mapping[str, int] = field(default_factory=dict)
 
 
 def complete(
@@ -49,7 +51,12 @@ def complete(
             conflicts=left.records,
             undecided=left.undecided,
             files=written.files,
+            locks=written.locks,
         )
+        if isinstance(answer, Unlocked):
+            raise LeaseLost(
+                f"step '{step}' lost the lock of '{answer.section}' before what it wrote under it was committed"
+            )
         if not isinstance(answer, Clash):
             return answer
         for standing in answer.fields:

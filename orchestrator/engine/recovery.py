@@ -235,6 +235,10 @@ def _conflict(app: Celery, run_id: str, item: Due) -> None:
         log.info("run %s: conflict %s was decided in the last moment", run_id, item.node)
 
 
+def _lock(app: Celery, run_id: str, item: Due) -> None:
+    runtime_of(app).locks(run_id).sweep()
+
+
 _HANDLERS: Mapping[str, Callable[[Celery, str, Due], None]] = {
     "lease": _lease,
     "timeout": _timeout,
@@ -245,6 +249,7 @@ _HANDLERS: Mapping[str, Callable[[Celery, str, Due], None]] = {
     "joined": _joined,
     "barrier": _barrier,
     "cancel": _cancel,
+    "lock": _lock,
     "run": _run,
     "conflict": _conflict,
 }

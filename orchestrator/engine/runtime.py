@@ -14,6 +14,8 @@ import redis
 from celery import Celery
 
 from orchestrator.connection import connect
+from orchestrator.context.lock_models import LockRules
+from orchestrator.context.locks import CHECK, EXTEND, FREE, LOCKS, Locks
 from orchestrator.context.scripts import JOIN, SNAPSHOT
 from orchestrator.context.store import ContextStore
 from orchestrator.run.store import BASE, FLOW, Ledger, lua
@@ -24,9 +26,11 @@ if TYPE_CHECKING:
 
 CLAIM = Script(BASE, SNAPSHOT, lua("claim"))
 """An attempt is granted, with the version of the context that it reads."""
-FINISH = Script(FLOW, SNAPSHOT, lua("finish"))
-"""An attempt ends and what it wrote is committed, or neither."""
-JUDGE = Script(FLOW, JOIN, lua("judge"))
+FINISH = Script(FLOW, SNAPSHOT, LOCKS, CHECK, FREE, lua("finish"))
+"""An attempt ends, what it wrote is committed and its locks are free, or nothing of that."""
+RENEW = Script(BASE, LOCKS, EXTEND, lua("renew"))
+"""Attempts live on, and their locks with them."""
+JUDGE = Script(FLOW, JOIN, LOCKS, FREE, lua("judge"))
 """A barrier merges its members' branches, fills its gaps and releases its consumers, or nothing of that."""
 RESOLVE = Script(FLOW, SNAPSHOT, lua("resolve"))
 """A conflict is decided, and the run that waited for it goes on, or neither."""
@@ -63,6 +67,19 @@ class Runtime:
         """The contexts of this deployment's runs."""
         return context_store(self.client, self.settings)
 
+    def locks(self, run_id: str) -> Locks:
+        """The locks of a run's context, by this deployment's rules."""
+        manager = self.settings.resource_manager
+        store = manager.resource_pool.context_store
+        rules = LockRules(
+            readers=store.concurrent_readers,
+            writers=store.concurrent_writers,
+            timeout=store.lock_timeout,
+            queuing=manager.allocation_strategy.resource_sharing.context_queuing,
+            lease=self.settings.engine.lease_seconds,
+        )
+        return Locks(self.client, run_id, rules)
+
     def enter_worker(self, hostname: str) -> None:
         """A worker's main process starts: from here on attempts are claimed in its name."""
         self.hostname = hostname
@@ -75,6 +92,7 @@ def ledger(client: redis.Redis, settings: EngineSettings) -> Ledger:
         client,
         claim=CLAIM,
         finish=FINISH,
+        renew=RENEW,
         judge=JUDGE,
         resolve=RESOLVE,
         lost_after=settings.engine.lost_after,

@@ -38,6 +38,13 @@ class Clash:
 
 
 @dataclass(frozen=True, slots=True)
+class Unlocked:
+    """The attempt's commit was refused, and nothing changed: it had lost the lock of this section."""
+
+    section: str
+
+
+@dataclass(frozen=True, slots=True)
 class Moved:
     """A transition happened. `released` are definitions of steps that the caller publishes now, `joined` the
     barrier nodes whose last member has ended with it, and which the caller judges now."""

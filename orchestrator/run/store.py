@@ -11,7 +11,7 @@ import redis
 
 from orchestrator.run import replies
 from orchestrator.run.nodes import Node
-from orchestrator.run.replies import Agenda, Claimed, Clash, GroupState, Moved, Refused
+from orchestrator.run.replies import Agenda, Claimed, Clash, GroupState, Moved, Refused, Unlocked
 from orchestrator.scripts import Script, fragment
 
 _ROOM = "orchestrator.run"
@@ -25,7 +25,7 @@ def lua(name: str) -> str:
 
 BASE = lua("base")
 FLOW = "\n".join(lua(name) for name in ("base", "rules", "settle", "flow", "close", "reply"))
-"""What a script needs in order to end nodes and release others; the engine composes `claim`, `finish` and `judge`."""
+"""What a script needs in order to end nodes and release others; the engine composes the scripts of attempts."""
 
 Payload = Sequence[str | bytes]
 """One field of a commit, or one conflict (its id and the packed record), as the context's Lua reads it."""
@@ -34,7 +34,6 @@ Undecided = tuple[str, float | None]
 """A conflict that waits for a person: its id, and after how many seconds that is over."""
 
 CREATE = Script(FLOW, lua("create"))
-RENEW = Script(BASE, lua("renew"))
 PROGRESS = Script(BASE, lua("progress"))
 DUE = Script(BASE, lua("due"))
 REQUEUE = Script(FLOW, lua("requeue"))
@@ -45,8 +44,8 @@ STOP = Script(FLOW, lua("stop"))
 
 
 class Ledger:
-    """Transitions of runs on one Redis. `claim`, `finish`, `judge` and `resolve` come from the engine, with the
-    context's part.
+    """Transitions of runs on one Redis. `claim`, `finish`, `judge`, `resolve` and `renew` come from the engine, with
+    the context's part.
 
     Every method is one round trip, but where it says otherwise. `lost_after` (seconds) is how long a published
     step may stay unclaimed before a sweep looks for its message; `keep` versions of the context are kept, as long as
@@ -61,6 +60,7 @@ class Ledger:
         finish: Script,
         judge: Script,
         resolve: Script,
+        renew: Script,
         lost_after: float = 10.0,
         keep: int = 1000,
         keep_bytes: int = 64_000_000,
@@ -71,6 +71,7 @@ class Ledger:
         self._resolve = resolve
         self._finish = finish
         self._judge = judge
+        self._renew = renew
         self._common: dict[str, Any] = {"lost": lost_after}
         self._writing = {"keep": keep, "keep_bytes": keep_bytes}
         if now is not None:
@@ -146,27 +147,29 @@ class Ledger:
         conflicts: Sequence[Payload] = (),
         undecided: Sequence[Undecided] = (),
         files: Mapping[str, bytes] | None = None,
-    ) -> Moved | Clash | Refused:
+        locks: Mapping[str, int] | None = None,
+    ) -> Moved | Clash | Unlocked | Refused:
         """End the current attempt, known by its token. `executed`: by its own Celery task, whose canvas goes on.
 
         `fields` are what it commits to the context, having read that at version `snapshot`, `conflicts` what a merge
-        left to decide; for the `undecided` ones the run waits. Attempts that are refused, or clash with another writer,
-        change nothing.
+        left to decide; for the `undecided` ones the run waits. `locks` are the tokens of the locks it wrote under.
+        Attempts that are refused, or clash with another writer, change nothing.
         """
         arguments = self._arguments(
             step=step, state=state, token=token, executed=executed or None, delay=delay,
             error=error[:2000], reason=reason, snapshot=snapshot, fields=len(fields), nonce=token_hex(NONCE_BYTES),
-            conflicts=len(conflicts), open=_open(undecided),
+            conflicts=len(conflicts), open=_open(undecided), locks=locks or None,
         ) | self._writing  # fmt: skip
         payloads = [part for row in (*fields, *conflicts) for part in row]
         for name, content in (files or {}).items():
             payloads += (name, content)
-        return replies.finished(self._finish(self.client, run_id, arguments, payloads))
+        raw = self._finish(self.client, run_id, arguments, payloads)
+        return Unlocked(raw[1].decode()) if raw[0] == b"unlocked" else replies.finished(raw)
 
     def renew(self, run_id: str, steps: Iterable[str], *, owner: str, lease: float) -> dict[str, int]:
         """Keep attempts alive. Step -> the process that runs its current attempt; 0 when the attempt is over for this
         owner, who did not end it. Steps of which neither can be said are left out."""
-        raw = RENEW(self.client, run_id, self._arguments(steps=list(steps), owner=owner, lease=lease))
+        raw = self._renew(self.client, run_id, self._arguments(steps=list(steps), owner=owner, lease=lease))
         return {step.decode(): int(pid) for step, pid in raw}
 
     def progress(self, run_id: str, step: str, token: int, fraction: float, message: str) -> str | Refused:

@@ -12,11 +12,11 @@ from orchestrator.connection import connect
 from orchestrator.context.fields import FieldWrite, split
 from orchestrator.context.store import ContextStore
 from orchestrator.context.values import canonical
-from orchestrator.engine.runtime import CLAIM, FINISH, JUDGE, RESOLVE
+from orchestrator.engine.runtime import CLAIM, FINISH, JUDGE, RENEW, RESOLVE
 from orchestrator.run.models import StepState
 from orchestrator.run.nodes import compile_nodes
 from orchestrator.run.reader import RunReader
-from orchestrator.run.replies import Claimed, Clash, Moved, Refused
+from orchestrator.run.replies import Claimed, Clash, Moved, Refused, Unlocked
 from orchestrator.run.store import Ledger, Payload
 from orchestrator.workflow.models import GroupSpec, StepSpec, TriggerRule, WorkflowSpec
 from orchestrator.workflow.plan import make_plan
@@ -37,7 +37,10 @@ class Bench:
 
     @property
     def ledger(self) -> Ledger:
-        return Ledger(self.client, claim=CLAIM, finish=FINISH, judge=JUDGE, resolve=RESOLVE, now=self.now, **self._kept)
+        return Ledger(
+            self.client, claim=CLAIM, finish=FINISH, judge=JUDGE, resolve=RESOLVE, renew=RENEW, now=self.now,
+            **self._kept,
+        )  # fmt: skip
 
     def create(self, spec: WorkflowSpec, run_id: str = "run", retention: float = 60) -> Moved:
         plan = make_plan(spec)
@@ -56,7 +59,7 @@ class Bench:
 
     def end(
         self, step: str, granted: Claimed, output: Mapping[str, Any] | None = None, *shared: FieldWrite
-    ) -> Moved | Clash | Refused:
+    ) -> Moved | Clash | Unlocked | Refused:
         """A success of an attempt that returns `output` and writes `shared`."""
         fields = [*own(step, {} if output is None else output), *(field.payload() for field in shared)]
         return self.ledger.finish("run", step, "success", token=granted.token, snapshot=granted.version, fields=fields)

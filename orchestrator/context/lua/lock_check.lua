@@ -6,3 +6,9 @@ local function lock_check(section, token)
   end
   return false
 end
+-- lost_lock(locks) -> the first section whose token in `locks` does not hold any more, or nil
+local function lost_lock(locks)
+  for section, token in pairs(locks or {}) do
+    if not lock_check(section, token) then return section end
+  end
+end

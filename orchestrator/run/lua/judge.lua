@@ -20,6 +20,7 @@ for _, step in ipairs(A.members) do
     end_step(step, at, 'reason', 'barrier', 'taken', redis.call('HGET', step_key(step), 'token') or '0')
     event('step', step, at, '', 'the barrier moved on')
     unpin(step)
+    free_locks(step)
   end
   if CLASS[at] ~= 'ok' then settle(step, filled[step] and 'success' or at) end
 end

@@ -1,0 +1,93 @@
+"""Locks around the work of agents, on real workers: they live as long as their attempts, and no longer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orchestrator import Client
+from orchestrator.context.locks import Locks
+from orchestrator.run.models import RunState, StepState
+from tests.conftest import Store
+from tests.workers import Worker, eventually
+
+SECONDS = 40
+LEASE = 1.5
+"""As in the engine file of the tests' workers."""
+
+
+@pytest.fixture(scope="module")
+def locking(module_store: Store, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+    """A client of a worker with four slots for the agents of `locking_app`."""
+    directory = tmp_path_factory.mktemp("locking")
+    with Worker(module_store.url, directory, app="tests.engine.locking_app"), Client(module_store.url) as client:
+        yield client
+
+
+@pytest.fixture
+def marks(tmp_path: Path) -> dict[str, str]:
+    """Files through which a holder and the test speak."""
+    return {"started": str(tmp_path / "started"), "go": str(tmp_path / "go")}
+
+
+def step(name: str, agent: str = "counter", **parameters: Any) -> dict[str, Any]:
+    return {"id": name, "agent": agent, "with": parameters, "retry": {"maximum_attempts": 1}}
+
+
+def locks(client: Client, run_id: str, store: Store) -> Locks:
+    from orchestrator.connection import connect
+
+    return Locks(connect(store.url), run_id)
+
+
+def test_steps_that_count_under_a_lock_lose_nothing_and_clash_never(locking: Client) -> None:
+    names = [f"s{number}" for number in range(16)]
+    run = locking.submit({"name": "counters", "steps": [step(name) for name in names]})
+    assert run.wait(SECONDS).state is RunState.SUCCESS, run.status()
+    seen = [run.result()[name] for name in names]
+    assert run.context()["board"] == {"count": 16}
+    assert sorted(one["number"] for one in seen) == list(range(1, 17))
+    by_token = sorted(seen, key=lambda one: one["token"])
+    assert [one["number"] for one in by_token] == list(range(1, 17)), "each read what the one before it had committed"
+
+
+def test_a_lock_outlives_its_first_lease_and_ends_with_its_attempt(
+    locking: Client, module_store: Store, marks: dict[str, str]
+) -> None:
+    run = locking.submit({"name": "long", "steps": [step("first", "holder", **marks)]})
+    eventually(Path(marks["started"]).exists, within=SECONDS, what="the holder holds")
+    board = locks(locking, run.id, module_store)
+    (first,) = board.holders("board")
+    eventually(lambda: board.holders("board")[0].ends > first.ends + LEASE, within=SECONDS, what="renewed twice")
+    Path(marks["go"]).touch()
+    assert run.wait(SECONDS).state is RunState.SUCCESS
+    assert run.result()["first"]["token"] == first.token
+    assert board.holders("board") == ()
+
+
+def test_the_lock_of_a_dead_child_passes_to_the_next(locking: Client, marks: dict[str, str]) -> None:
+    dies = step("dies", "holder", dies=True, **marks)
+    run = locking.submit({"name": "crash", "steps": [dies, step("next", timeout=10, after=marks["started"])]})
+    status = run.wait(SECONDS)
+    assert status.steps["dies"].state is StepState.FAILED
+    assert status.steps["next"].state is StepState.SUCCESS, status
+    assert run.result()["next"]["token"] == 2
+
+
+def test_waiting_is_bounded_and_an_error_of_the_agent(locking: Client, marks: dict[str, str]) -> None:
+    late = step("late", timeout=0.3, after=marks["started"])
+    run = locking.submit({"name": "late", "steps": [step("first", "holder", **marks), late]})
+    eventually(lambda: run.status().steps["late"].state is StepState.FAILED, within=SECONDS, what="it gave up")
+    Path(marks["go"]).touch()
+    error = run.wait(SECONDS).steps["late"].error
+    assert error == "LockTimeout: the lock of 'board' was not free within 0.3 s; held by first (writes)"
+    assert run.status().steps["first"].state is StepState.SUCCESS
+
+
+def test_an_attempt_asks_once(locking: Client) -> None:
+    run = locking.submit({"name": "nested", "steps": [step("twice", "nesting")]})
+    assert run.wait(SECONDS).state is RunState.SUCCESS
+    assert "has the lock of 'board' already" in run.result()["twice"]["refused"]

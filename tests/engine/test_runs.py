@@ -231,7 +231,9 @@ def test_arguments_of_tasks_are_ids_and_messages_are_small(store: Store) -> None
         client.redis.hset("orc:agents", long, json.dumps(declared))
         client.submit(definition(*chained, group=members))
         messages = [
-            message for name in client.redis.scan_iter("agents.*") for message in client.redis.lrange(name, 0, -1)
+            message
+            for name in client.redis.scan_iter("agents.*")
+            for message in client.redis.lrange(name, 0, -1)
         ]
     assert len(messages) == 5
     assert max(map(len, messages)) <= 4096, sorted(map(len, messages))

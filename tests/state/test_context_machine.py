@@ -1,0 +1,54 @@
+"""The state machine of attempts and their context finds nothing in our scripts, and each mistake planted in them."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import settings
+from hypothesis.stateful import run_state_machine_as_test
+
+from orchestrator.context import store
+from orchestrator.scripts import Script
+from tests.state import bench
+from tests.state.bench import Bench
+from tests.state.context_machine import ContextMachine
+from tests.state.test_lock_machine import FAST, HUNT, THOROUGH
+
+
+@pytest.fixture
+def machine(store_url: str) -> type[ContextMachine]:
+    """The machine on a database of its own."""
+    return type("Machine", (ContextMachine,), {"bench": Bench(store_url)})
+
+
+def test_contexts_keep_their_promises(machine: type[ContextMachine]) -> None:
+    run_state_machine_as_test(machine, settings=settings(FAST, max_examples=40))
+
+
+@pytest.mark.proofs
+def test_contexts_keep_their_promises_over_300_long_runs(machine: type[ContextMachine]) -> None:
+    run_state_machine_as_test(machine, settings=THOROUGH)
+
+
+MUTANTS = {
+    "no token check": ("tonumber(f[2]) ~= A.token", "false", "an attempt that is over has"),
+    "no version check": ("if read_at and v ~= read_at then", "if false then", "an update was lost"),
+    "no lock check": ("if lost then return {'unlocked', lost} end", "", "written under a lock that was lost"),
+    "locks are not renewed": ("extend_locks(held, A.lease)", "", ""),
+    "locks are not freed": ("free_locks(A.step)", "", "a free lock was refused"),
+    "reads without a snapshot": ("A.version or newest()", "newest()", "not the snapshot of the claim"),
+}
+"""What is wrong -> the Lua that is replaced, by what, and what the machine says to it."""
+
+
+@pytest.mark.proofs
+@pytest.mark.parametrize("name", MUTANTS)
+def test_a_planted_mistake_is_found(machine: type[ContextMachine], monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    old, new, complaint = MUTANTS[name]
+    planted = 0
+    for module, script in ((bench, "FINISH"), (bench, "RENEW"), (store, "READ")):
+        source = getattr(module, script).source
+        planted += old in source
+        monkeypatch.setattr(module, script, Script(source.replace(old, new)))
+    assert planted, "the Lua has changed, and the mistake with it"
+    with pytest.raises(AssertionError, match=rf"^(?:{complaint})"):
+        run_state_machine_as_test(machine, settings=HUNT)

@@ -24,7 +24,7 @@ def lua(name: str) -> str:
 
 
 BASE = lua("base")
-FLOW = "\n".join(lua(name) for name in ("base", "rules", "settle", "flow", "close", "reply"))
+FLOW = "\n".join(lua(name) for name in ("base", "rules", "settle", "consider", "flow", "close", "reply"))
 """What a script needs in order to end nodes and release others; the engine composes the scripts of attempts."""
 
 Payload = Sequence[str | bytes]

@@ -64,8 +64,15 @@ class Write(_Parameters):
 P = TypeVar("P", bound=_Parameters)
 
 
+_ADAPTERS: Final[dict[type[_Parameters], TypeAdapter[Any]]] = {}
+"""Drills measure the engine, so they build what checks their parameters once."""
+
+
 def _parameters(ctx: AgentContext, model: type[P]) -> P:
-    return parse(dict(ctx.params), "with", TypeAdapter(model))
+    if model not in _ADAPTERS:
+        _ADAPTERS[model] = TypeAdapter(model)
+    adapter: TypeAdapter[P] = _ADAPTERS[model]
+    return parse(dict(ctx.params), "with", adapter)
 
 
 def _wait(ctx: AgentContext, until: float) -> bool:

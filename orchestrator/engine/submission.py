@@ -52,13 +52,15 @@ class Compiler:
         self._keep = keep
         self._known: OrderedDict[tuple[str, str], tuple[Plan, tuple[Node, ...]]] = OrderedDict()
 
-    def __call__(self, spec: WorkflowSpec, text: str, queues: Mapping[str, str]) -> tuple[Plan, tuple[Node, ...]]:
+    def __call__(
+        self, spec: WorkflowSpec, text: str, queues: Mapping[str, str], segment_links: int
+    ) -> tuple[Plan, tuple[Node, ...]]:
         """The plan and nodes of a definition whose JSON is `text`; `queues` maps its agents to their classes."""
-        key = (text, json.dumps(queues, sort_keys=True))
+        key = (text, json.dumps([queues, segment_links], sort_keys=True))
         found = self._known.pop(key, None)
         if found is None:
             plan = make_plan(spec)
-            found = plan, compile_nodes(plan, lambda name: queues[name])
+            found = plan, compile_nodes(plan, lambda name: queues[name], segment_links)
         self._known[key] = found
         while len(self._known) > self._keep:
             self._known.popitem(last=False)
@@ -84,7 +86,7 @@ def prepare(
         raise InvalidWorkflow(problems)
     text = spec.model_dump_json(by_alias=True, exclude_defaults=True)
     queues = {step.agent: str(agents[step.agent]["queue"]) for step in spec.steps}
-    plan, nodes = compile_spec(spec, text, queues)
+    plan, nodes = compile_spec(spec, text, queues, settings.engine.segment_links)
     limit = settings.engine.max_value_bytes
     defaults = {name: declared.default for name, declared in spec.inputs.items() if not declared.required}
     given = {**defaults, **inputs}

@@ -55,8 +55,11 @@ class Node:
         return json.dumps(self.definition, separators=(",", ":"))
 
 
-def compile_nodes(plan: Plan, queue_of: Callable[[str], str]) -> tuple[Node, ...]:
-    """The nodes of a plan in topological order of their steps. `queue_of` maps an agent to its class.
+def compile_nodes(
+    plan: Plan, queue_of: Callable[[str], str], segment_links: int = SEGMENT_LINKS
+) -> tuple[Node, ...]:
+    """The nodes of a plan in topological order of their steps. `queue_of` maps an agent to its class; a chain carries
+    at most `segment_links` steps.
 
     A step that needs all members of a joined group waits for the group's barrier instead; members of a group that
     start behind different dependencies wait for each other at a gate.
@@ -66,7 +69,7 @@ def compile_nodes(plan: Plan, queue_of: Callable[[str], str]) -> tuple[Node, ...
     needs = {step_id: _needs(plan, step_id, groups) for step_id in plan.order}
     gated = _gates(groups, needs)
     awaited = {step for group in groups.values() for step in _awaited(group, needs, groups, gated)}
-    pieces = _pieces(plan, needs, group_of)
+    pieces = _pieces(plan, needs, group_of, segment_links)
     after = _after(plan, needs, groups, group_of)
     nodes: dict[str, Node] = {}
     for group_id in gated:
@@ -223,15 +226,15 @@ def _links(plan: Plan, later: tuple[str, ...], queue_of: Callable[[str], str]) -
 
 
 def _pieces(
-    plan: Plan, needs: Mapping[str, tuple[str, ...]], group_of: Mapping[str, str]
+    plan: Plan, needs: Mapping[str, tuple[str, ...]], group_of: Mapping[str, str], segment_links: int
 ) -> dict[str, tuple[str, ...]]:
-    """Step -> the links that its message carries after it. Linear runs are cut after SEGMENT_LINKS links."""
+    """Step -> the links that its message carries after it. Linear runs are cut after `segment_links` steps."""
     pieces: dict[str, tuple[str, ...]] = {}
     for run in plan.segments.values():
         links: list[str] = []
         for step_id in run:
             free = step_id not in group_of and (not links or needs[step_id] == (links[-1],))
-            if not free or len(links) == SEGMENT_LINKS or _weight(plan, [*links, step_id]) > SEGMENT_BYTES:
+            if not free or len(links) == segment_links or _weight(plan, [*links, step_id]) > SEGMENT_BYTES:
                 _close(links, pieces)
                 links = []
             if step_id not in group_of:

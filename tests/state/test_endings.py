@@ -1,4 +1,4 @@
-"""Whatever the graph, its groups and its failures: a run whose steps all end, ends; and nothing starts too early."""
+"""Whatever the graph, its groups and its failures: a run whose steps all end, ends."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 
 from orchestrator.run.models import FINAL_RUN_STATES, RunState
 from orchestrator.run.replies import Claimed, Moved
-from orchestrator.workflow.graph import find_cycle
 from orchestrator.workflow.models import GroupSpec, TriggerRule, WorkflowSpec
 from tests.state.bench import Bench, spec, step
 
@@ -28,14 +27,6 @@ def workflows(draw: st.DrawFn) -> WorkflowSpec:
         steps.append(step(name, *needs, rule=draw(st.sampled_from(RULES)), group=homes[name]))
     groups = [GroupSpec(id=home, steps=tuple(name for name in names if homes[name] == home)) for home in ("g", "h")]
     return spec(*steps, groups=tuple(group for group in groups if group.steps))
-
-
-def waits(workflow: WorkflowSpec) -> list[tuple[str, str]]:
-    """Who waits for whom when a step that needs a whole group waits for its barrier."""
-    edges = []
-    for one in workflow.steps:
-        edges += [(one.id, need) for need in one.needs]
-    return edges
 
 
 def play(bench: Bench, workflow: WorkflowSpec, fates: dict[str, str]) -> RunState:
@@ -69,8 +60,6 @@ def play(bench: Bench, workflow: WorkflowSpec, fates: dict[str, str]) -> RunStat
 @given(workflow=workflows(), data=st.data())
 def test_a_run_ends_whatever_fails(store_url: str, workflow: WorkflowSpec, data: st.DataObject) -> None:
     names = [one.id for one in workflow.steps]
-    if find_cycle(names, waits(workflow)):
-        return
     fates = {name: data.draw(st.sampled_from(["success", "success", "failed", "skipped"]), name) for name in names}
     bench = Bench(store_url)
     bench.client.flushdb()

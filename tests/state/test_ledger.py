@@ -46,6 +46,12 @@ def test_links_of_a_linear_run_travel_with_its_chain(bench: Bench) -> None:
     assert bench.state("b") is StepState.QUEUED
 
 
+def test_a_chain_is_cut_where_the_settings_say(bench: Bench) -> None:
+    line = spec(*(step(name, *before) for name, before in zip("abcd", ["", "a", "b", "c"], strict=True)))
+    nodes = compile_nodes(make_plan(line), str, segment_links=3)
+    assert [[link[0] for link in node.definition.get("next", ())] for node in nodes] == [["b", "c"], ["c"], [], []]
+
+
 def test_a_link_is_published_when_its_chain_ended_with_a_dead_process(bench: Bench) -> None:
     bench.create(spec(step("a"), step("b", "a")))
     granted = bench.claim("a")

@@ -49,9 +49,17 @@ def plan(file: str, form: str, mermaid: bool, canvas: bool) -> None:
     if mermaid:
         emit(render.to_mermaid(planned))
     elif canvas:
+        from orchestrator.cli.doctor import load_app
         from orchestrator.engine.agent import REGISTRY
         from orchestrator.engine.canvas import describe
         from orchestrator.run.nodes import compile_nodes
+        from orchestrator.settings import Environment
+
+        name = Environment.load().app
+        try:
+            load_app(name)
+        except (ImportError, AttributeError):
+            talk(f"{name} cannot be imported here: each agent is shown in a class of its own")
 
         def queue_of(name: str) -> str:
             return REGISTRY[name].queue if name in REGISTRY else name

@@ -79,6 +79,8 @@ def test_plan_prints_the_contract(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_plan_in_other_forms(capsys: pytest.CaptureFixture[str]) -> None:
     assert said(capsys, "plan", str(SEEDS[1]), "--mermaid").startswith("flowchart")
+    drills = said(capsys, "plan", "config/workflows/drills.yaml", "--canvas")
+    assert "agents.drills" in drills
     canvas = said(capsys, "plan", str(SEEDS[1]), "--canvas")
     assert "chord(" in canvas
     assert "chain(" in canvas

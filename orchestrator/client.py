@@ -107,7 +107,7 @@ class Client:
 
     def plan(self, workflow: Any) -> Plan:
         """Analyse a workflow (in any form that `submit` takes) without running it."""
-        return make_plan(submission.as_spec(workflow, submission.registered_workflow(self.redis)))
+        return make_plan(submission.as_spec(workflow, submission.registered_workflow(self.redis), self.settings))
 
     def submit(
         self, workflow: Any, inputs: Mapping[str, Any] | None = None, *, idempotency_key: str | None = None
@@ -117,7 +117,7 @@ class Client:
         Everything is validated first: InvalidWorkflow, with all problems, leaves nothing behind. The same
         `idempotency_key` gives the same run; Conflict when it is used again with other content.
         """
-        spec = submission.as_spec(workflow, submission.registered_workflow(self.redis))
+        spec = submission.as_spec(workflow, submission.registered_workflow(self.redis), self.settings)
         agents = self._known({step.agent for step in spec.steps})
         prepared = submission.prepare(spec, inputs or {}, agents, self.settings, self._compile)
         run_id = submission.reserve(self.redis, prepared, idempotency_key, self.settings.engine.retention)

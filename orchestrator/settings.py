@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
 
@@ -36,8 +36,9 @@ class Runtime(Frozen):
     A lease of `lease_seconds` is renewed every `renew_seconds`; the sweep looks every `sweep_seconds` for what a crash
     left half done, and takes a message for lost after `lost_after`. A run is kept for `retention` after its end; 0
     keeps it. A cancelled attempt has `cancel_grace` to end by itself, a person `decision_timeout` to decide a conflict
-    (0: for ever). `max_log_bytes` is per attempt. Of a run's context `context_versions` are kept, fewer when its values
-    take more than `context_bytes`; what is read or has a name stays.
+    (0: for ever), after which `decision_fallback` decides; `fail` ends the run. `max_log_bytes` is per attempt. Of a
+    run's context `context_versions` are kept, fewer when its values take more than `context_bytes`; what is read or has
+    a name stays.
     """
 
     lease_seconds: Seconds = 5.0
@@ -49,6 +50,7 @@ class Runtime(Frozen):
     visibility_timeout: Seconds = 30.0
     max_value_bytes: Size = 8_000_000
     decision_timeout: SecondsOrNone = 3600.0
+    decision_fallback: Literal["first_writer", "last_writer", "priority", "fail"] = "first_writer"
     context_versions: PositiveCount = 1000
     context_bytes: Size = 64_000_000
     max_log_bytes: Size = 256_000

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any
 
+from orchestrator.context import policy
 from orchestrator.context.codec import pack
 from orchestrator.context.joining import Branch, ConflictRecord, join
 from orchestrator.context.merge_models import ABSENT
-from orchestrator.context.policy import RESOLUTIONS, Action, ConflictSpec, Contest, Writer, decide
+from orchestrator.context.policy import Action, ConflictPolicy, ConflictSpec, Contest, Writer, decide
 from orchestrator.context.values import canonical
 from orchestrator.engine.runtime import Runtime
 from orchestrator.run.store import Payload, Undecided
@@ -49,9 +50,9 @@ class Findings:
 
 def conflict_spec(runtime: Runtime) -> ConflictSpec:
     """How the deployment handles conflicts."""
-    settings = runtime.settings
-    chosen = RESOLUTIONS[settings.context_conflicts.conflict_types.write_write_conflict.resolution]
-    return chosen.model_copy(update={"decision_timeout": settings.engine.decision_timeout or None})
+    engine = runtime.settings.engine
+    late = {"decision_timeout": engine.decision_timeout or None, "otherwise": ConflictPolicy(engine.decision_fallback)}
+    return policy.conflict_spec(runtime.settings.context_conflicts).model_copy(update=late)
 
 
 def merge_edits(runtime: Runtime, field: str, base: str | None, edits: Sequence[Edit]) -> Outcome:

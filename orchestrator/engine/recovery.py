@@ -223,10 +223,14 @@ def _run(app: Celery, run_id: str, item: Due) -> None:
 
 
 def _conflict(app: Celery, run_id: str, item: Due) -> None:
-    """Nobody has decided in time: the side stands that the policy names for that."""
+    """Nobody has decided in time: the side stands that `decision_fallback` has chosen, or the run fails."""
     runtime = runtime_of(app)
     found = {conflict.id: conflict for conflict in runtime.context.conflicts(run_id)}.get(item.node)
     if found is None or found.state != "open":
+        return
+    if found.otherwise == "fail":
+        reason = f"nobody decided conflict {found.id} at {found.place} in time"
+        runtime.ledger.stop(run_id, "failed", reason=reason, grace=runtime.settings.engine.cancel_grace)
         return
     side = found.otherwise if found.otherwise in found.sides else "ours"
     try:

@@ -119,20 +119,21 @@ def _wrong_inputs(spec: WorkflowSpec, inputs: Mapping[str, Any]) -> Iterator[Pro
             yield Problem(f"inputs.{name}", "the workflow takes no such input", did_you_mean(name, spec.inputs))
 
 
-def as_spec(workflow: Any, registered: Callable[[str], str | None]) -> WorkflowSpec:
-    """The definition behind what a caller may hand in: a builder, a spec, a mapping, a path, or a registered name."""
+def as_spec(workflow: Any, registered: Callable[[str], str | None], settings: EngineSettings) -> WorkflowSpec:
+    """The definition behind what a caller may hand in: a builder, a spec, a mapping, a path, or a registered name.
+    It is checked against the deployment's settings, but for a spec, which somebody has checked."""
     if isinstance(workflow, WorkflowSpec):
         return workflow
     if isinstance(workflow, builder.Workflow):
-        return workflow.spec()
+        return workflow.spec(engine=settings)
     if isinstance(workflow, builder.Node | builder.Nodes):
         raise TypeError(f"{workflow!r} is a part of a workflow; submit the Workflow itself")
     if isinstance(workflow, str) and "/" not in workflow and "." not in workflow:
         text = registered(workflow)
         if text is None:
             raise NotFound(f"no workflow is registered as '{workflow}'")
-        return load_workflow_text(text, source=workflow)
-    return load_workflow(workflow)
+        return load_workflow_text(text, source=workflow, engine=settings)
+    return load_workflow(workflow, engine=settings)
 
 
 def new_run_id() -> str:
@@ -206,7 +207,7 @@ def submit_registered(app: Celery, workflow: str, inputs: Mapping[str, Any], ide
     text = registered_workflow(runtime.client)(workflow)
     if text is None:
         raise NotFound(f"no workflow is registered as '{workflow}'")
-    spec = load_workflow_text(text, source=workflow)
+    spec = load_workflow_text(text, source=workflow, engine=runtime.settings)
     prepared = prepare(spec, inputs, known_agents(runtime.client), runtime.settings, Compiler())
     run_id = reserve(runtime.client, prepared, idempotency_key, runtime.settings.engine.retention)
     start(app, runtime.ledger, prepared, run_id, runtime.settings)

@@ -238,7 +238,7 @@ class Ledger:
         return replies.finished(self._resolve(self.client, run_id, arguments, payloads))
 
     def stop(self, run_id: str, state: str, *, reason: str, grace: float) -> Moved | Refused:
-        """End a run before its time as `cancelled` or `timed_out`; running steps get `grace` seconds."""
+        """End a run before its time as `cancelled`, `timed_out` or `failed`; running steps get `grace` seconds."""
         raw = STOP(self.client, run_id, self._arguments(state=state, reason=reason, grace=grace))
         if raw[0] == b"refused":
             return Refused(raw[1].decode())

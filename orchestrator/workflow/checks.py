@@ -35,6 +35,7 @@ def check_workflow(reading: Reading, engine: EngineSettings) -> None:
     for step in reading.steps:
         _check_resources(reading, step, engine)
         _check_owners(reading, step, engine.owners, {other.id for other in reading.steps} if step.writes else set())
+        _check_namespace(reading, step, engine.owners)
     for group in reading.groups:
         _check_min_success(reading, group)
 
@@ -103,6 +104,15 @@ def _check_owners(reading: Reading, step: StepDraft, owners: Mapping[str, str], 
         elif owner is not None and owner != step.agent:
             message = f"'{path.text}' has two owners: the ownership rules give '{head}' to {owner}, not to {step.agent}"
             reading.wrong(path.location, message, "write another section, or change ownership_rules")
+
+
+def _check_namespace(reading: Reading, step: StepDraft, owners: Mapping[str, str]) -> None:
+    """A step's namespace is never merged with what others write, a shared section is: one name cannot be both."""
+    owner = owners.get(step.id)
+    if owner is not None:
+        place = step.places.get("id", step.places.get("agent", step.location))
+        message = f"'{step.id}' has two owners: the ownership rules give the shared section of that name to {owner}"
+        reading.wrong(place, message, f"give the step another id, such as {step.id}_step")
 
 
 def _check_min_success(reading: Reading, group: GroupDraft) -> None:

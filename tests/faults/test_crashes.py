@@ -150,7 +150,7 @@ def test_a_worker_that_froze_takes_its_own_step_up_again_and_is_not_poisoned(
 
 
 def test_a_client_that_dies_between_writing_and_publishing_loses_nothing(client: Client, worker: Worker) -> None:
-    spec = submission.as_spec(product(0.1), lambda name: None)
+    spec = submission.as_spec(product(0.1), lambda name: None, client.settings)
     prepared = submission.prepare(spec, {}, known_agents(client.redis), client.settings, submission.Compiler())
     run_id = submission.reserve(client.redis, prepared, None, 60)
     client._ledger.create(run_id, prepared.nodes, workflow="product", spec="{}", inputs={}, retention=60)

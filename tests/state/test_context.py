@@ -368,17 +368,41 @@ def test_a_run_does_not_end_before_its_last_conflict_is_decided(bench: Bench, ma
     assert bench.reader.state("run") is RunState.SUCCESS
 
 
-def test_what_nobody_decides_in_time_is_decided_by_the_policy(bench: Bench, manual: Celery) -> None:
-    conflict = conflicting(bench, manual)
-    runtime = runtime_of(manual)
-    later = runtime.settings.engine.decision_timeout + 1
+def wait_in_vain(bench: Bench, app: Celery, conflict: str) -> None:
+    """The time for a decision is over."""
+    later = runtime_of(app).settings.engine.decision_timeout + 1
     bench.client.zincrby(keys.run_key("run", "due"), -later, f"conflict:{conflict}")
     bench.client.zadd(keys.ACTIVE, {"run": 0})
-    sweep(manual)
+    sweep(app)
+
+
+@pytest.mark.parametrize(
+    ("fallback", "side", "colour"), [("first_writer", "ours", "red"), ("last_writer", "theirs", "blue")]
+)
+def test_what_nobody_decides_in_time_is_decided_by_the_fallback(
+    bench: Bench, store_url: str, fallback: str, side: str, colour: str
+) -> None:
+    settings = with_fallback(fallback)
+    with create_app(store_url, store_url, settings, name="test-late", set_as_current=False) as app:
+        wait_in_vain(bench, app, conflicting(bench, app))
     (found,) = bench.context.conflicts("run")
-    assert (found.state, found.by_hand, found.action) == ("resolved", False, "ours")
-    assert bench.context.documents("run")["plan"]["x"]["colour"] == "red"
+    assert (found.state, found.by_hand, found.action) == ("resolved", False, side)
+    assert bench.context.documents("run")["plan"]["x"]["colour"] == colour
     assert bench.reader.state("run") is RunState.RUNNING
+
+
+def test_a_run_may_fail_over_what_nobody_decides_in_time(bench: Bench, store_url: str) -> None:
+    with create_app(store_url, store_url, with_fallback("fail"), name="test-late", set_as_current=False) as app:
+        conflict = conflicting(bench, app)
+        wait_in_vain(bench, app, conflict)
+    status = bench.reader.status("run")
+    assert (status.state, status.steps["c"].state) == (RunState.FAILED, StepState.CANCELLED)
+    assert status.reason == f"nobody decided conflict {conflict} at plan.x.colour in time"
+
+
+def with_fallback(word: str) -> EngineSettings:
+    settings = resolving("manual_conflict_resolution")
+    return EngineSettings.model_validate({**settings.model_dump(), "engine": {"decision_fallback": word}})
 
 
 def test_a_run_may_wait_for_a_person_for_ever(bench: Bench, store_url: str) -> None:

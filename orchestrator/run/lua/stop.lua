@@ -1,4 +1,4 @@
--- The run is to end before its time. A: state it will end in ('cancelled', 'timed_out'), reason, grace (s) for
+-- The run is to end before its time. A: state it will end in ('cancelled', 'timed_out', 'failed'), reason, grace (s) for
 -- steps that are running. -> {'refused', state} or {'ok', state}
 local state = redis.call('HGET', META, 'state')
 if not state or redis.call('HEXISTS', META, 'finished_at') == 1 then return {'refused', state or 'unknown'} end

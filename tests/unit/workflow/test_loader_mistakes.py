@@ -183,6 +183,22 @@ MISTAKES: list[tuple[str, str, int, int, str, str]] = [
         "ownership_rules",
     ),
     (
+        "steps: [{id: requirements, agent: pm}]",
+        "steps[0].id",
+        1,
+        14,
+        "has two owners: the ownership rules give the shared section of that name to pm",
+        "another id",
+    ),
+    (
+        "execution_groups: {g: {agents: [a, user_stories]}}",
+        "execution_groups.g.agents[1]",
+        1,
+        36,
+        "shared section of that name to pm",
+        "such as user_stories_step",
+    ),
+    (
         "steps: [{id: a}, {id: b, context: {write: [a.x]}}]",
         "steps[1].context.write[0]",
         1,

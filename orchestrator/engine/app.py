@@ -44,9 +44,9 @@ def configuration(settings: EngineSettings) -> dict[str, Any]:
         "result_accept_content": ["json"],
         "task_serializer": "json",
         "result_serializer": "json",
-        "broker_transport": "orchestrator.engine.transport:Transport",
         "broker_transport_options": transport_options(settings),
         "broker_connection_retry_on_startup": True,
+        "broker_connection_max_retries": None,  # an outage of Redis ends no worker, however long it is
         "task_acks_late": True,
         "task_reject_on_worker_lost": False,
         "task_default_queue": CONTROL,
@@ -92,6 +92,7 @@ def create_app(
         name,
         broker=broker_url(broker),
         backend=f"{BACKEND}+{broker_url(results or store).removeprefix('redis+')}",  # Celery drops that prefix itself
+        amqp="orchestrator.engine.transport:AMQP",
         set_as_current=set_as_current,
     )
     app.conf.update(configuration(settings))

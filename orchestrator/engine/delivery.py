@@ -1,11 +1,15 @@
-"""Whether the message of a queued step still exists: told from a backlog, and from a message that a worker holds."""
+"""Messages on their way: whether that of a queued step still exists (told from a backlog, and from what workers hold),
+and that those which a worker holds are not delivered again."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
+from time import time
 from typing import Any, cast
 
 from celery import Celery
+from celery.worker.request import Request
 from kombu.transport.redis import Channel
 
 from orchestrator.connection import guarded
@@ -61,3 +65,16 @@ def _published_after(app: Celery, message: bytes, item: Due, wanted: str) -> boo
     client = runtime_of(app).client
     queued_at = cast("bytes | None", client.hget(f"orc:{{{run_id}}}:s:{node}", "queued_at"))
     return queued_at is not None and float(queued_at) > item.queued_at
+
+
+def keep_deliveries(app: Celery, requests: Iterable[Request]) -> None:
+    """Begin the visibility timeout of these requests' messages anew. Those that are acknowledged meanwhile stay so.
+
+    Opens a connection of its own: the worker's main thread owns the others. Raises StoreUnavailable.
+    """
+    tags = {request.message.delivery_tag for request in requests if not request.acknowledged}
+    if not tags:
+        return
+    with guarded(), app.connection_for_write() as connection:
+        channel: Any = connection.channel()
+        channel.client.zadd(channel.unacked_index_key, dict.fromkeys(tags, time()), xx=True)

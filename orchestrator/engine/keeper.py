@@ -1,13 +1,13 @@
-"""What a worker's main process does beside its work: renew the leases of its attempts and end attempts that are no
-longer its own (in a thread, so that neither a busy loop nor a warm shutdown lets a lease lapse), and on the consumer's
-timer take its turn at the sweep and collect dead children."""
+"""What a worker's main process does beside its work: renew the leases of its attempts, end attempts that are no longer
+its own and keep its deliveries (in threads, so that neither a busy loop nor a warm shutdown lets one lapse), and on the
+consumer's timer take its turn at the sweep and collect dead children."""
 
 from __future__ import annotations
 
 import os
 import signal
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from celery import Celery, bootsteps
@@ -18,6 +18,7 @@ from orchestrator import keys
 from orchestrator.connection import guarded
 from orchestrator.engine import recovery
 from orchestrator.engine.canvas import STEP
+from orchestrator.engine.delivery import keep_deliveries
 from orchestrator.engine.runtime import Runtime, log, runtime_of
 from orchestrator.errors import OrchestratorError
 
@@ -28,30 +29,52 @@ SWEEP_TURN = "orc:sweep"
 """string with an expiry: a sweep was begun within the last interval."""
 
 
-class LeaseThread(threading.Thread):
-    """Renews the leases of all active attempts until the process ends."""
+DELIVERY_LOOKS = 5
+"""How often in a visibility timeout the worker's deliveries are kept; so many lost attempts but one do no harm."""
 
-    def __init__(self, app: Celery, pool: Any) -> None:
-        super().__init__(name="lease-keeper", daemon=True)
-        self._app = app
-        self._pool = pool
+
+class Ticker(threading.Thread):
+    """Calls `act` every `seconds` until the process ends, whatever it raises."""
+
+    def __init__(self, name: str, seconds: float, act: Callable[[], None]) -> None:
+        super().__init__(name=name, daemon=True)
+        self._seconds = seconds
+        self._act = act
         self._never = threading.Event()
 
     def run(self) -> None:
-        runtime = runtime_of(self._app)
-        while not self._never.wait(runtime.settings.engine.renew_seconds):
+        while not self._never.wait(self._seconds):
             try:
-                renew(runtime, _active(), self._pool)
+                self._act()
             except OrchestratorError as error:
-                log.warning("leases could not be renewed: %s", error)
-            except Exception:  # noqa: BLE001 - a thread that ended here would let every lease lapse
-                log.exception("leases could not be renewed")
+                log.warning("%s: %s", self.name, error)
+            except Exception:  # noqa: BLE001 - a thread that ended here would let everything lapse
+                log.exception("%s", self.name)
+
+
+def start_threads(app: Celery, pool: Any) -> None:
+    """Start what keeps leases and deliveries alive as long as this process lives."""
+    runtime = runtime_of(app)
+    settings = runtime.settings.engine
+    Ticker("lease keeper", settings.renew_seconds, lambda: renew(runtime, _active(), pool)).start()
+    Ticker(
+        "delivery keeper", settings.visibility_timeout / DELIVERY_LOOKS, lambda: keep_deliveries(app, _held())
+    ).start()
 
 
 def _active() -> tuple[Request, ...]:
+    return _copy(worker_state.active_requests)
+
+
+def _held() -> tuple[Request, ...]:
+    """Those that run, also over a reconnection, and those that wait for a child; not yet acknowledged."""
+    return (*_copy(worker_state.active_requests), *_copy(worker_state.reserved_requests))
+
+
+def _copy(requests: Iterable[Request]) -> tuple[Request, ...]:
     while True:
         try:
-            return tuple(worker_state.active_requests)
+            return tuple(requests)
         except RuntimeError:  # the main thread changed the set meanwhile
             continue
 

@@ -26,7 +26,7 @@ def _enter(sender: Any = None, **_: Any) -> None:
 
 @signals.worker_ready.connect
 def _announce(sender: Any = None, **_: Any) -> None:
-    keeper.LeaseThread(sender.app, sender.pool).start()
+    keeper.start_threads(sender.app, sender.pool)
     ready(sender.app)
 
 

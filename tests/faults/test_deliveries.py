@@ -1,0 +1,79 @@
+"""A step may work longer than the broker's visibility timeout: its message is delivered once while its worker lives."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from orchestrator import Client, RunHandle
+from orchestrator.run.models import RunState, StepState
+from tests.conftest import StartServer, Store
+from tests.workers import QUICK_ENGINE, Worker, eventually
+
+SECONDS = 40
+VISIBILITY = 2
+LONG = 2 * VISIBILITY
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The environment of workers with a short visibility timeout."""
+    file = tmp_path_factory.mktemp("engine") / "engine.yaml"
+    file.write_text(f"{QUICK_ENGINE.read_text()}  visibility_timeout: {VISIBILITY}\n")
+    return {"ORCHESTRATOR_ENGINE_FILE": str(file)}
+
+
+def deliveries(handle: RunHandle, step: str, *workers: Worker) -> int:
+    return sum(worker.text().count(f"[{handle.id}.{step}] received") for worker in workers)
+
+
+def submit(client: Client, *names: str) -> RunHandle:
+    steps = [
+        {"id": name, "agent": "sleep", "with": {"seconds": LONG}, "priority": priority}
+        for priority, name in enumerate(names, start=1)
+    ]
+    return client.submit({"name": "long", "steps": steps})
+
+
+def test_a_long_step_is_delivered_once_and_those_of_a_dead_worker_again(
+    store: Store, engine: dict[str, str], tmp_path: Path
+) -> None:
+    """Two workers, one with threads, look for messages whose visibility timeout is over; then one is killed."""
+    with (
+        Client(store.url) as client,
+        Worker(store.url, tmp_path, name="w1", concurrency=2, environment=engine) as first,
+        Worker(store.url, tmp_path, name="w2", concurrency=2, pool="threads", environment=engine) as second,
+    ):
+        names = ("a", "b", "c", "d")
+        handle = submit(client, *names)
+        status = handle.wait(SECONDS)
+        assert {step.worker for step in status.steps.values()} == {"w1@test", "w2@test"}
+        assert [deliveries(handle, step, first, second) for step in names] == [1, 1, 1, 1]
+        eventually(lambda: not client.redis.hlen("unacked"), within=5, what="all are acknowledged")
+        lost = submit(client, *names)
+        eventually(lambda: _running(lost, *names), within=20, what="all run")
+        first.kill()
+        assert lost.wait(SECONDS).state is RunState.SUCCESS
+        eventually(lambda: not client.redis.hlen("unacked"), within=3 * VISIBILITY, what="the dead one's messages")
+
+
+def test_a_long_step_is_delivered_once_although_redis_restarts(
+    start_server: StartServer, engine: dict[str, str], tmp_path: Path
+) -> None:
+    server = start_server(tmp_path, aof=True, options={"appendfsync": "always"})
+    with Client(server.url()) as client, Worker(server.url(), tmp_path, environment=engine) as worker:
+        handle = submit(client, "a")
+        eventually(lambda: _running(handle, "a"), within=20, what="a runs")
+        (taken,) = client.redis.zrange("unacked_index", 0, -1, withscores=True)
+        eventually(lambda: client.redis.zscore("unacked_index", taken[0]) != taken[1], within=5, what="it is kept")
+        server.restart()
+        status = handle.wait(SECONDS)
+        assert (status.state, status.steps["a"].attempts) == (RunState.SUCCESS, 1)
+        assert deliveries(handle, "a", worker) == 1
+        eventually(lambda: not client.redis.hlen("unacked"), within=3 * VISIBILITY, what="it is acknowledged")
+
+
+def _running(handle: RunHandle, *names: str) -> bool:
+    steps = handle.status().steps
+    return all(steps[name].state is StepState.RUNNING for name in names)

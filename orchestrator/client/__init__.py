@@ -1,0 +1,7 @@
+"""The way in from any Python service: submit workflows, watch them, fetch what they made. Needs Redis URLs only."""
+
+from orchestrator.client.asynchronous import AsyncClient, AsyncRunHandle
+from orchestrator.client.blocking import Client
+from orchestrator.client.handle import RunHandle
+
+__all__ = ["AsyncClient", "AsyncRunHandle", "Client", "RunHandle"]

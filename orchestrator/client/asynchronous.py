@@ -1,0 +1,141 @@
+"""The client for asyncio: nothing of it blocks the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import Any, Self, TypeVar
+
+from orchestrator import keys
+from orchestrator.client.blocking import Client
+from orchestrator.client.handle import BLOCK_MS, EVENTS_AT_ONCE, RunHandle
+from orchestrator.connection import connect_async, guarded
+from orchestrator.context.merge_models import ABSENT
+from orchestrator.context.models import ContextConflict, Difference, Version
+from orchestrator.errors import WaitTimeout
+from orchestrator.run.models import FINAL_RUN_STATES, Event, LogLine, RunState, RunStatus, RunSummary
+from orchestrator.run.reader import parse_events
+
+T = TypeVar("T")
+
+
+class AsyncClient:
+    """The same for asyncio: nothing blocks the event loop. Writes and one-off reads go through a thread; waiting
+    and following do not hold one."""
+
+    def __init__(self, store_url: str | None = None, *, broker_url: str | None = None) -> None:
+        self.sync = Client(store_url, broker_url=broker_url)
+        self._redis = connect_async(self.sync.store_url)
+
+    async def _in_thread(self, call: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+        return await asyncio.to_thread(call, *args, **kwargs)
+
+    async def submit(
+        self, workflow: Any, inputs: Mapping[str, Any] | None = None, *, idempotency_key: str | None = None
+    ) -> AsyncRunHandle:
+        """As `Client.submit`."""
+        handle = await self._in_thread(self.sync.submit, workflow, inputs, idempotency_key=idempotency_key)
+        return AsyncRunHandle(self, handle)
+
+    async def get(self, run_id: str) -> AsyncRunHandle:
+        """As `Client.get`."""
+        return AsyncRunHandle(self, await self._in_thread(self.sync.get, run_id))
+
+    async def list(self, *, state: str | None = None, workflow: str | None = None, limit: int = 50) -> list[RunSummary]:
+        """As `Client.list`."""
+        return await self._in_thread(self.sync.list, state=state, workflow=workflow, limit=limit)
+
+    async def close(self) -> None:
+        """Release all connections."""
+        await self._redis.aclose()
+        await self._in_thread(self.sync.close)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+
+class AsyncRunHandle:
+    """One run, for asyncio."""
+
+    def __init__(self, client: AsyncClient, handle: RunHandle) -> None:
+        self._client = client
+        self._handle = handle
+        self.id = handle.id
+
+    async def status(self) -> RunStatus:
+        """As `RunHandle.status`."""
+        return await asyncio.to_thread(self._handle.status)
+
+    async def result(self) -> dict[str, Any]:
+        """As `RunHandle.result`."""
+        return await asyncio.to_thread(self._handle.result)
+
+    async def context(self, version: int | str | None = None) -> dict[str, Any]:
+        """As `RunHandle.context`."""
+        return await asyncio.to_thread(self._handle.context, version)
+
+    async def history(self, limit: int = 100) -> list[Version]:
+        """As `RunHandle.history`."""
+        return await asyncio.to_thread(self._handle.history, limit)
+
+    async def diff(self, a: int | str, b: int | str) -> list[Difference]:
+        """As `RunHandle.diff`."""
+        return await asyncio.to_thread(self._handle.diff, a, b)
+
+    async def restore(self, version: int | str) -> int:
+        """As `RunHandle.restore`."""
+        return await asyncio.to_thread(self._handle.restore, version)
+
+    async def conflicts(self) -> list[ContextConflict]:
+        """As `RunHandle.conflicts`."""
+        return await asyncio.to_thread(self._handle.conflicts)
+
+    async def resolve(self, conflict_id: str, choice: str | None = None, *, value: Any = ABSENT) -> ContextConflict:
+        """As `RunHandle.resolve`."""
+        return await asyncio.to_thread(self._handle.resolve, conflict_id, choice, value=value)
+
+    async def artifacts(self) -> dict[str, bytes]:
+        """As `RunHandle.artifacts`."""
+        return await asyncio.to_thread(self._handle.artifacts)
+
+    async def logs(self, step: str, attempt: int | None = None) -> list[LogLine]:
+        """As `RunHandle.logs`."""
+        return await asyncio.to_thread(self._handle.logs, step, attempt)
+
+    async def cancel(self, reason: str = "") -> RunState:
+        """As `RunHandle.cancel`."""
+        return await asyncio.to_thread(self._handle.cancel, reason)
+
+    async def wait(self, timeout: float | None = None) -> RunStatus:  # noqa: ASYNC109 - as the blocking one
+        """As `RunHandle.wait`."""
+        try:
+            async with asyncio.timeout(timeout):
+                while not await self._ended():
+                    pass
+        except TimeoutError as error:
+            raise WaitTimeout(f"run {self.id} has not ended within {timeout:g} s") from error
+        return await self.status()
+
+    async def _ended(self) -> bool:
+        with guarded():
+            entry = await self._client._redis.xread({keys.run_key(self.id, "end"): "0"}, count=1, block=BLOCK_MS)
+        return bool(entry) or (await self.status()).ended
+
+    async def events(self, after: str = "0", *, follow: bool = True) -> AsyncIterator[Event]:
+        """As `RunHandle.events`."""
+        name = keys.run_key(self.id, "events")
+        while True:
+            with guarded():
+                reply: Any = await self._client._redis.xread(
+                    {name: after}, count=EVENTS_AT_ONCE, block=BLOCK_MS if follow else None
+                )
+            for event in parse_events(reply[0][1] if reply else ()):
+                after = event.id
+                yield event
+                if event.type == "run" and event.state in FINAL_RUN_STATES:
+                    return
+            if not reply and (not follow or (await self.status()).ended):
+                return

@@ -1,0 +1,151 @@
+"""The client that blocks: submits runs, finds them, steers them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from time import monotonic
+from typing import Any, Self, cast
+
+import redis
+from celery import Celery
+
+from orchestrator import keys
+from orchestrator.client.handle import RunHandle
+from orchestrator.connection import connect, guarded
+from orchestrator.context.store import ContextStore
+from orchestrator.embedded.local import running_url
+from orchestrator.engine import submission
+from orchestrator.engine.app import create_app
+from orchestrator.engine.registry import known_agents
+from orchestrator.engine.runtime import context_store, ledger
+from orchestrator.errors import RunStateError, StoreUnavailable
+from orchestrator.run.models import RunState, RunSummary
+from orchestrator.run.reader import RunReader
+from orchestrator.run.replies import Refused
+from orchestrator.run.store import Ledger
+from orchestrator.settings import EngineSettings, Environment
+from orchestrator.workflow.plan import Plan, make_plan
+
+REFRESH_SECONDS = 30.0
+"""What workers have announced is asked for again after this."""
+
+
+class Client:
+    """Submits and follows runs. `store_url` and `broker_url` default to ORCHESTRATOR_STORE_URL and
+    ORCHESTRATOR_BROKER_URL, and these to the local stack that runs in this folder. Safe to use from several threads,
+    and after a fork.
+
+    Raises StoreUnavailable when no URL is known.
+    """
+
+    def __init__(
+        self, store_url: str | None = None, *, broker_url: str | None = None, environment: Environment | None = None
+    ) -> None:
+        environment = environment or Environment.load()
+        store = store_url or environment.store_url or broker_url or environment.broker_url
+        store = store or running_url(environment.home.absolute())
+        if not store:
+            raise StoreUnavailable(
+                "no Redis is configured: set ORCHESTRATOR_STORE_URL, such as redis://127.0.0.1:6379/0, "
+                "or start `orchestrator up` in this folder"
+            )
+        self.store_url = store
+        self.broker_url = broker_url or environment.broker_url or store
+        self._compile = submission.Compiler()
+        self._agents: Mapping[str, Mapping[str, Any]] = {}
+        self._agents_at = 0.0
+        self._settings: tuple[float, EngineSettings] | None = None
+
+    @property
+    def redis(self) -> redis.Redis:
+        """This process' connections to the store."""
+        return connect(self.store_url)
+
+    @property
+    def settings(self) -> EngineSettings:
+        """The engine's settings as the workers published them; the defaults before any worker has started."""
+        if self._settings is None or monotonic() - self._settings[0] > REFRESH_SECONDS:
+            with guarded():
+                text = cast("bytes | None", self.redis.get(keys.SETTINGS))
+            found = EngineSettings() if text is None else EngineSettings.model_validate_json(text)
+            self._settings = (monotonic() if text is not None else float("-inf"), found)
+        return self._settings[1]
+
+    def _known(self, names: set[str]) -> Mapping[str, Mapping[str, Any]]:
+        """The declarations of the deployment's agents; asked for again when one is unknown or they are old."""
+        if names - self._agents.keys() or monotonic() - self._agents_at > REFRESH_SECONDS:
+            self._agents, self._agents_at = known_agents(self.redis), monotonic()
+        return self._agents
+
+    @cached_property
+    def app(self) -> Celery:
+        """The Celery application that publishes; it does not become the current one."""
+        return create_app(
+            self.broker_url, self.store_url, self.settings, name="orchestrator-client", set_as_current=False
+        )
+
+    @property
+    def _ledger(self) -> Ledger:
+        return ledger(self.redis, self.settings)
+
+    @property
+    def reader(self) -> RunReader:
+        """Reads of this store."""
+        return RunReader(self.redis)
+
+    @property
+    def contexts(self) -> ContextStore:
+        """The contexts of this store's runs."""
+        return context_store(self.redis, self.settings)
+
+    def plan(self, workflow: Any) -> Plan:
+        """Analyse a workflow (in any form that `submit` takes) without running it."""
+        return make_plan(submission.as_spec(workflow, submission.registered_workflow(self.redis), self.settings))
+
+    def submit(
+        self, workflow: Any, inputs: Mapping[str, Any] | None = None, *, idempotency_key: str | None = None
+    ) -> RunHandle:
+        """Start a run. `workflow` is a `Workflow`, a mapping in the file's form, a path, or a registered name.
+
+        Everything is validated first: InvalidWorkflow, with all problems, leaves nothing behind. The same
+        `idempotency_key` gives the same run; Conflict when it is used again with other content.
+        """
+        spec = submission.as_spec(workflow, submission.registered_workflow(self.redis), self.settings)
+        agents = self._known({step.agent for step in spec.steps})
+        prepared = submission.prepare(spec, inputs or {}, agents, self.settings, self._compile)
+        run_id = submission.reserve(self.redis, prepared, idempotency_key, self.settings.engine.retention)
+        submission.start(self.app, self._ledger, prepared, run_id, self.settings)
+        return RunHandle(self, run_id)
+
+    def get(self, run_id: str) -> RunHandle:
+        """The handle of a run that exists. Raises NotFound."""
+        self.reader.state(run_id)
+        return RunHandle(self, run_id)
+
+    def list(self, *, state: str | None = None, workflow: str | None = None, limit: int = 50) -> list[RunSummary]:
+        """The newest runs first."""
+        return self.reader.list(state=state, workflow=workflow, limit=limit)
+
+    def cancel(self, run_id: str, reason: str = "") -> RunState:
+        """Cancel a run: what waits is cancelled now, what runs gets the grace period. Raises RunStateError."""
+        self.reader.state(run_id)
+        answer = self._ledger.stop(
+            run_id, "cancelled", reason=reason or "cancelled by request", grace=self.settings.engine.cancel_grace
+        )
+        if isinstance(answer, Refused):
+            raise RunStateError(f"run {run_id} has ended already: it is {answer.why}")
+        with guarded():
+            self.redis.zadd(keys.ACTIVE, {run_id: 0}, xx=True)
+        return RunState(answer.run_state)
+
+    def close(self) -> None:
+        """Release the publisher's connections."""
+        if "app" in self.__dict__:
+            self.app.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

@@ -1,0 +1,146 @@
+"""One run, as a service sees it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, cast
+
+import redis
+
+from orchestrator import keys
+from orchestrator.connection import BLOCK_SECONDS, connect_blocking, guarded
+from orchestrator.context.merge_models import ABSENT
+from orchestrator.context.models import ContextConflict, Difference, Version
+from orchestrator.engine import decisions
+from orchestrator.errors import OrchestratorError, WaitTimeout
+from orchestrator.run.models import FINAL_RUN_STATES, Event, LogLine, RunState, RunStatus
+from orchestrator.run.reader import parse_events
+
+if TYPE_CHECKING:
+    from orchestrator.client.blocking import Client
+
+BLOCK_MS = int(BLOCK_SECONDS * 1000)
+EVENTS_AT_ONCE = 500
+
+
+class RunHandle:
+    """One run. Every method asks the store; nothing is cached."""
+
+    def __init__(self, client: Client, run_id: str) -> None:
+        self._client = client
+        self.id = run_id
+
+    def __repr__(self) -> str:
+        return f"RunHandle({self.id!r})"
+
+    def status(self) -> RunStatus:
+        """The run and all its steps."""
+        return self._client.reader.status(self.id)
+
+    def wait(self, timeout: float | None = None) -> RunStatus:
+        """Block until the run has ended in any way; `timeout` in seconds. Raises WaitTimeout: the run goes on.
+
+        Woken by Redis, it does not poll. Not for use inside an event loop: there `AsyncClient` waits.
+        """
+        _refuse_in_event_loop()
+        deadline = None if timeout is None else time.monotonic() + timeout
+        client = connect_blocking(self._client.store_url)
+        try:
+            while not self._ended(client, deadline):
+                if deadline is not None and time.monotonic() >= deadline:
+                    raise WaitTimeout(f"run {self.id} has not ended within {timeout:g} s")
+        finally:
+            client.close()
+        return self.status()
+
+    def _ended(self, client: redis.Redis, deadline: float | None) -> bool:
+        left = BLOCK_MS if deadline is None else max(1, min(BLOCK_MS, int((deadline - time.monotonic()) * 1000)))
+        with guarded():
+            entry = client.xread({keys.run_key(self.id, "end"): "0"}, count=1, block=left)
+        return bool(entry) or self._client.reader.state(self.id) in FINAL_RUN_STATES
+
+    def result(self) -> dict[str, Any]:
+        """Step id -> the document that it wrote. Complete when the run has ended."""
+        return self._client.contexts.outputs(self.id)
+
+    def context(self, version: int | str | None = None) -> dict[str, Any]:
+        """Section -> document: the shared context as the latest version has it, or one by its number or by the name of
+        its snapshot (`barrier:<group>`). Raises NotFound."""
+        contexts = self._client.contexts
+        self._client.reader.state(self.id)
+        return contexts.documents(self.id, contexts.number(self.id, version))
+
+    def history(self, limit: int = 100) -> list[Version]:
+        """The versions of the context that are kept, the newest first."""
+        self._client.reader.state(self.id)
+        return self._client.contexts.history(self.id, limit)
+
+    def diff(self, a: int | str, b: int | str) -> list[Difference]:
+        """What changed in the context from one version to another. Raises NotFound."""
+        contexts = self._client.contexts
+        self._client.reader.state(self.id)
+        return contexts.diff(self.id, contexts.number(self.id, a) or 0, contexts.number(self.id, b) or 0)
+
+    def restore(self, version: int | str) -> int:
+        """Make the context what it was, as a new version, whose number is returned. Running attempts go on reading what
+        they have read. Raises NotFound."""
+        contexts = self._client.contexts
+        self._client.reader.state(self.id)
+        return contexts.restore(self.id, contexts.number(self.id, version) or 0)
+
+    def conflicts(self) -> list[ContextConflict]:
+        """What the steps of the run wrote that could not be merged; those that are `open` wait for `resolve`."""
+        self._client.reader.state(self.id)
+        return self._client.contexts.conflicts(self.id)
+
+    def resolve(self, conflict_id: str, choice: str | None = None, *, value: Any = ABSENT) -> ContextConflict:
+        """Decide an open conflict: for the side `ours`, `theirs` or `base`, or for a value at its place. With the last
+        open one the run goes on. Raises NotFound, InvalidValue, RunStateError."""
+        client = self._client
+        return decisions.resolve(
+            client.app, client._ledger, client.contexts, self.id, conflict_id, choice, value=value
+        )
+
+    def artifacts(self) -> dict[str, bytes]:
+        """`<step>/<name>` -> content of every file that the steps kept."""
+        return self._client.reader.files(self.id)
+
+    def logs(self, step: str, attempt: int | None = None) -> list[LogLine]:
+        """What the attempts of a step logged, oldest first."""
+        return self._client.reader.logs(self.id, step, attempt)
+
+    def events(self, after: str = "0", *, follow: bool = True) -> Iterator[Event]:
+        """Changes of the run, from the one behind `after` on; with `follow` until the run has ended."""
+        _refuse_in_event_loop()
+        client = connect_blocking(self._client.store_url)
+        name = keys.run_key(self.id, "events")
+        try:
+            self._client.reader.state(self.id)
+            while True:
+                with guarded():
+                    reply = cast(
+                        Any, client.xread({name: after}, count=EVENTS_AT_ONCE, block=BLOCK_MS if follow else None)
+                    )
+                for event in parse_events(reply[0][1] if reply else ()):
+                    after = event.id
+                    yield event
+                    if event.type == "run" and event.state in FINAL_RUN_STATES:
+                        return
+                if not reply and (not follow or self._client.reader.state(self.id) in FINAL_RUN_STATES):
+                    return
+        finally:
+            client.close()
+
+    def cancel(self, reason: str = "") -> RunState:
+        """Cancel the run. Raises RunStateError when it has ended."""
+        return self._client.cancel(self.id, reason)
+
+
+def _refuse_in_event_loop() -> None:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return
+    raise OrchestratorError("this call would block the running event loop; use orchestrator.AsyncClient here")

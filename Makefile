@@ -11,6 +11,9 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
 	$$p $(NEW_ENOUGH) >/dev/null 2>&1 && echo $$p && break; done)
 BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+# Tests wait more than they compute, so there are more of them at a time than cores; `tests/conftest.py` orders them.
+PYTEST := $(BIN)/python -m pytest -q
+SIDE_BY_SIDE := --numprocesses auto --dist loadgroup --no-loadscope-reorder
 BRIEF ?= config/briefs/housing_repairs.md
 
 help:
@@ -40,7 +43,7 @@ lint: .venv/installed-dev
 	$(BIN)/lint-imports
 
 test: .venv/installed-dev lint
-	$(BIN)/python -m pytest -q
+	$(PYTEST) $(SIDE_BY_SIDE)
 
 # Nothing collected is said plainly instead of looking like a run of tests.
 proofs: .venv/installed-dev

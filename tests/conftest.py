@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import os
+import signal
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -10,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+import hypothesis
 import pytest
 import redis
 
@@ -17,7 +20,45 @@ from tests.servers import DATABASES, ValkeyServer
 
 ROOT = Path(__file__).parents[1]
 
+SLOWEST_FIRST = ("acceptance", "faults", "engine", "proofs", "benchmarks", "state", "unit")
+"""What takes long begins first when tests run side by side, so that no core is left with it at the end."""
+
+# An example may take its time: the cores are shared with other tests, and what it takes says nothing here.
+hypothesis.settings.register_profile("shared", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("shared")
+
 _databases = itertools.cycle(range(1, DATABASES))
+
+
+# In the background of a shell, SIGINT is ignored, and children inherit that; here it has to arrive.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than there are cores, because most tests wait half of their time for what they have started."""
+    return (os.cpu_count() or 1) + 1
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that share a fixture run in one process, and so do the quick ones of a module; any other runs alone."""
+    items.sort(key=lambda item: SLOWEST_FIRST.index(_room(item)))
+    for item in items:
+        if _room(item) in ("state", "unit") or _shares_a_fixture(item):
+            item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
+
+
+def _room(item: pytest.Item) -> str:
+    return item.path.relative_to(ROOT / "tests").parts[0]
+
+
+def _shares_a_fixture(item: pytest.Item) -> bool:
+    """Whether a fixture lives longer than this test and is not there for the whole session."""
+    assert isinstance(item, pytest.Function)
+    definitions = item._fixtureinfo.name2fixturedefs
+    return any(found[-1].scope in ("class", "module", "package") for found in definitions.values())
 
 
 class StartServer(Protocol):

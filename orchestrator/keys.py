@@ -33,6 +33,9 @@ RUNS = "orc:runs"
 ACTIVE = "orc:active"
 """zset: run id by the time at which a sweep looks at it next; a run leaves it when it ends."""
 
+ALERTS = "orc:alerts"
+"""stream, bounded in length: what the people who run the deployment should know of."""
+
 AGENTS = "orc:agents"
 """hash: agent name -> its declaration as JSON, published by workers when they start."""
 

@@ -3,35 +3,49 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from orchestrator.workflow.models import BarrierSpec, TimeoutStrategy, TriggerRule
 
 GOOD = frozenset({"success", "cached"})
 SKIPPED = "skipped"
+UPSTREAM = "upstream_failed"
 ENDED = frozenset({"success", "cached", "failed", "timed_out", "skipped", "upstream_failed", "cancelled"})
+
+
+HOPELESS = frozenset({"non_retryable", "poisoned"})
+"""Reasons of failures that another attempt would meet again."""
+OWN_DEADLINE_SECONDS = 1.0
+"""A member whose own deadline is that close to the group's is judged by its own first."""
 
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A step of the group. `has_defaults`: something can stand for its output."""
+    """A step of the group. `has_defaults`: something can stand for its output; `reason`: why it ended as it did;
+    `behind`: the members that it waits for; `deadline`: when its running attempt is ended (None: never)."""
 
     step: str
     state: str
     has_defaults: bool = False
     progress_at: float | None = None
+    reason: str = ""
+    behind: tuple[str, ...] = ()
+    deadline: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """The group as it stands at `now` (seconds of Redis' clock). `overdue`: its deadline has passed."""
+    """The group as it stands at `now` (seconds of Redis' clock). `overdue`: its `deadline` has passed; `fell_back`: its
+    members have had their second turn, one after another."""
 
     now: float
     members: tuple[Member, ...]
     overdue: bool
     extensions: int = 0
     looked_at: float = 0.0
+    deadline: float | None = None
+    fell_back: bool = False
 
 
 class Action(StrEnum):
@@ -39,15 +53,18 @@ class Action(StrEnum):
     EXTEND = "extend_timeout"
     RELEASE = "release"
     PARTIAL = "continue_with_partial"
+    FALLBACK = "abort_and_fallback"
     FAIL = "fail"
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """`filled` are the members whose defaults stand in; `seconds` the extension; `reason` is for people."""
+    """`filled` are the members whose defaults stand in; `again` those that run once more, one after another in that
+    order; `seconds` the extension, or the time that all of `again` have (0: any); `reason` is for people."""
 
     action: Action
     filled: tuple[str, ...] = ()
+    again: tuple[str, ...] = ()
     seconds: float = 0.0
     reason: str = ""
 
@@ -59,13 +76,21 @@ def decide(spec: BarrierSpec, snapshot: Snapshot) -> Decision:
     size = len(snapshot.members)
     if ended == size:
         return _joined(spec, snapshot, good)
-    if not snapshot.overdue:
+    if not snapshot.overdue or _ends_by_itself(snapshot):
         return Decision(Action.WAIT, reason=f"{ended} of {size} members have ended")
     for strategy in spec.on_timeout:
         decision = _STRATEGIES[strategy](spec, snapshot, good)
         if decision is not None:
             return decision
     return Decision(Action.FAIL, reason=f"{good} of {size} members succeeded before the deadline")
+
+
+def _ends_by_itself(snapshot: Snapshot) -> bool:
+    """Whether a member's own deadline comes first: it has then arrived as timed out, or is tried again."""
+    if snapshot.deadline is None:
+        return False
+    last = snapshot.deadline + OWN_DEADLINE_SECONDS
+    return any(member.state == "running" and (member.deadline or last) < last for member in snapshot.members)
 
 
 def enough(spec: BarrierSpec, members: Sequence[Member]) -> bool:
@@ -114,10 +139,10 @@ def _joined(spec: BarrierSpec, snapshot: Snapshot, good: int) -> Decision:
         if not lacking:
             return Decision(Action.RELEASE, reason=f"{good} of {size} members succeeded, the others were skipped")
         return Decision(Action.PARTIAL, filled=filled, reason=f"{good} of {size} members succeeded, which is enough")
-    if TimeoutStrategy.CONTINUE_WITH_PARTIAL in spec.on_timeout:
-        partial = _partial(spec, snapshot, good)
-        if partial is not None:
-            return partial
+    for strategy in spec.on_timeout:
+        decision = _STRATEGIES[strategy](spec, snapshot, good)  # nobody is left to be given more time
+        if decision is not None:
+            return decision
     return Decision(Action.FAIL, reason=f"{good} of {size} members succeeded")
 
 
@@ -145,7 +170,43 @@ def _partial(spec: BarrierSpec, snapshot: Snapshot, good: int) -> Decision | Non
 
 
 def _abort(spec: BarrierSpec, snapshot: Snapshot, good: int) -> Decision | None:
-    return Decision(Action.FAIL, reason=f"{good} of {len(snapshot.members)} members succeeded before the deadline")
+    """When no member has succeeded, or one that nothing can stand for has not: those without a result run again, once,
+    unless that could not be enough."""
+    lacking = [member for member in snapshot.members if member.state not in GOOD and member.state != SKIPPED]
+    if snapshot.fell_back or (good and all(member.has_defaults for member in lacking)):
+        return None
+    again = _again(lacking)
+    best = tuple(replace(member, state="success") if member.step in again else member for member in snapshot.members)
+    if not again or not _could_be_enough(spec, replace(snapshot, members=best)):
+        return None
+    return Decision(
+        Action.FALLBACK,
+        again=again,
+        seconds=(spec.timeout or 0.0) * len(again),
+        reason=f"{good} of {len(snapshot.members)} members succeeded; {', '.join(again)} again, one after another",
+    )
+
+
+def _again(lacking: Sequence[Member]) -> tuple[str, ...]:
+    """Those of them for whom another attempt makes sense, each after the members that it waits for."""
+    waiting = [member for member in lacking if member.reason not in HOPELESS]
+    chosen: dict[str, None] = {}
+    while True:
+        names = {member.step for member in waiting}
+        ready = [member for member in waiting if not names & set(member.behind)]
+        if not ready:
+            return tuple(chosen)
+        waiting = [member for member in waiting if member not in ready]
+        for member in ready:
+            if member.state != UPSTREAM or not chosen.keys().isdisjoint(member.behind):
+                chosen[member.step] = None
+
+
+def _could_be_enough(spec: BarrierSpec, snapshot: Snapshot) -> bool:
+    if enough(spec, snapshot.members):
+        return True
+    fills = TimeoutStrategy.CONTINUE_WITH_PARTIAL in spec.on_timeout
+    return fills and _partial(spec, snapshot, _good(snapshot.members)) is not None
 
 
 _STRATEGIES: Mapping[TimeoutStrategy, Callable[[BarrierSpec, Snapshot, int], Decision | None]] = {

@@ -52,7 +52,7 @@ def plan(file: str, form: str, mermaid: bool, canvas: bool) -> None:
         from orchestrator.cli.doctor import load_app
         from orchestrator.engine.agent import REGISTRY
         from orchestrator.engine.canvas import describe
-        from orchestrator.run.nodes import compile_nodes
+        from orchestrator.run.nodes import Shape, compile_nodes
         from orchestrator.settings import Environment
 
         name = Environment.load().app
@@ -64,8 +64,7 @@ def plan(file: str, form: str, mermaid: bool, canvas: bool) -> None:
         def queue_of(name: str) -> str:
             return REGISTRY[name].queue if name in REGISTRY else name
 
-        links = engine_settings().engine.segment_links
-        emit("\n".join(describe(compile_nodes(planned, queue_of, links))))
+        emit("\n".join(describe(compile_nodes(planned, queue_of, Shape.of(engine_settings())))))
     else:
         emit_data(render.to_json(planned), form, lambda: render.to_text(planned))
     if mermaid or canvas:

@@ -25,6 +25,7 @@ from orchestrator.engine.agent import Agent, find_agent
 from orchestrator.engine.agent_context import AgentContext
 from orchestrator.engine.attempt_log import AttemptLog, flush_left
 from orchestrator.engine.commits import Written, complete
+from orchestrator.engine.index import look_soon
 from orchestrator.engine.join import follow
 from orchestrator.engine.runtime import Runtime, log, runtime_of
 from orchestrator.errors import AgentError, Conflict, LeaseLost
@@ -197,7 +198,8 @@ def _failed(task: Task[Any, Any], attempt: Attempt, error: Exception) -> None:
 
 
 def _end(task: Task[Any, Any], attempt: Attempt, error: Exception) -> None:
-    verdict = _verdict(attempt.definition, Cause.ERROR, attempt.token, error)
+    made = attempt.token - attempt.runtime.ledger.spent(attempt.run_id, attempt.step)
+    verdict = _verdict(attempt.definition, Cause.ERROR, made, error)
     moved = attempt.runtime.ledger.finish(
         attempt.run_id,
         attempt.step,
@@ -211,14 +213,14 @@ def _end(task: Task[Any, Any], attempt: Attempt, error: Exception) -> None:
         raise Ignore(str(moved)) from error
     follow(task.app, attempt.run_id, moved)
     if verdict.state is StepState.RETRYING:
-        recovery.look_soon(attempt.runtime, attempt.run_id, verdict.delay)
+        look_soon(attempt.runtime, attempt.run_id, verdict.delay)
         raise Retry(str(error), exc=error, when=cast(Any, verdict.delay)) from error
 
 
-def _verdict(definition: Any, cause: Cause, token: int, error: BaseException) -> Verdict:
+def _verdict(definition: Any, cause: Cause, made: int, error: BaseException) -> Verdict:
     types = tuple(kind.__name__ for kind in type(error).__mro__)
     policy = RetryPolicy.model_validate(definition.get("retry", {}))
-    return decide(policy, Ended(cause, token, types, chance=random.random()))  # noqa: S311 - jitter
+    return decide(policy, Ended(cause, made, types, chance=random.random()))  # noqa: S311 - jitter
 
 
 def judged(error: BaseException) -> bool:

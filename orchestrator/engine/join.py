@@ -10,12 +10,15 @@ from celery import Celery
 
 from orchestrator import keys
 from orchestrator.barrier.policy import Action, Decision, Member, Snapshot, decide
+from orchestrator.connection import guarded
 from orchestrator.engine.agent import REGISTRY
 from orchestrator.engine.canvas import publish
 from orchestrator.engine.commits import MERGES
-from orchestrator.engine.join_context import merge_members
+from orchestrator.engine.index import look_soon
+from orchestrator.engine.join_context import impact_of_filling, merge_members
 from orchestrator.engine.runtime import Runtime, log, runtime_of
 from orchestrator.errors import Conflict
+from orchestrator.metrics.alerts import Alert, raise_alert
 from orchestrator.run.replies import GroupState, Moved, Refused
 from orchestrator.workflow.models import BarrierSpec
 
@@ -51,14 +54,21 @@ def judge(app: Celery, run_id: str, group: str, *, overdue: bool = False) -> str
 
 def _snapshot(state: GroupState, overdue: bool) -> tuple[Snapshot, dict[str, Any]]:
     defaults: dict[str, Any] = {}
-    members = []
+    members, names = [], {str(member.definition["id"]) for member in state.members}
     for member in state.members:
         step = str(member.definition["id"])
         stand_in = _defaults(member.definition)
         if stand_in is not None:
             defaults[step] = stand_in
-        members.append(Member(step, member.state, stand_in is not None, member.progress_at))
-    return Snapshot(state.now, tuple(members), overdue, state.extensions, state.looked_at), defaults
+        behind = tuple(name for name in member.definition.get("after", ()) if name in names)
+        has_defaults = stand_in is not None
+        members.append(
+            Member(step, member.state, has_defaults, member.progress_at, member.reason, behind, member.deadline)
+        )
+    late = overdue and (state.deadline is None or state.deadline <= state.now)  # it may have been moved meanwhile
+    return Snapshot(
+        state.now, tuple(members), late, state.extensions, state.looked_at, state.deadline, state.fell_back
+    ), defaults
 
 
 def _defaults(definition: Mapping[str, Any]) -> Any:
@@ -83,17 +93,21 @@ def _carry_out(
         return True
     log.info("run %s barrier %s: %s, %s", run_id, definition["group"], decision.action.value, decision.reason)
     if decision.action is Action.EXTEND:
-        runtime.ledger.extend(run_id, node, decision.seconds, members)
+        runtime.ledger.extend(run_id, node, decision.seconds, members, reason=decision.reason)
         return True
+    if decision.action is Action.FALLBACK:
+        return _fall_back(app, runtime, run_id, definition, decision)
     joined = merge_members(runtime, run_id, members, {step: defaults[step] for step in decision.filled})
     good = decision.action in (Action.RELEASE, Action.PARTIAL) and not joined.failed
     moved = runtime.ledger.judge(
         run_id,
         node,
         "success" if good else "failed",
-        decision=f"{decision.action.value}: {decision.reason}" + (f"; {joined.failed}" if joined.failed else ""),
+        action=decision.action.value,
+        decision=decision.reason + (f"; {joined.failed}" if joined.failed else ""),
         members=members,
         filled=decision.filled,
+        impact=impact_of_filling(runtime),
         branches=joined.branches,
         fields=joined.fields,
         conflicts=joined.left.records,
@@ -103,3 +117,37 @@ def _carry_out(
     if isinstance(moved, Moved):
         follow(app, run_id, moved)
     return moved != Refused("moved")
+
+
+def _fall_back(
+    app: Celery, runtime: Runtime, run_id: str, definition: Mapping[str, Any], decision: Decision
+) -> bool:
+    """Members run again, one after another. From here on the ledger starts each when the one before has ended, and a
+    sweep publishes what was not, so that this may die at any point."""
+    pause = 2 * runtime.settings.engine.renew_seconds
+    seconds = decision.seconds + pause if decision.seconds else 0.0
+    moved = runtime.ledger.fall_back(
+        run_id, definition["id"], again=decision.again, seconds=seconds, pause=pause, reason=decision.reason
+    )
+    if isinstance(moved, Moved):
+        follow(app, run_id, moved)
+        look_soon(runtime, run_id, pause)
+        alert_of_fallback(runtime, run_id, definition["group"])
+    return moved != Refused("moved")
+
+
+def alert_of_fallback(runtime: Runtime, run_id: str, group: str) -> None:
+    """Tell whoever runs this deployment, at least once: what was told is no longer due."""
+    node, client = keys.barrier_node(group), runtime.client
+    with guarded():
+        pipe = client.pipeline(transaction=False)
+        pipe.hget(keys.run_key(run_id, f"s:{node}"), "alert")
+        pipe.hget(keys.run_key(run_id, "meta"), "workflow")
+        reason, workflow = (raw.decode() if raw else "" for raw in pipe.execute())
+    log.error("run %s (%s): group %s falls back to sequential execution: %s", run_id, workflow, group, reason)
+    message = f"group {group} falls back to sequential execution: {reason}"
+    raise_alert(
+        client, Alert(kind="barrier_fallback", message=message, run_id=run_id, workflow=workflow, subject=group)
+    )
+    with guarded():
+        client.zrem(keys.run_key(run_id, "due"), f"alert:{node}")

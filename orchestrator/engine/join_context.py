@@ -42,12 +42,17 @@ def merge_members(
         else:
             fields.append(FieldWrite(field, outcome.text, found[0].version))
         conflicts |= outcome.conflicts
-    handling = runtime.settings.barrier_synchronization.timeout_handling.timeout_strategies
-    mark = f"{FILLED}:{handling.continue_with_partial.quality_impact}"
+    mark = f"{FILLED}:{impact_of_filling(runtime)}"
     limit = runtime.settings.engine.max_value_bytes
     stand_ins = [field for step, document in filled.items() for field in split(step, document, limit=limit, mark=mark)]
     payloads: list[Payload] = [field.payload() for field in (*fields, *stand_ins)]
     return Joined(branches, payloads, findings(runtime, conflicts), "; ".join(failed))
+
+
+def impact_of_filling(runtime: Runtime) -> str:
+    """How much worse the deployment takes a run to be in which defaults stand for results: low, medium or high."""
+    strategies = runtime.settings.barrier_synchronization.timeout_handling.timeout_strategies
+    return strategies.continue_with_partial.quality_impact
 
 
 def _merged(runtime: Runtime, field: str, writes: Sequence[SharedWrite]) -> Outcome:

@@ -19,6 +19,7 @@ from orchestrator.connection import guarded
 from orchestrator.engine import decisions, join
 from orchestrator.engine.canvas import republish_member
 from orchestrator.engine.delivery import message_is_lost
+from orchestrator.engine.index import look_seconds, look_soon, store_time
 from orchestrator.engine.join import follow
 from orchestrator.engine.runtime import Runtime, log, runtime_of
 from orchestrator.errors import RunStateError
@@ -36,31 +37,13 @@ ORPHAN_SECONDS = 3600.0
 """An index entry without a run is dropped after this: its client died before it created the run."""
 
 
-def look_soon(runtime: Runtime, run_id: str, delay: float) -> None:
-    """Make sure that a sweep looks at the run in `delay` seconds, when that is before its next regular look."""
-    if delay >= _look_seconds(runtime):
-        return
-    with guarded():
-        runtime.client.zadd(keys.ACTIVE, {run_id: _now(runtime) + delay}, lt=True)
-
-
-def _look_seconds(runtime: Runtime) -> float:
-    """Every active run is looked at half a lease after its last look, at the latest."""
-    return runtime.settings.engine.lease_seconds / 2
-
-
-def _now(runtime: Runtime) -> float:
-    seconds, micros = runtime.client.time()
-    return seconds + micros / 1e6
-
-
 def sweep(app: Celery) -> int:
     """Look at every active run whose time has come, for at most BUDGET_SECONDS; returns how many there were."""
     runtime = runtime_of(app)
     seen, ends = 0, monotonic() + BUDGET_SECONDS
     while True:
         with guarded():
-            now = _now(runtime)
+            now = store_time(runtime)
             due = cast("list[bytes]", runtime.client.zrangebyscore(keys.ACTIVE, "-inf", now, start=0, num=RUNS_AT_ONCE))
         for raw in due:
             try:
@@ -74,7 +57,7 @@ def sweep(app: Celery) -> int:
 
 def _look_at(app: Celery, runtime: Runtime, run_id: str, now: float) -> None:
     """The next look is settled before this one begins; what the handlers find may only bring it forward."""
-    latest = now + _look_seconds(runtime)
+    latest = now + look_seconds(runtime)
     with guarded():
         runtime.client.zadd(keys.ACTIVE, {run_id: latest}, xx=True)
     agenda = runtime.ledger.due(run_id, again=AGAIN_SECONDS)
@@ -115,8 +98,9 @@ def attempt_lost(
     `executed`: the worker itself reports it, and counts the task in its chord.
     """
     spec = definition if isinstance(definition, Mapping) else json.loads(definition)
-    verdict = decide(RetryPolicy.model_validate(spec.get("retry", {})), Ended(Cause.LOST, token))
     runtime = runtime_of(app)
+    ended = Ended(Cause.LOST, token - runtime.ledger.spent(run_id, step))
+    verdict = decide(RetryPolicy.model_validate(spec.get("retry", {})), ended)
     moved = runtime.ledger.finish(
         run_id,
         step,
@@ -166,10 +150,11 @@ def _timeout(app: Celery, run_id: str, item: Due) -> None:
     if item.state != "running":
         return
     cause = Cause.IDLE if item.kind == "idle" else Cause.TIMEOUT
-    policy = RetryPolicy.model_validate(item.definition.get("retry", {}))
-    verdict = decide(policy, Ended(cause, item.token, ("StepTimeout",), chance=random.random()))  # noqa: S311
-    allowed = item.definition["idle_timeout" if item.kind == "idle" else "timeout"]
     runtime = runtime_of(app)
+    policy = RetryPolicy.model_validate(item.definition.get("retry", {}))
+    attempt = item.token - runtime.ledger.spent(run_id, item.node)
+    verdict = decide(policy, Ended(cause, attempt, ("StepTimeout",), chance=random.random()))  # noqa: S311
+    allowed = item.definition["idle_timeout" if item.kind == "idle" else "timeout"]
     moved = runtime.ledger.finish(
         run_id, item.node, verdict.state, token=item.token, executed=False, delay=verdict.delay,
         error=f"StepTimeout: no result within its {cause.value.replace('_', ' ')} of {allowed:g} s",
@@ -205,6 +190,10 @@ def _joined(app: Celery, run_id: str, item: Due) -> None:
 def _barrier(app: Celery, run_id: str, item: Due) -> None:
     if item.state in ("pending", "joined"):
         join.judge(app, run_id, item.definition["group"], overdue=True)
+
+
+def _alert(app: Celery, run_id: str, item: Due) -> None:
+    join.alert_of_fallback(runtime_of(app), run_id, item.definition["group"])
 
 
 def _cancel(app: Celery, run_id: str, item: Due) -> None:
@@ -252,6 +241,7 @@ _HANDLERS: Mapping[str, Callable[[Celery, str, Due], None]] = {
     "retry": _retry,
     "joined": _joined,
     "barrier": _barrier,
+    "alert": _alert,
     "cancel": _cancel,
     "lock": _lock,
     "run": _run,

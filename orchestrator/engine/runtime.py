@@ -18,7 +18,7 @@ from orchestrator.context.lock_models import LockRules
 from orchestrator.context.locks import CHECK, EXTEND, FREE, LOCKS, Locks
 from orchestrator.context.scripts import JOIN, SNAPSHOT
 from orchestrator.context.store import ContextStore
-from orchestrator.run.store import BASE, FLOW, Ledger, lua
+from orchestrator.run.store import BASE, FLOW, TAKE_BACK, Ledger, lua
 from orchestrator.scripts import Script
 
 if TYPE_CHECKING:
@@ -30,8 +30,10 @@ FINISH = Script(FLOW, SNAPSHOT, LOCKS, CHECK, FREE, lua("finish"))
 """An attempt ends, what it wrote is committed and its locks are free, or nothing of that."""
 RENEW = Script(BASE, LOCKS, EXTEND, lua("renew"))
 """Attempts live on, and their locks with them."""
-JUDGE = Script(FLOW, JOIN, LOCKS, FREE, lua("judge"))
+JUDGE = Script(FLOW, JOIN, LOCKS, FREE, TAKE_BACK, lua("quality"), lua("judge"))
 """A barrier merges its members' branches, fills its gaps and releases its consumers, or nothing of that."""
+FALLBACK = Script(FLOW, SNAPSHOT, LOCKS, FREE, TAKE_BACK, lua("fallback"))
+"""Members of a group are taken back and run again, one after another."""
 RESOLVE = Script(FLOW, SNAPSHOT, lua("resolve"))
 """A conflict is decided, and the run that waited for it goes on, or neither."""
 
@@ -94,6 +96,7 @@ def ledger(client: redis.Redis, settings: EngineSettings) -> Ledger:
         finish=FINISH,
         renew=RENEW,
         judge=JUDGE,
+        fallback=FALLBACK,
         resolve=RESOLVE,
         lost_after=settings.engine.lost_after,
         keep=settings.engine.context_versions,

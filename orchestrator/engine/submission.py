@@ -22,7 +22,7 @@ from orchestrator.engine.registry import known_agents
 from orchestrator.engine.runtime import runtime_of
 from orchestrator.errors import Conflict, InvalidWorkflow, NotFound, Problem, StoreUnavailable
 from orchestrator.problems import did_you_mean
-from orchestrator.run.nodes import Node, compile_nodes
+from orchestrator.run.nodes import Node, Shape, compile_nodes
 from orchestrator.run.replies import Moved
 from orchestrator.run.store import Ledger
 from orchestrator.settings import EngineSettings
@@ -50,17 +50,17 @@ class Compiler:
 
     def __init__(self, keep: int = 64) -> None:
         self._keep = keep
-        self._known: OrderedDict[tuple[str, str], tuple[Plan, tuple[Node, ...]]] = OrderedDict()
+        self._known: OrderedDict[tuple[str, str, Shape], tuple[Plan, tuple[Node, ...]]] = OrderedDict()
 
     def __call__(
-        self, spec: WorkflowSpec, text: str, queues: Mapping[str, str], segment_links: int
+        self, spec: WorkflowSpec, text: str, queues: Mapping[str, str], shape: Shape
     ) -> tuple[Plan, tuple[Node, ...]]:
         """The plan and nodes of a definition whose JSON is `text`; `queues` maps its agents to their classes."""
-        key = (text, json.dumps([queues, segment_links], sort_keys=True))
+        key = (text, json.dumps(queues, sort_keys=True), shape)
         found = self._known.pop(key, None)
         if found is None:
             plan = make_plan(spec)
-            found = plan, compile_nodes(plan, lambda name: queues[name], segment_links)
+            found = plan, compile_nodes(plan, lambda name: queues[name], shape)
         self._known[key] = found
         while len(self._known) > self._keep:
             self._known.popitem(last=False)
@@ -86,7 +86,7 @@ def prepare(
         raise InvalidWorkflow(problems)
     text = spec.model_dump_json(by_alias=True, exclude_defaults=True)
     queues = {step.agent: str(agents[step.agent]["queue"]) for step in spec.steps}
-    plan, nodes = compile_spec(spec, text, queues, settings.engine.segment_links)
+    plan, nodes = compile_spec(spec, text, queues, Shape.of(settings))
     limit = settings.engine.max_value_bytes
     defaults = {name: declared.default for name, declared in spec.inputs.items() if not declared.required}
     given = {**defaults, **inputs}

@@ -7,8 +7,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from orchestrator.engine_blocks import TimeoutHandling
 from orchestrator.keys import barrier_node, gate_node
-from orchestrator.workflow.models import GroupSpec, StepSpec, TriggerRule
+from orchestrator.settings import EngineSettings
+from orchestrator.workflow.models import BarrierSpec, GroupSpec, StepSpec, TriggerRule
 from orchestrator.workflow.plan import Plan
 from orchestrator.workflow.structure import is_parallel, only_validates
 
@@ -17,6 +19,31 @@ SEGMENT_BYTES = 3000
 LINK_BYTES = 300
 """A chain carries at most so many links and about so many bytes, of which a link costs LINK_BYTES and its names, so
 that a message stays below 4 KiB."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What the deployment's settings say about the form of a run: how many steps a chain carries, and what holds for
+    barriers that do not say otherwise. A group's extension may be shorter than the setting's, and never longer."""
+
+    segment_links: int = SEGMENT_LINKS
+    timeouts: TimeoutHandling = field(default_factory=TimeoutHandling)
+
+    @classmethod
+    def of(cls, settings: EngineSettings) -> Shape:
+        return cls(settings.engine.segment_links, settings.barrier_synchronization.timeout_handling)
+
+    def barrier(self, group: GroupSpec) -> BarrierSpec:
+        """The barrier of a group, with every setting."""
+        given, extending = group.barrier, self.timeouts.timeout_strategies.extend_timeout
+        most = extending.max_extensions if given.max_extensions is None else given.max_extensions
+        return given.model_copy(
+            update={
+                "timeout": self.timeouts.default_timeout if given.timeout is None else given.timeout,
+                "extension": min(given.extension or extending.extension, extending.extension),
+                "max_extensions": most,
+            }
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +83,9 @@ class Node:
 
 
 def compile_nodes(
-    plan: Plan, queue_of: Callable[[str], str], segment_links: int = SEGMENT_LINKS
+    plan: Plan, queue_of: Callable[[str], str], shape: Shape = Shape()
 ) -> tuple[Node, ...]:
-    """The nodes of a plan in topological order of their steps. `queue_of` maps an agent to its class; a chain carries
-    at most `segment_links` steps.
+    """The nodes of a plan in topological order of their steps. `queue_of` maps an agent to its class.
 
     A step that needs all members of a joined group waits for the group's barrier instead; members of a group that
     start behind different dependencies wait for each other at a gate.
@@ -69,7 +95,7 @@ def compile_nodes(
     needs = {step_id: _needs(plan, step_id, groups) for step_id in plan.order}
     gated = _gates(groups, needs)
     awaited = {step for group in groups.values() for step in _awaited(group, needs, groups, gated)}
-    pieces = _pieces(plan, needs, group_of, segment_links)
+    pieces = _pieces(plan, needs, group_of, shape.segment_links)
     after = _after(plan, needs, groups, group_of)
     nodes: dict[str, Node] = {}
     for group_id in gated:
@@ -78,9 +104,9 @@ def compile_nodes(
     places = {step.id: place for place, step in enumerate(plan.workflow.steps)}
     for step_id in plan.order:
         nodes[step_id] = _step_node(plan, step_id, needs[step_id], groups.get(group_of.get(step_id, "")), gated,
-                                    pieces, after.get(step_id, ()), queue_of, places[step_id])  # fmt: skip
+                                    pieces, after.get(step_id, ()), queue_of, places[step_id], shape)  # fmt: skip
     for group in groups.values():
-        nodes[barrier_node(group.id)] = _barrier(plan, group)
+        nodes[barrier_node(group.id)] = _barrier(plan, group, shape)
     _connect(nodes, groups, gated)
     return tuple(replace(node, awaited=node.id in awaited) for node in _with_leaves(nodes, plan))
 
@@ -135,13 +161,13 @@ def _gate(group: GroupSpec, needs: Mapping[str, tuple[str, ...]]) -> Node:
     return Node(gate_node(group.id), "gate", TriggerRule.ALL_DONE, tuple(outside), {"id": gate_node(group.id)})
 
 
-def _barrier(plan: Plan, group: GroupSpec) -> Node:
+def _barrier(plan: Plan, group: GroupSpec, shape: Shape) -> Node:
     definition = {
         "id": barrier_node(group.id),
         "group": group.id,
         "members": group.steps,
         "priority": max(plan.steps[step].priority for step in group.steps),
-        "barrier": group.barrier.model_dump(mode="json", exclude_defaults=True),
+        "barrier": shape.barrier(group).model_dump(mode="json", exclude_defaults=True),
     }
     return Node(
         barrier_node(group.id), "barrier", TriggerRule.ALL_DONE, group.steps, definition, chord=_is_chord(plan, group)
@@ -163,6 +189,7 @@ def _step_node(
     after: Sequence[str],
     queue_of: Callable[[str], str],
     place: int,
+    shape: Shape,
 ) -> Node:
     step = plan.workflow.step(step_id)
     definition: dict[str, Any] = {
@@ -189,8 +216,7 @@ def _step_node(
     definition |= {key: list(paths) for key, paths in lists.items() if paths is not None}
     if group is not None:
         definition |= {"group": group.id, "index": group.steps.index(step_id), "chord": _is_chord(plan, group)}
-        if group.barrier.timeout is not None:
-            definition["barrier_timeout"] = group.barrier.timeout
+        definition["barrier_timeout"] = shape.barrier(group).timeout
     carried = any(step_id in later for later in pieces.values())
     return Node(step_id, "step", step.trigger_rule, needs, definition, carried=carried,
                 gate=group is not None and group.id in gated, schedule=step.schedule_timeout,

@@ -127,5 +127,14 @@ def parse_events(entries: Sequence[tuple[bytes, Mapping[bytes, bytes]]]) -> Iter
             step=text.get("n") or None,
             state=text.get("s", ""),
             attempt=int(text["a"]) if text.get("a") else None,
-            detail={"message": text["d"]} if text.get("d") else {},
+            detail=_detail(text),
         )
+
+
+_EVENT_FIELDS = frozenset("tnsa") | {"d", "at"}
+
+
+def _detail(text: Mapping[str, str]) -> dict[str, str]:
+    """What an event says beside its kind, node and state; `message` is its sentence."""
+    said = {"message": text["d"]} if text.get("d") else {}
+    return said | {name: value for name, value in text.items() if name not in _EVENT_FIELDS and value}

@@ -99,21 +99,27 @@ class Agenda:
 
 @dataclass(frozen=True, slots=True)
 class GroupMember:
-    """A member of a group: its state, when it last made progress (None: never), its definition."""
+    """A member of a group: its state, when it last made progress (None: never), why it ended so, when its own timeout
+    ends its attempt (None: nothing does), its definition."""
 
     state: str
     progress_at: float | None
+    reason: str
+    deadline: float | None
     definition: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class GroupState:
-    """A group at `now`, with its barrier's definition and its members in order."""
+    """A group at `now`, with its barrier's definition and its members in order. `fell_back`: they have had their second
+    turn."""
 
     definition: Mapping[str, Any]
     now: float
     extensions: int
     looked_at: float
+    deadline: float | None
+    fell_back: bool
     members: tuple[GroupMember, ...]
 
 
@@ -121,10 +127,16 @@ def group_state(raw: Sequence[Any]) -> GroupState | None:
     if raw[0] is None:
         return None
     members = tuple(
-        GroupMember(state.decode(), float(progress) if progress else None, json.loads(definition))
-        for state, progress, definition in raw[4:]
+        GroupMember(state.decode(), _number(progress), reason.decode(), _number(deadline), json.loads(definition))
+        for state, progress, reason, deadline, definition in raw[6:]
     )
-    return GroupState(json.loads(raw[0]), float(raw[1]), int(raw[2] or 0), float(raw[3] or 0), members)
+    return GroupState(
+        json.loads(raw[0]), float(raw[1]), int(raw[2] or 0), float(raw[3] or 0), _number(raw[4]), bool(raw[5]), members
+    )
+
+
+def _number(raw: bytes | None) -> float | None:
+    return float(raw) if raw else None
 
 
 def moved(raw: Sequence[Any]) -> Moved | Refused:

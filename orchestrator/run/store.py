@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from secrets import token_hex
-from typing import Any
+from typing import Any, cast
 
 import redis
 
+from orchestrator import keys
+from orchestrator.connection import guarded
 from orchestrator.run import replies
 from orchestrator.run.nodes import Node
 from orchestrator.run.replies import Agenda, Claimed, Clash, GroupState, Moved, Refused, Unlocked
@@ -24,8 +26,10 @@ def lua(name: str) -> str:
 
 
 BASE = lua("base")
-FLOW = "\n".join(lua(name) for name in ("base", "rules", "settle", "consider", "flow", "close", "reply"))
+FLOW = "\n".join(lua(name) for name in ("base", "rules", "settle", "turns", "consider", "flow", "close", "reply"))
 """What a script needs in order to end nodes and release others; the engine composes the scripts of attempts."""
+TAKE_BACK = "\n".join(lua(name) for name in ("withdraw", "reopen"))
+"""What a script needs in order to end attempts before their time, and to run steps again."""
 
 Payload = Sequence[str | bytes]
 """One field of a commit, or one conflict (its id and the packed record), as the context's Lua reads it."""
@@ -44,8 +48,8 @@ STOP = Script(FLOW, lua("stop"))
 
 
 class Ledger:
-    """Transitions of runs on one Redis. `claim`, `finish`, `judge`, `resolve` and `renew` come from the engine, with
-    the context's part.
+    """Transitions of runs on one Redis. `claim`, `finish`, `judge`, `fallback`, `resolve` and `renew` come from the
+    engine, with the context's part.
 
     Every method is one round trip, but where it says otherwise. `lost_after` (seconds) is how long a published
     step may stay unclaimed before a sweep looks for its message; `keep` versions of the context are kept, as long as
@@ -59,6 +63,7 @@ class Ledger:
         claim: Script,
         finish: Script,
         judge: Script,
+        fallback: Script,
         resolve: Script,
         renew: Script,
         lost_after: float = 10.0,
@@ -71,6 +76,7 @@ class Ledger:
         self._resolve = resolve
         self._finish = finish
         self._judge = judge
+        self._fallback = fallback
         self._renew = renew
         self._common: dict[str, Any] = {"lost": lost_after}
         self._writing = {"keep": keep, "keep_bytes": keep_bytes}
@@ -194,10 +200,28 @@ class Ledger:
         """A group with its members as they stand now; None when its barrier is decided, or there is none."""
         return replies.group_state(GROUP(self.client, run_id, self._arguments(node=node)))
 
-    def extend(self, run_id: str, node: str, seconds: float, members: Sequence[str]) -> Refused | int:
+    def spent(self, run_id: str, step: str) -> int:
+        """How many of a step's attempts no longer count: it was taken back after them, and runs anew."""
+        with guarded():
+            raw = cast("bytes | None", self.client.hget(keys.run_key(run_id, f"s:{step}"), "spent"))
+        return int(raw or 0)
+
+    def extend(
+        self, run_id: str, node: str, seconds: float, members: Sequence[str], *, reason: str = ""
+    ) -> Refused | int:
         """Move a barrier's deadline and its members' own; returns how many extensions there were."""
-        raw = EXTEND(self.client, run_id, self._arguments(node=node, seconds=seconds, members=list(members)))
+        arguments = self._arguments(node=node, seconds=seconds, members=list(members), reason=reason)
+        raw = EXTEND(self.client, run_id, arguments)
         return Refused(raw[1].decode()) if raw[0] == b"refused" else int(raw[1])
+
+    def fall_back(
+        self, run_id: str, node: str, *, again: Sequence[str], seconds: float, pause: float, reason: str
+    ) -> Moved | Refused:
+        """Members of a group run once more, one after another, in the order of `again`; once per group. They have
+        `seconds` together (0: any time). Attempts that are taken away get `pause` seconds to stop, before their step is
+        published. When one of the members has succeeded meanwhile, Refused("moved"): decide again."""
+        arguments = self._arguments(node=node, again=list(again), seconds=seconds or None, pause=pause, reason=reason)
+        return replies.moved(self._fallback(self.client, run_id, arguments))
 
     def judge(
         self,
@@ -207,22 +231,25 @@ class Ledger:
         *,
         decision: str,
         members: Sequence[str],
+        action: str = "",
         filled: Collection[str] = (),
+        impact: str = "medium",
         branches: Collection[str] = (),
         fields: Sequence[Payload] = (),
         conflicts: Sequence[Payload] = (),
         undecided: Sequence[Undecided] = (),
         early: bool = False,
     ) -> Moved | Refused:
-        """A barrier's decision takes effect, once. `filled` are members for whose output something in `fields` stands;
-        `early`: members may still be running, and are ended as timed out.
+        """A barrier's decision takes effect, once: an `action`, with its reason. `filled` are members for whose output
+        something in `fields` stands, with that `impact` on quality; `early`: members may still be running, and are
+        ended as timed out.
 
         `branches` are the members that have written, `fields` what the merge of their shared sections gave. When there
         are others by now, or the context went on, Refused("moved"): merge again.
         """
         arguments = self._arguments(
-            node=node, state=state, decision=decision, members=list(members), filled=list(filled),
-            branches=list(branches), fields=len(fields), conflicts=len(conflicts), early=early or None,
+            node=node, state=state, action=action, decision=decision, members=list(members), filled=list(filled),
+            impact=impact, branches=list(branches), fields=len(fields), conflicts=len(conflicts), early=early or None,
             open=_open(undecided),
         ) | self._writing  # fmt: skip
         payloads = [part for row in (*fields, *conflicts) for part in row]

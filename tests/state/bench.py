@@ -12,10 +12,10 @@ from orchestrator.connection import connect
 from orchestrator.context.fields import FieldWrite, split
 from orchestrator.context.store import ContextStore
 from orchestrator.context.values import canonical
-from orchestrator.engine.runtime import CLAIM, FINISH, JUDGE, RENEW, RESOLVE
-from orchestrator.run.models import StepState
+from orchestrator.engine.runtime import CLAIM, FALLBACK, FINISH, JUDGE, RENEW, RESOLVE
+from orchestrator.run.models import Event, StepState
 from orchestrator.run.nodes import compile_nodes
-from orchestrator.run.reader import RunReader
+from orchestrator.run.reader import RunReader, parse_events
 from orchestrator.run.replies import Claimed, Clash, Moved, Refused, Unlocked
 from orchestrator.run.store import Ledger, Payload
 from orchestrator.workflow.models import GroupSpec, StepSpec, TriggerRule, WorkflowSpec
@@ -38,8 +38,8 @@ class Bench:
     @property
     def ledger(self) -> Ledger:
         return Ledger(
-            self.client, claim=CLAIM, finish=FINISH, judge=JUDGE, resolve=RESOLVE, renew=RENEW, now=self.now,
-            **self._kept,
+            self.client, claim=CLAIM, finish=FINISH, judge=JUDGE, fallback=FALLBACK, resolve=RESOLVE, renew=RENEW,
+            now=self.now, **self._kept,
         )  # fmt: skip
 
     def create(self, spec: WorkflowSpec, run_id: str = "run", retention: float = 60) -> Moved:
@@ -83,6 +83,11 @@ class Bench:
 
     def state(self, step: str) -> StepState:
         return self.reader.status("run").steps[step].state
+
+    def events(self) -> list[Event]:
+        """Everything that has been told of the run, the oldest first."""
+        entries: Any = self.client.xrange(keys.run_key("run", "events"))
+        return list(parse_events(entries))
 
     def node(self, node: str, field: str) -> str:
         raw = self.client.hget(keys.run_key("run", f"s:{node}"), field)

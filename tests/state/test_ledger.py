@@ -10,7 +10,7 @@ import pytest
 import redis
 
 from orchestrator.run.models import RunState, StepState
-from orchestrator.run.nodes import compile_nodes
+from orchestrator.run.nodes import Shape, compile_nodes
 from orchestrator.run.replies import Claimed, Moved, Refused
 from orchestrator.run.store import lua
 from orchestrator.workflow.models import GroupSpec, TriggerRule
@@ -48,7 +48,7 @@ def test_links_of_a_linear_run_travel_with_its_chain(bench: Bench) -> None:
 
 def test_a_chain_is_cut_where_the_settings_say(bench: Bench) -> None:
     line = spec(*(step(name, *before) for name, before in zip("abcd", ["", "a", "b", "c"], strict=True)))
-    nodes = compile_nodes(make_plan(line), str, segment_links=3)
+    nodes = compile_nodes(make_plan(line), str, Shape(segment_links=3))
     assert [[link[0] for link in node.definition.get("next", ())] for node in nodes] == [["b", "c"], ["c"], [], []]
 
 

@@ -12,7 +12,11 @@ local STAMP = string.format('%.6f', NOW)
 local function step_key(node) return P .. ':s:' .. node end
 local function due_at(item, seconds) redis.call('ZADD', DUE, string.format('%.6f', NOW + seconds), item) end
 local function not_due(...) redis.call('ZREM', DUE, ...) end
-local function event(kind, node, state, attempt, detail)
+local function event(kind, node, state, attempt, detail, ...) -- ...: names and values of further details
   redis.call('XADD', P .. ':events', 'MAXLEN', '~', 100000, '*', 't', kind, 'n', node, 's', state,
-    'a', attempt or '', 'd', detail or '', 'at', STAMP)
+    'a', attempt or '', 'd', detail or '', 'at', STAMP, ...)
+end
+local function set_deadline(barrier, seconds)
+  redis.call('HSET', step_key(barrier), 'deadline', string.format('%.6f', NOW + seconds))
+  due_at('barrier:' .. barrier, seconds)
 end

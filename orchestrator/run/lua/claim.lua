@@ -32,7 +32,7 @@ if run_state == 'pending' then
 end
 local barrier = redis.call('HGET', sk, 'barrier')
 if barrier and redis.call('HSETNX', step_key(barrier), 'started_at', STAMP) == 1 and spec.barrier_timeout then
-  due_at('barrier:' .. barrier, spec.barrier_timeout)
+  set_deadline(barrier, spec.barrier_timeout)
 end
 event('step', A.step, 'running', token, A.worker)
 return {'ok', token, def, STAMP, run_state, snapshot(A.step, spec)}

@@ -1,26 +1,29 @@
--- A barrier's decision takes effect, once. A: group node, state ('success' or 'failed'), decision, filled (steps),
--- members; branches: the members whose branches the payload (as in payload.lua) has merged.
--- -> {'refused', state}, {'refused', 'moved'} or reply(run state)
+-- A barrier's decision takes effect, once. A: group node, state ('success' or 'failed'), action, decision (why), filled
+-- (steps), impact (of what was filled: 'low', 'medium' or 'high'), members; branches: the members whose branches the
+-- payload (as in payload.lua) has merged. -> {'refused', state}, {'refused', 'moved'} or reply(run state)
 local bk = step_key(A.node)
-local state = redis.call('HGET', bk, 'state')
-if state ~= 'joined' and not (A.early and state == 'pending') then return {'refused', state or 'unknown'} end
+local f = redis.call('HMGET', bk, 'state', 'deadline')
+if f[1] ~= 'joined' and not (A.early and f[1] == 'pending') then return {'refused', f[1] or 'unknown'} end
 if moved() then return {'refused', 'moved'} end
 local filled = {}
-for _, step in ipairs(A.filled) do filled[step] = true end
-redis.call('HSET', bk, 'outcome', A.state, 'decision', A.decision)
+for _, step in ipairs(A.filled) do
+  filled[step] = true
+  redis.call('HSET', step_key(step), 'quality_impact', A.impact)
+  mark_quality(A.impact)
+end
+redis.call('HSET', bk, 'outcome', A.state, 'action', A.action, 'decision', A.decision, 'decided_at', STAMP,
+  'filled', table.concat(A.filled, ' '), 'quality_impact', #A.filled > 0 and A.impact or '')
 not_due('joined:' .. A.node, 'barrier:' .. A.node)
 end_step(A.node, A.state)
-event('barrier', A.node, A.state, '', A.decision)
+event('barrier', A.node, A.state, '', A.decision, 'action', A.action, 'deadline', f[2] or '', 'decided_at', STAMP)
 join(A.node)
 for _, step in ipairs(A.members) do
   local at = redis.call('HGET', step_key(step), 'state')
   if not CLASS[at] then
     at = 'timed_out'
-    not_due('lease:' .. step, 'timeout:' .. step, 'idle:' .. step, 'queued:' .. step, 'retry:' .. step)
-    end_step(step, at, 'reason', 'barrier', 'taken', redis.call('HGET', step_key(step), 'token') or '0')
+    withdraw(step)
+    end_step(step, at, 'reason', 'barrier')
     event('step', step, at, '', 'the barrier moved on')
-    unpin(step)
-    free_locks(step)
   end
   if CLASS[at] ~= 'ok' then settle(step, filled[step] and 'success' or at) end
 end

@@ -1,0 +1,114 @@
+"""Smart barriers on real workers, with processes and with threads: more time, defaults, a second turn."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import Any
+
+import pytest
+
+from orchestrator import Client, RunHandle
+from orchestrator.cli import main
+from orchestrator.connection import connect
+from orchestrator.metrics.alerts import alerts
+from orchestrator.run.models import RunState, RunStatus
+from tests.conftest import Store
+from tests.workers import Worker
+
+SECONDS = 40
+ONCE = {"maximum_attempts": 1}
+
+
+@pytest.fixture(scope="module", params=["prefork", "threads"])
+def barriers(
+    request: pytest.FixtureRequest, module_store: Store, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Client]:
+    """A client of a worker with four slots for the agents of `barrier_app`."""
+    directory = tmp_path_factory.mktemp("barriers")
+    with (
+        Worker(module_store.url, directory, pool=request.param, app="tests.engine.barrier_app"),
+        Client(module_store.url) as client,
+    ):
+        yield client
+
+
+def member(name: str, keys: dict[str, Any] | None = None, **parameters: Any) -> dict[str, Any]:
+    return {"id": name, "agent": "worker", "with": parameters, "retry": ONCE} | (keys or {})
+
+
+def group(*members: dict[str, Any], **barrier: Any) -> dict[str, Any]:
+    """A group and a step behind its barrier."""
+    return {
+        "name": "grouped",
+        "steps": [{"id": "after", "agent": "worker", "needs": [one["id"] for one in members]}],
+        "execution_groups": {"g": {"agents": list(members), "parallel_capable": True, "barrier": barrier}},
+    }
+
+
+def finished(client: Client, document: dict[str, Any]) -> tuple[RunHandle, RunStatus]:
+    run = client.submit(document)
+    return run, run.wait(SECONDS)
+
+
+def decisions(run: RunHandle) -> list[str]:
+    """What its barrier did, in order."""
+    return [event.detail.get("action", event.state) for event in run.events(follow=False) if event.type == "barrier"]
+
+
+def in_turn(status: RunStatus, *names: str) -> bool:
+    """Whether the last attempts of these steps ran one after another."""
+    steps = [status.steps[name] for name in names]
+    return all((a.finished_at or 0) <= (b.started_at or 0) for a, b in pairwise(steps))
+
+
+def test_members_that_failed_run_again_one_after_another_and_somebody_is_told(
+    barriers: Client, module_store: Store, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, status = finished(barriers, group(member("a"), member("b", fails=1), member("c", fails=1)))
+    assert status.state is RunState.SUCCESS, status
+    assert {name: step.attempts for name, step in status.steps.items()} == {"after": 1, "a": 1, "b": 2, "c": 2}
+    assert in_turn(status, "b", "c", "after")
+    assert {run.result()[name]["attempt"] for name in "bc"} == {2}
+    assert decisions(run) == ["abort_and_fallback", "release"]
+    (alert,) = [one for one in alerts(connect(module_store.url)) if one.run_id == run.id]
+    assert (alert.kind, alert.severity, alert.workflow, alert.subject) == ("barrier_fallback", "error", "grouped", "g")
+    monkeypatch.setenv("ORCHESTRATOR_STORE_URL", module_store.url)
+    assert main(["alerts", "-o", "json"]) == 0
+    told = [one for one in json.loads(capsys.readouterr().out) if one["run_id"] == run.id]
+    assert [one["message"] for one in told] == [alert.message]
+
+
+def test_what_stands_still_at_the_deadline_is_ended_and_has_a_second_turn(barriers: Client) -> None:
+    stuck = [member(name, hangs=1) for name in "bc"]
+    run, status = finished(barriers, group(member("a"), *stuck, timeout=1))
+    assert status.state is RunState.SUCCESS, status
+    assert {name: step.attempts for name, step in status.steps.items()} == {"after": 1, "a": 1, "b": 2, "c": 2}
+    assert in_turn(status, "b", "c", "after")
+    assert decisions(run) == ["abort_and_fallback", "release"]
+    decided = next(event for event in run.events(follow=False) if event.type == "barrier")
+    assert decided.at >= float(decided.detail["deadline"]), "the deadline and the moment of the decision are both told"
+
+
+def test_there_is_one_second_turn(barriers: Client) -> None:
+    run, status = finished(barriers, group(member("a"), member("b", fails=9)))
+    assert status.state is RunState.FAILED
+    assert (status.steps["b"].attempts, status.steps["after"].state) == (2, "upstream_failed")
+    assert decisions(run) == ["abort_and_fallback", "fail"]
+
+
+def test_progress_earns_more_time(barriers: Client) -> None:
+    run, status = finished(barriers, group(member("a"), member("b", moves=1.5), timeout=0.7, extension=30))
+    assert status.state is RunState.SUCCESS, status
+    assert decisions(run) == ["extend_timeout", "release"]
+    assert status.steps["b"].attempts == 1
+
+
+def test_defaults_stand_for_what_is_missing_at_the_deadline(barriers: Client) -> None:
+    late = member("b", {"defaults": {"attempt": 0}}, hangs=9)
+    run, status = finished(barriers, group(member("a"), late, timeout=0.5))
+    assert status.state is RunState.PARTIAL
+    assert run.result()["b"] == {"attempt": 0}
+    assert decisions(run) == ["continue_with_partial"]
+    assert status.steps["b"].state == "timed_out"

@@ -1,0 +1,47 @@
+"""What the deployment's settings and a group's own keys make of its barrier."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from orchestrator.run.nodes import Shape, compile_nodes
+from orchestrator.settings import EngineSettings
+from orchestrator.workflow.models import BarrierSpec, GroupSpec, StepSpec, WorkflowSpec
+from orchestrator.workflow.plan import make_plan
+
+
+def settings(**handling: Any) -> EngineSettings:
+    strategies = {key: handling.pop(key) for key in list(handling) if key != "default_timeout"}
+    return EngineSettings.model_validate(
+        {"barrier_synchronization": {"timeout_handling": {**handling, "timeout_strategies": strategies}}}
+    )
+
+
+def barrier(deployment: EngineSettings, **keys: Any) -> dict[str, Any]:
+    """The barrier of a group of two, as its judges and its members' claims read it."""
+    steps = tuple(StepSpec(id=name, agent="noop", group="g") for name in "ab")
+    group = GroupSpec(id="g", steps=("a", "b"), barrier=BarrierSpec(**keys))
+    plan = make_plan(WorkflowSpec(name="test", steps=steps, groups=(group,)))
+    nodes = {node.id: node.definition for node in compile_nodes(plan, str, Shape.of(deployment))}
+    assert nodes["a"]["barrier_timeout"] == nodes["b"]["barrier_timeout"] == nodes["@g"]["barrier"]["timeout"]
+    return dict(nodes["@g"]["barrier"])
+
+
+def test_a_group_that_says_nothing_gets_the_deployments_barrier() -> None:
+    found = barrier(EngineSettings())
+    assert (found["timeout"], found["extension"], found["max_extensions"]) == (600, 300, 1)
+    other = settings(default_timeout="2_minutes", extend_timeout={"extension": "1_minute", "max_extensions": 4})
+    found = barrier(other)
+    assert (found["timeout"], found["extension"], found["max_extensions"]) == (120, 60, 4)
+
+
+@pytest.mark.parametrize(("wanted", "given"), [(30, 30), (900, 300)])
+def test_an_extension_is_never_longer_than_the_deployment_allows(wanted: float, given: float) -> None:
+    assert barrier(EngineSettings(), extension=wanted)["extension"] == given
+
+
+def test_a_groups_own_words_win() -> None:
+    found = barrier(EngineSettings(), timeout=5, max_extensions=0)
+    assert (found["timeout"], found["max_extensions"]) == (5, 0)

@@ -24,7 +24,7 @@ RETRIES = 8
 SOCKET_TIMEOUT = 5.0
 BLOCK_SECONDS = 5.0
 """A command that waits on the server waits no longer than this; its caller asks again."""
-_clients: dict[tuple[int, str], redis.Redis] = {}
+_clients: dict[tuple[int, str, bool], redis.Redis] = {}
 _lock = threading.Lock()
 
 
@@ -52,18 +52,20 @@ def broker_url(url: str) -> str:
     return url
 
 
-def connect(url: str) -> redis.Redis:
-    """The client of this process for `url`, in bytes. Never shared over a fork: each process gets its own.
+def connect(url: str, *, text: bool = False) -> redis.Redis:
+    """The client of this process for `url`; its replies are bytes, or `text`. Each process gets its own: none is shared
+    over a fork.
 
     Transient failures are retried with backoff for about 8 seconds; then StoreUnavailable comes out of `guarded`.
     """
-    key = (os.getpid(), url)
+    key = (os.getpid(), url, text)
     with _lock:
         client = _clients.get(key)
         if client is None:
             client = _clients[key] = redis.Redis.from_url(
                 client_url(url),
                 protocol=2,
+                decode_responses=text,
                 socket_timeout=SOCKET_TIMEOUT,
                 socket_connect_timeout=SOCKET_TIMEOUT,
                 health_check_interval=30,

@@ -38,7 +38,7 @@ class Runtime(Frozen):
     keeps it. A cancelled attempt has `cancel_grace` to end by itself, a person `decision_timeout` to decide a conflict
     (0: for ever), after which `decision_fallback` decides; `fail` ends the run. `max_log_bytes` is per attempt. Of a
     run's context `context_versions` are kept, fewer when its values take more than `context_bytes`; what is read or has
-    a name stays.
+    a name stays. Of several beats another leads `beat_lock_timeout` after the last word of the one that did.
     """
 
     lease_seconds: Seconds = 5.0
@@ -55,6 +55,7 @@ class Runtime(Frozen):
     context_bytes: Size = 64_000_000
     max_log_bytes: Size = 256_000
     segment_links: PositiveCount = 6
+    beat_lock_timeout: PositiveCount = 5
 
     @model_validator(mode="after")
     def _renewed_in_time(self) -> Self:

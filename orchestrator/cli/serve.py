@@ -50,13 +50,10 @@ def worker(agents: tuple[str, ...] | None, concurrency: int, name: str) -> None:
 @click.command()
 @common_options
 def beat() -> None:
-    """Run the scheduler in the foreground. Needs what `worker` needs."""
-    from orchestrator.embedded.stack import prepare_home
+    """Run the scheduler in the foreground. Needs what `worker` needs. Of several, one works and the others wait."""
     from orchestrator.environment import Environment
 
-    environment = Environment.load()
-    schedule = prepare_home(environment.home) / "beat-schedule"
-    _become_celery(environment, "beat", ["--pidfile", "", "--schedule", str(schedule)])
+    _become_celery(Environment.load(), "beat", ["--pidfile", ""])
 
 
 def queue_names(classes: tuple[str, ...]) -> list[str]:

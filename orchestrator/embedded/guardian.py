@@ -47,7 +47,7 @@ class Guardian:
             for name in members.free_names(self.home / "run", request["workers"])
         ]
         if request["beat"]:
-            self.members.append(members.beat(app=request["app"], home=self.home))
+            self.members.append(members.beat(app=request["app"], logs=logs))
 
     def run(self) -> None:
         try:

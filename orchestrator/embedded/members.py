@@ -136,13 +136,10 @@ def worker(name: str, *, app: str, concurrency: int, queues: tuple[str, ...] | N
     return Member(name=name, command=command, log=logs / f"{name}.log")
 
 
-def beat(*, app: str, home: Path) -> Member:
-    """The scheduler, with its own state in the home folder."""
-    command = [
-        *(sys.executable, "-m", "celery", "-A", app, "beat", "--loglevel", "WARNING"),
-        *("--pidfile", "", "--schedule", str(home / "run" / "beat-schedule")),
-    ]
-    return Member(name="beat", command=command, log=home / "logs" / "beat.log", announces=False)
+def beat(*, app: str, logs: Path) -> Member:
+    """The scheduler. Its state is in the store; a second stack's beat waits to take over."""
+    command = [sys.executable, "-m", "celery", "-A", app, "beat", "--loglevel", "WARNING", "--pidfile", ""]
+    return Member(name="beat", command=command, log=logs / "beat.log", announces=False)
 
 
 def rotate(log: Path) -> None:

@@ -16,6 +16,8 @@ from orchestrator.engine.runtime import Runtime
 from orchestrator.settings import EngineSettings
 
 BACKEND = "orchestrator.engine.backend:LedgerBackend"
+BEAT_LOOKS = 5
+"""How often in the time of its lock the leading beat renews it, and the others ask for it."""
 
 
 def transport_options(settings: EngineSettings) -> dict[str, Any]:
@@ -64,6 +66,11 @@ def configuration(settings: EngineSettings) -> dict[str, Any]:
                 "options": {"queue": CONTROL, "priority": redis_priority(10), "expires": 5.0},
             }
         },
+        "beat_scheduler": "orchestrator.engine.beat:Scheduler",
+        "beat_max_loop_interval": settings.engine.beat_lock_timeout / BEAT_LOOKS,
+        "redbeat_lock_timeout": settings.engine.beat_lock_timeout,
+        "redbeat_key_prefix": "orc:beat:",
+        "redbeat_redis_options": {},  # the client is ours
         "timezone": "UTC",
     }
 
@@ -95,7 +102,7 @@ def create_app(
         amqp="orchestrator.engine.transport:AMQP",
         set_as_current=set_as_current,
     )
-    app.conf.update(configuration(settings))
+    app.conf.update(configuration(settings), redbeat_redis_url=store)
     app.conf.task_queues = queues(agent.queue for agent in REGISTRY.values())
     app.steps["consumer"].add(SweepTimer)
     app.orchestrator = Runtime(store, settings, templates=tuple(templates))  # type: ignore[attr-defined]

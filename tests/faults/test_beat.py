@@ -1,0 +1,115 @@
+"""Several beats: one leads; killed or frozen it is followed by another, and nothing is sent twice."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+import redis
+
+from orchestrator.embedded import Stack, StackOptions
+from orchestrator.processes import die_with_parent, kill_group
+from tests.conftest import ROOT, Store
+from tests.faults.beat_app import QUEUE
+from tests.workers import eventually
+
+APP = "tests.faults.beat_app"
+LOCK = "orc:beat::lock"
+TAKEOVER = 10
+"""The leader's lock runs out after LOCK_TIMEOUT; the rest is for a busy machine."""
+
+
+@contextmanager
+def beat(store_url: str, log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    command = [sys.executable, "-m", "celery", "-A", APP, "beat", "--pidfile", "", "--loglevel", "INFO"]
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env={**os.environ, "ORCHESTRATOR_STORE_URL": store_url},
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            preexec_fn=die_with_parent,  # noqa: PLW1509 - one prepared call, safe between fork and exec
+        )
+    try:
+        yield process
+    finally:
+        kill_group(process.pid)
+        process.wait()
+
+
+def leader(client: redis.Redis) -> str | None:
+    token = client.get(LOCK)
+    return None if token is None else str(token)
+
+
+def sent(client: redis.Redis) -> int:
+    return int(client.llen(QUEUE))
+
+
+def planned(client: redis.Redis) -> int:
+    """How often the schedule says that its entry was sent; two beats that send at once count it once."""
+    return int(json.loads(str(client.hget("orc:beat:tick", "meta")))["total_run_count"])
+
+
+def goes_on(client: redis.Redis, what: str) -> None:
+    before = sent(client)
+    eventually(lambda: sent(client) >= before + 2, within=TAKEOVER, what=f"beat goes on: {what}")
+
+
+def test_one_of_several_beats_sends_and_another_takes_over(
+    store: Store, store_client: redis.Redis, tmp_path: Path
+) -> None:
+    with ExitStack() as stack:
+        first = stack.enter_context(beat(store.url, tmp_path / "1.log"))
+        eventually(lambda: sent(store_client) >= 1, within=20, what="the first beat leads")
+        second = stack.enter_context(beat(store.url, tmp_path / "2.log"))
+        eventually(lambda: "beat v5" in (tmp_path / "2.log").read_text(), within=20, what="the second is there")
+        goes_on(store_client, "with two")
+        keys = set(store_client.keys("orc:beat:*"))
+
+        first.kill()
+        goes_on(store_client, "the leader was killed")
+        led = leader(store_client)
+        stack.enter_context(beat(store.url, tmp_path / "3.log"))
+        eventually(lambda: "beat v5" in (tmp_path / "3.log").read_text(), within=20, what="the third is there")
+
+        os.kill(second.pid, signal.SIGSTOP)
+        eventually(lambda: leader(store_client) not in (led, None), within=TAKEOVER, what="the third leads")
+        os.kill(second.pid, signal.SIGCONT)
+        assert second.wait(TAKEOVER) not in (0, None)
+        assert "LockNotOwnedError" in (tmp_path / "2.log").read_text()
+        goes_on(store_client, "the leader was frozen")
+    assert sent(store_client) == planned(store_client)
+    assert set(store_client.keys("orc:beat:*")) <= keys
+
+
+def test_a_leader_that_was_frozen_is_started_again_by_its_supervisor(
+    store: Store, store_client: redis.Redis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ORCHESTRATOR_STORE_URL", store.url)
+    monkeypatch.setenv("ORCHESTRATOR_BROKER_URL", store.broker_url)
+    started: list[int] = []
+
+    def listen(event: object) -> None:
+        if isinstance(event, dict) and event["event"] == "started":
+            started.append(event["pid"])
+
+    options = StackOptions(home=tmp_path, app=APP, workers=0, beat=True, broker_url=store.broker_url)
+    with Stack(options, listen):
+        eventually(lambda: sent(store_client) >= 1, within=20, what="beat leads")
+        os.kill(started[0], signal.SIGSTOP)
+        eventually(lambda: leader(store_client) is None, within=TAKEOVER, what="its lock has expired")
+        os.kill(started[0], signal.SIGCONT)
+        eventually(lambda: leader(store_client), within=20, what="its successor leads")
+        goes_on(store_client, "with the successor")
+    assert len(started) == 2
+    assert sent(store_client) == planned(store_client)

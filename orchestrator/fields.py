@@ -24,6 +24,11 @@ def _no_boolean(value: object) -> object:
 Identifier = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 """Letters, digits, `_` and `-`; 1 to 64 characters."""
 
+ContextPath = Annotated[
+    str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}(\.[A-Za-z0-9_-]{1,64}){0,15}$", max_length=256)
+]
+"""A dotted way into the context: `pm`, `pm.user_stories`, `requirements.functional`."""
+
 Seconds = Annotated[float, BeforeValidator(units.parse_duration), Field(gt=0, allow_inf_nan=False)]
 """A duration above zero in any notation of `units.parse_duration`, kept as seconds."""
 

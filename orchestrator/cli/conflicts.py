@@ -1,4 +1,4 @@
-"""`conflicts ls|show|resolve`: what agents wrote that could not be merged, and who decides."""
+"""`conflicts ls|show|resolve`: what agents wrote that could not be merged or breaks a rule, and who decides."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def conflicts() -> None:
 @output_option
 @common_options
 def ls(run: str, form: str) -> None:
-    """List the conflicts of RUN, with what was decided."""
+    """List the conflicts of RUN and the rules that do not hold, with what was decided."""
     found = _conflicts(run)
     rows = [(one.id, one.place, ", ".join(one.ours_by), one.theirs_by, one.state, one.reason or None) for one in found]
     emit_data(
@@ -49,23 +49,24 @@ def show(run: str, conflict: str, form: str) -> None:
         raise NotFound(f"run {run} has no conflict '{conflict[:80]}'")
     emit_data(found.model_dump(mode="json", exclude_unset=True), form, lambda: "\n".join(_screen(found)))
     if found.state == "open":
-        talk(f"orchestrator conflicts resolve {run} {conflict} ours|theirs|base, or --value JSON")
+        sides = "ours|theirs|base" if found.kind == "write" else "accept|ours|theirs" if found.equal else "accept"
+        talk(f"orchestrator conflicts resolve {run} {conflict} {sides}, or --value JSON")
 
 
 @conflicts.command("resolve")
 @click.argument("run")
 @click.argument("conflict")
-@click.argument("side", required=False, type=click.Choice(["ours", "theirs", "base"]))
+@click.argument("side", required=False, type=click.Choice(["ours", "theirs", "base", "accept"]))
 @click.option("--value", metavar="JSON", help="Another value for the place, instead of a side.")
 @output_option
 @common_options
 def resolve(run: str, conflict: str, side: str | None, value: str | None, form: str) -> None:
-    """Decide CONFLICT of RUN for a SIDE or a value. After the last one the run goes on."""
+    """Decide CONFLICT of RUN for a SIDE or a value, or accept a rule that does not hold. Then the run goes on."""
     from orchestrator.cli.connect import store_only
     from orchestrator.environment import Environment
 
     if (side is None) == (value is None):
-        raise click.UsageError("name a side, ours, theirs or base, or give --value")
+        raise click.UsageError("name a side, ours, theirs, base or accept, or give --value")
     check_id(run, "run")
     with store_only(Environment.load()) as client:
         handle = client.get(run)
@@ -92,6 +93,8 @@ def _conflicts(run: str) -> list[ContextConflict]:
 def _screen(found: ContextConflict) -> Iterator[str]:
     yield f"{found.place}: {found.state}" + (f" ({found.reason})" if found.reason else "")
     authors = {"base": "before", "ours": f"by {', '.join(found.ours_by)}", "theirs": f"by {found.theirs_by}"}
+    if found.kind == "consistency":
+        del authors["base"]
     for side, author in authors.items():
         value = getattr(found, side)
         text = json.dumps(value, indent=2, ensure_ascii=False) if side in found.sides else "(nothing)"

@@ -11,6 +11,7 @@ from orchestrator.errors import NotFound
 from orchestrator.units import format_duration
 from orchestrator.workflow.models import BarrierSpec, GroupSpec, RetryPolicy, StepSpec, TriggerRule
 from orchestrator.workflow.plan import Plan
+from orchestrator.workflow.sharing import MergeRules
 
 _RULES = {
     TriggerRule.ALL_SUCCESS: "all of them have succeeded",
@@ -30,6 +31,11 @@ _STRATEGIES = {
     "extend_timeout": "give more time while there is progress",
     "continue_with_partial": "go on with what there is, gaps filled with defaults",
     "abort_and_fallback": "run the unfinished ones again, one after another",
+}
+_VIOLATIONS = {
+    "record": "marks the run",
+    "fail": "fails the group",
+    "manual": "waits for a person to decide",
 }
 
 
@@ -83,7 +89,17 @@ def _workflow(plan: Plan) -> Iterator[str]:
     for group in workflow.groups:
         if group.description or group.name:
             yield f"group {group.id}: {' - '.join(part for part in (group.name, group.description) if part)}"
+    yield from _merging(workflow.merge)
     yield ""
+
+
+def _merging(rules: MergeRules) -> Iterator[str]:
+    for path, key in rules.identity.items():
+        yield f"the items of {path} are told apart by {key} when edits are merged"
+    if rules.ordered:
+        yield f"in {', '.join(rules.ordered)} the order counts when edits are merged"
+    if rules.whole:
+        yield f"{', '.join(rules.whole)} is never taken apart: two different edits are a conflict"
 
 
 def _start(step: StepSpec, plan: Plan) -> Iterator[str]:
@@ -164,6 +180,9 @@ def _barrier(barrier: BarrierSpec) -> str:
     if barrier.timeout is not None:
         order = "; then ".join(_STRATEGIES[strategy] for strategy in barrier.on_timeout)
         parts.append(f"after {format_duration(barrier.timeout)} it would {order}")
+    for rule in barrier.consistency:
+        sign = "equals" if rule.equal else "is within"
+        parts.append(f"it checks that {f' {sign} '.join(rule.paths)}, and otherwise {_VIOLATIONS[rule.on_violation]}")
     if barrier.cross_validation.enabled:
         parts.append("its members' output is cross-validated")
     return ", ".join(parts)

@@ -21,6 +21,8 @@ def run_document(status: RunStatus) -> dict[str, Any]:
         "wall_seconds": status.wall_seconds,
         "critical_path_seconds": status.critical_path_seconds,
         "reason": status.reason,
+        "quality_impact": status.quality_impact,
+        "quality": [mark.model_dump() for mark in status.quality],
         "steps": {step.id: _step_document(step) for step in status.steps.values()},
     }
 
@@ -49,7 +51,7 @@ def step_table(status: RunStatus) -> str:
 
 def summary(status: RunStatus, needs: Mapping[str, tuple[str, ...]]) -> str:
     """The page for people. `needs`: step -> the steps it waited for."""
-    lines = [step_table(status), ""]
+    lines = [step_table(status), "", *quality(status)]
     lines += [f"side by side: {text}" for text in side_by_side(status)]
     durations = {
         step.id: (step.finished_at or step.started_at) - step.started_at
@@ -63,6 +65,12 @@ def summary(status: RunStatus, needs: Mapping[str, tuple[str, ...]]) -> str:
     ending = f"run {status.run_id}: {status.state}"
     lines.append(f"{ending} ({status.reason})" if status.reason else ending)
     return "\n".join(lines)
+
+
+def quality(status: RunStatus) -> Iterator[str]:
+    """What the result lacks, one line each."""
+    for mark in status.quality:
+        yield f"quality, {mark.level} impact: {mark.kind} in group {mark.group}: {_one_line(mark.message)}"
 
 
 def longest_way(durations: Mapping[str, float], needs: Mapping[str, tuple[str, ...]]) -> float:

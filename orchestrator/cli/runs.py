@@ -85,6 +85,7 @@ def _screen(status: RunStatus) -> str:
         "",
         report.step_table(status),
         "",
+        *report.quality(status),
         *_next(status),
     ]
     return "\n".join(lines)
@@ -103,6 +104,8 @@ def _next(status: RunStatus) -> Iterator[str]:
         yield f"not run because of that: {', '.join(held)}"
     for step in stopped:
         yield f"its log:  orchestrator logs {status.run_id} {step.id}"
+    if status.state == "awaiting_input":
+        yield f"a person has to decide:  orchestrator conflicts ls {status.run_id}"
     if not status.ended:
         going = [step.id for step in status.steps.values() if step.state in ("running", "retrying")]
         waiting = [step.id for step in status.steps.values() if step.state in ("ready", "queued")]

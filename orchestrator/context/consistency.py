@@ -1,11 +1,4 @@
-"""Rules between the outputs of a group, looked at when its barrier joins them: what has to be equal, what contained.
-
-consistency:
-  - equal: [ux_expert.ui_spec.platform, architect.system_architecture.platform]
-  - subset: ["ux_expert.user_journeys.*.story_id", "pm.user_stories.*.id"]
-    message: a journey tells a story that nobody wrote
-    blocking: true
-"""
+"""Rules between the outputs of a group, looked at when its barrier joins them: what has to be equal, what contained."""
 
 from __future__ import annotations
 
@@ -13,46 +6,13 @@ import json
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Self
+from typing import Any
 
-from pydantic import Field, StringConstraints, model_validator
-
+from orchestrator.context.policy import ConflictPolicy
 from orchestrator.context.values import canonical, same
-from orchestrator.fields import Frozen
-
-RulePath = Annotated[
-    str,
-    StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}(\.([A-Za-z0-9_-]{1,64}|\*)){0,15}$", max_length=256),
-]
-"""A path into the context; `*` stands for every item of a list or every value of a mapping."""
+from orchestrator.workflow.sharing import ConsistencyRule, OnViolation
 
 _SHOWN = 5
-
-
-class ConsistencyRule(Frozen):
-    """Either `equal`: all paths hold the same value, or `subset`: everything at the first path is found at the second.
-
-    For `subset` a list counts as its items, a mapping as its keys, anything else as itself. `message` is for people.
-    With `blocking`, a violation fails the group; otherwise it only marks the run.
-    """
-
-    equal: Annotated[tuple[RulePath, ...], Field(min_length=2)] | None = None
-    subset: tuple[RulePath, RulePath] | None = None
-    message: str = ""
-    blocking: bool = False
-
-    @model_validator(mode="after")
-    def _one_kind(self) -> Self:
-        if (self.equal is None) == (self.subset is None):
-            raise ValueError("a rule is either `equal: [path, path]` or `subset: [path, path]`")
-        return self
-
-    @property
-    def paths(self) -> tuple[str, ...]:
-        return self.equal or self.subset or ()
-
-    def __str__(self) -> str:
-        return " == ".join(self.equal) if self.equal else " within ".join(self.paths)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +26,37 @@ class Violation:
     def __str__(self) -> str:
         return f"{self.rule.message}: {self.complaint}" if self.rule.message else self.complaint
 
-    def to_json(self) -> dict[str, Any]:
-        """`{"rule", "values": {path: value}, "message", "blocking"}`."""
-        values = dict(self.values)
-        return {"rule": str(self.rule), "values": values, "message": str(self), "blocking": self.rule.blocking}
+    def to_conflict(self, group: str, late: ConflictPolicy) -> dict[str, Any]:
+        """The record of a conflict (see `models.ContextConflict`): ours is what stands at the first path, theirs what
+        stands at the first other one that differs. `late` says what becomes of it when a person should decide and
+        does not: with FAIL the run fails, with any other word it goes on as it is."""
+        first = self.rule.paths[0]
+        other = next((path for path in self.rule.paths[1:] if not self._equals_first(path)), self.rule.paths[-1])
+        sides = {"ours": first, "theirs": other}
+        waits = self.rule.on_violation is OnViolation.MANUAL
+        found = {
+            "kind": "consistency",
+            "group": group,
+            "field": ".".join(first.split(".")[:2]),
+            "path": first.split("."),
+            "place": str(self.rule),
+            "paths": list(self.rule.paths),
+            "equal": self.rule.equal is not None,
+            "ours_by": [first.split(".")[0]],
+            "theirs_by": other.split(".")[0],
+            "action": "wait" if waits else self.rule.on_violation.value,
+            "winner": "",
+            "reason": str(self),
+            "quality_impact": self.rule.quality_impact,
+            "state": "open" if waits else "resolved",
+        } | {side: self.values[path] for side, path in sides.items() if path in self.values}
+        if waits:
+            found["otherwise"] = "fail" if late is ConflictPolicy.FAIL else "accept"
+        return found
+
+    def _equals_first(self, path: str) -> bool:
+        first = self.rule.paths[0]
+        return first in self.values and path in self.values and same(self.values[first], self.values[path])
 
 
 def evaluate(rules: Iterable[ConsistencyRule], documents: Mapping[str, Any]) -> tuple[Violation, ...]:

@@ -12,10 +12,11 @@ from functools import partial
 from typing import Any
 
 from orchestrator.context.merge import DEFAULT_RULES, merge
-from orchestrator.context.merge_models import ABSENT, Chosen, MergeConflict, MergeRules
+from orchestrator.context.merge_models import ABSENT, Chosen, MergeConflict
 from orchestrator.context.paths import Item, Path, show
 from orchestrator.context.policy import Action, ConflictSpec, Contest, Decision, Writer, decide
 from orchestrator.context.values import same
+from orchestrator.workflow.sharing import MergeRules
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,10 +16,11 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from orchestrator.context.merge_models import ABSENT, Choose, Chosen, MergeConflict, Merged, MergeRules
+from orchestrator.context.merge_models import ABSENT, Choose, Chosen, MergeConflict, Merged
 from orchestrator.context.paths import Item, Path
 from orchestrator.context.sequences import arrange, merge_lines, reordered
 from orchestrator.context.values import same
+from orchestrator.workflow.sharing import MergeRules
 
 __all__ = ["ABSENT", "Choose", "Chosen", "MergeConflict", "MergeRules", "Merged", "merge"]
 

@@ -1,4 +1,4 @@
-"""What a merge is told and what it answers: rules, conflicts, the merged value."""
+"""What a merge answers: the merged value, and conflicts, which may be settled while it goes on."""
 
 from __future__ import annotations
 
@@ -7,11 +7,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final, Literal
 
-from pydantic import Field
-
 from orchestrator.context.paths import Path, path_from_json, path_to_json, show
-from orchestrator.fields import Frozen
-from orchestrator.workflow.models import ContextPath
 
 
 class _Absence(Enum):
@@ -23,39 +19,6 @@ class _Absence(Enum):
 
 ABSENT: Final[Literal[_Absence.ABSENT]] = _Absence.ABSENT
 """Stands where nothing is: before something was added, and after it was deleted. None is the JSON value null."""
-
-DEFAULT_IDENTITY = "id"
-
-
-class MergeRules(Frozen):
-    """How values are merged where the kind of the value does not say enough.
-
-    Paths are those of the context (`pm.user_stories`); items of lists are not named in them, so that
-    `pm.epics.stories` means the stories of every epic. `identity` names the key by which the items of a list are known
-    (otherwise `id`), `ordered` lists whose order counts more than their elements, and `whole` what is never taken
-    apart, such as a diagram: if two change it, that is a conflict.
-    """
-
-    identity: Mapping[ContextPath, str] = Field(default_factory=dict)
-    ordered: tuple[ContextPath, ...] = ()
-    whole: tuple[ContextPath, ...] = ()
-
-    def identity_at(self, path: Path) -> str:
-        return self.identity.get(_rule_path(path), DEFAULT_IDENTITY)
-
-    def is_ordered(self, path: Path) -> bool:
-        return bool(self.ordered) and _rule_path(path) in self.ordered
-
-    def is_whole(self, path: Path) -> bool:
-        return bool(self.whole) and _rule_path(path) in self.whole
-
-    def keeping_whole(self, path: Path) -> MergeRules:
-        """These rules, and what stands at the path is not taken apart either."""
-        return self.model_copy(update={"whole": (*self.whole, _rule_path(path))})
-
-
-def _rule_path(path: Path) -> str:
-    return ".".join(part for part in path if isinstance(part, str))
 
 
 @dataclass(frozen=True, slots=True)

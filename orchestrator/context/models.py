@@ -35,12 +35,19 @@ class Version(Frozen):
 class ContextConflict(Frozen):
     """Edits of one place that could not both hold. `place` is where, `ours_by` are the steps behind `ours`, which was
     there before; a side without a value is None. `winner` is the step whose edit stands and `reason` says why. Until
-    somebody decides, an `open` one leaves ours in its place; `otherwise` is the side that stands if nobody does."""
+    somebody decides, an `open` one leaves ours in its place; `otherwise` is the side that stands if nobody does.
+
+    One of the kind `consistency` is a rule of a group that does not hold: `place` is the rule, ours and theirs what
+    stands at two of its `paths`; all of it stays there, unless somebody decides for one value."""
 
     id: str
+    kind: Literal["write", "consistency"] = "write"
     field: str
     path: tuple[Any, ...]
     place: str
+    group: str = ""
+    paths: tuple[str, ...] = ()
+    equal: bool = False
     ours_by: tuple[str, ...]
     theirs_by: str
     action: str
@@ -49,6 +56,7 @@ class ContextConflict(Frozen):
     state: Literal["open", "resolved"]
     by_hand: bool = False
     otherwise: str = ""
+    quality_impact: str = ""
     base: Any = None
     ours: Any = None
     theirs: Any = None

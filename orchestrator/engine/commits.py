@@ -11,7 +11,7 @@ from orchestrator.context.fields import FieldWrite
 from orchestrator.context.policy import Writer
 from orchestrator.context.reader import ContextReader
 from orchestrator.context.store import MAX_VALUE_BYTES, moment
-from orchestrator.engine.merging import Edit, Outcome, findings, merge_edits
+from orchestrator.engine.merging import Edit, Outcome, findings, merge_edits, merge_rules
 from orchestrator.engine.runtime import Runtime, log
 from orchestrator.errors import Conflict, LeaseLost
 from orchestrator.run.replies import Claimed, Clash, Moved, Refused, Standing, Unlocked
@@ -78,6 +78,6 @@ def _merged(
     ours = unpack(standing.packed, field, limit=MAX_VALUE_BYTES) if standing.packed else None
     first = Writer(standing.author, moment(standing.at), standing.priority)
     second = Writer(granted.definition["id"], first.committed + 1, granted.definition["priority"])
-    return merge_edits(
-        runtime, field, None if seen is None else seen.text, [Edit(first, ours), Edit(second, original.text)]
-    )
+    base = None if seen is None else seen.text
+    edits = [Edit(first, ours), Edit(second, original.text)]
+    return merge_edits(runtime, field, base, edits, merge_rules(granted.definition))

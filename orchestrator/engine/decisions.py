@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from celery import Celery
@@ -18,10 +18,13 @@ from orchestrator.engine.commits import MERGES
 from orchestrator.engine.join import follow
 from orchestrator.engine.merging import MERGE_LIMIT, conflict_payload
 from orchestrator.errors import Conflict, InvalidValue, NotFound, RunStateError
+from orchestrator.run.models import QualityMark
 from orchestrator.run.replies import Moved, Refused
 from orchestrator.run.store import Ledger
 
 SIDES = ("base", "ours", "theirs")
+ACCEPT = "accept"
+"""The decision that a rule need not hold."""
 BY_HAND = "resolve"
 """The author of versions that a person made by deciding."""
 
@@ -38,10 +41,15 @@ def resolve(
     by_hand: bool = True,
 ) -> ContextConflict:
     """Decide an open conflict for one of its sides (`base`, `ours`, `theirs`) or for another value, and let the run go
-    on when it was the last one. Raises NotFound, InvalidValue, and RunStateError when it is decided or the run over."""
+    on when it was the last one. A violated rule can be accepted as well (`accept`), which marks the run; a side or a
+    value settles it at every path of an `equal` rule, a value at the first path of a `subset` rule.
+
+    Raises NotFound, InvalidValue, and RunStateError when it is decided or the run over.
+    """
     found = {conflict.id: conflict for conflict in contexts.conflicts(run_id)}.get(conflict_id)
     if found is None:
         raise NotFound(f"run {run_id} has no conflict '{conflict_id}'")
+    places = _places(found, choice)
     chosen = value if choice is None else _side(found, choice)
     if chosen is ABSENT and choice is None:
         raise InvalidValue(f"choose a side of the conflict ({', '.join(SIDES)}) or give a value")
@@ -51,13 +59,14 @@ def resolve(
         "state": "resolved", "by_hand": by_hand, "reason": reason, "winner": winner, "action": choice or "value",
     }  # fmt: skip
     for _ in range(MERGES):
-        seen = contexts.read(run_id, names=[found.field]).fields.get(found.field)
-        before = ABSENT if seen is None else json.loads(seen.text)
-        after = _replaced(before, path_from_json(found.path)[2:], chosen, found)
-        text = None if after is ABSENT else canonical(after, limit=MERGE_LIMIT, what=f"'{found.field}'")
-        field = FieldWrite(found.field, text, 0 if seen is None else seen.version)
+        fields = [field.payload() for field in _written(contexts, run_id, found, places, chosen)]
         answer = ledger.resolve(
-            run_id, conflict_id, author=BY_HAND, fields=[field.payload()], record=conflict_payload(conflict_id, record)
+            run_id,
+            conflict_id,
+            author=BY_HAND,
+            fields=fields,
+            record=conflict_payload(conflict_id, record),
+            marks=_marks(found, reason) if choice == ACCEPT else (),
         )
         if isinstance(answer, Refused):
             raise RunStateError(f"conflict {conflict_id} of run {run_id} waits for nobody: {answer.why}")
@@ -67,10 +76,48 @@ def resolve(
     raise Conflict(f"'{found.field}' could not be written: others were faster {MERGES} times")
 
 
+def _places(found: ContextConflict, choice: str | None) -> list[Path]:
+    """Where the decision is written: each path begins with a section and one of its keys."""
+    if found.kind == "write":
+        return [path_from_json(found.path)]
+    if choice == ACCEPT:
+        return []
+    wanted = found.paths if found.equal else found.paths[:1]
+    if choice is not None and not found.equal:
+        raise InvalidValue(f"neither side settles '{found.place}'; write {ACCEPT}, or give a value for {wanted[0]}")
+    paths = [tuple(path.split(".")) for path in wanted]
+    if any("*" in path or len(path) == 1 for path in paths):
+        raise InvalidValue(f"'{found.place}' is about more than one value; the only decision is {ACCEPT}")
+    return list(paths)
+
+
 def _side(found: ContextConflict, choice: str) -> Any:
-    if choice not in SIDES:
-        raise InvalidValue(f"'{choice}' is no side of a conflict; write one of {', '.join(SIDES)}")
+    words = SIDES if found.kind == "write" else (ACCEPT, *SIDES[1:])
+    if choice not in words:
+        raise InvalidValue(f"'{choice}' is no side of this conflict; write one of {', '.join(words)}")
     return getattr(found, choice) if choice in found.sides else ABSENT
+
+
+def _marks(found: ContextConflict, reason: str) -> list[Mapping[str, str]]:
+    message = f"{found.reason}; {reason}"
+    mark = QualityMark(kind=found.kind, group=found.group, level=found.quality_impact, message=message)
+    return [mark.model_dump()]
+
+
+def _written(
+    contexts: ContextStore, run_id: str, found: ContextConflict, places: Sequence[Path], chosen: Any
+) -> Iterator[FieldWrite]:
+    """The fields that the paths lead into, with the chosen value in its places."""
+    by_field: dict[str, list[Path]] = {}
+    for place in places:
+        by_field.setdefault(".".join(str(part) for part in place[:2]), []).append(place[2:])
+    for name, inner in by_field.items():
+        seen = contexts.read(run_id, names=[name]).fields.get(name)
+        value = ABSENT if seen is None else json.loads(seen.text)
+        for path in inner:
+            value = _replaced(value, path, chosen, found)
+        text = None if value is ABSENT else canonical(value, limit=MERGE_LIMIT, what=f"'{name}'")
+        yield FieldWrite(name, text, 0 if seen is None else seen.version)
 
 
 def _replaced(value: Any, path: Path, chosen: Any, found: ContextConflict) -> Any:

@@ -97,8 +97,10 @@ def _carry_out(
         return True
     if decision.action is Action.FALLBACK:
         return _fall_back(app, runtime, run_id, definition, decision)
-    joined = merge_members(runtime, run_id, members, {step: defaults[step] for step in decision.filled})
-    good = decision.action in (Action.RELEASE, Action.PARTIAL) and not joined.failed
+    releases = decision.action in (Action.RELEASE, Action.PARTIAL)
+    filled = {step: defaults[step] for step in decision.filled}
+    joined = merge_members(runtime, run_id, definition, filled, releases=releases)
+    good = releases and not joined.failed
     moved = runtime.ledger.judge(
         run_id,
         node,
@@ -112,6 +114,7 @@ def _carry_out(
         fields=joined.fields,
         conflicts=joined.left.records,
         undecided=joined.left.undecided,
+        marks=joined.marks,
         early=True,
     )
     if isinstance(moved, Moved):

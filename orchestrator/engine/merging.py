@@ -17,6 +17,7 @@ from orchestrator.context.policy import Action, ConflictPolicy, ConflictSpec, Co
 from orchestrator.context.values import canonical
 from orchestrator.engine.runtime import Runtime
 from orchestrator.run.store import Payload, Undecided
+from orchestrator.workflow.sharing import MergeRules
 
 MERGE_LIMIT = 64_000_000
 """Bytes of a merged field: two values of the allowed size may give a larger one."""
@@ -55,8 +56,8 @@ def conflict_spec(runtime: Runtime) -> ConflictSpec:
     return policy.conflict_spec(runtime.settings.context_conflicts).model_copy(update=late)
 
 
-def merge_edits(runtime: Runtime, field: str, base: str | None, edits: Sequence[Edit]) -> Outcome:
-    """Merge the edits of one field, which all started from `base`, in the given order."""
+def merge_edits(runtime: Runtime, field: str, base: str | None, edits: Sequence[Edit], rules: MergeRules) -> Outcome:
+    """Merge the edits of one field, which all started from `base`, in the given order, by the workflow's rules."""
     changed = [edit for edit in edits if edit.text != base]
     if len({edit.text for edit in changed}) <= 1:
         return Outcome((changed[0] if changed else edits[0]).text or "null", {})
@@ -66,6 +67,7 @@ def merge_edits(runtime: Runtime, field: str, base: str | None, edits: Sequence[
         _value(base),
         [Branch(edit.writer, _value(edit.text)) for edit in changed],
         spec,
+        rules,
         at=path,
         now=max(edit.writer.committed for edit in edits) / 1_000_000,
     )
@@ -74,7 +76,8 @@ def merge_edits(runtime: Runtime, field: str, base: str | None, edits: Sequence[
     failed = f"what {steps} wrote cannot be merged: {places}" if places else ""
     text = canonical(joined.value, limit=MERGE_LIMIT, what=f"the merged '{field}'")
     writers = {edit.writer.step: edit.writer for edit in changed}
-    return Outcome(text, dict(_record(field, record, spec, writers) for record in joined.records), failed)
+    records = [_record(field, record, spec, writers) for record in joined.records]
+    return Outcome(text, {conflict_id(record): record for record in records}, failed)
 
 
 def _value(text: str | None) -> Any:
@@ -83,15 +86,24 @@ def _value(text: str | None) -> Any:
 
 def _record(
     field: str, record: ConflictRecord, spec: ConflictSpec, writers: Mapping[str, Writer]
-) -> tuple[str, dict[str, Any]]:
-    """A conflict as it is kept. Its id says what it is about, so that a repeated merge records it once. An open one
-    tells which side stands when nobody decides."""
+) -> dict[str, Any]:
+    """A conflict as it is kept. An open one tells which side stands when nobody decides."""
     found: dict[str, Any] = {"field": field, **record.to_json(), "state": "resolved"}
     if record.decision.action is Action.WAIT:
         ours = tuple(writers[name] for name in record.ours)
         late = decide(ConflictSpec(policy=spec.otherwise), Contest(ours, writers[record.theirs]))
         found |= {"state": "open", "otherwise": late.action.value, "reason": ""}
-    return blake2b(json.dumps(found, sort_keys=True).encode(), digest_size=6).hexdigest(), found
+    return found
+
+
+def conflict_id(record: Mapping[str, Any]) -> str:
+    """It says what the conflict is about, so that a repeated merge records it once."""
+    return blake2b(json.dumps(record, sort_keys=True).encode(), digest_size=6).hexdigest()
+
+
+def merge_rules(definition: Mapping[str, Any]) -> MergeRules:
+    """The workflow's rules, which travel in the definitions of barriers and of steps outside groups."""
+    return MergeRules.model_validate(definition.get("merge", {}))
 
 
 def findings(runtime: Runtime, conflicts: Mapping[str, Mapping[str, Any]]) -> Findings:

@@ -221,7 +221,7 @@ def _conflict(app: Celery, run_id: str, item: Due) -> None:
         reason = f"nobody decided conflict {found.id} at {found.place} in time"
         runtime.ledger.stop(run_id, "failed", reason=reason, grace=runtime.settings.engine.cancel_grace)
         return
-    side = found.otherwise if found.otherwise in found.sides else "ours"
+    side = found.otherwise if found.otherwise in (*found.sides, decisions.ACCEPT) else "ours"
     try:
         decisions.resolve(app, runtime.ledger, runtime.context, run_id, item.node, side, by_hand=False)
     except RunStateError:

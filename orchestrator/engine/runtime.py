@@ -34,7 +34,7 @@ JUDGE = Script(FLOW, JOIN, LOCKS, FREE, TAKE_BACK, lua("quality"), lua("judge"))
 """A barrier merges its members' branches, fills its gaps and releases its consumers, or nothing of that."""
 FALLBACK = Script(FLOW, SNAPSHOT, LOCKS, FREE, TAKE_BACK, lua("fallback"))
 """Members of a group are taken back and run again, one after another."""
-RESOLVE = Script(FLOW, SNAPSHOT, lua("resolve"))
+RESOLVE = Script(FLOW, SNAPSHOT, lua("quality"), lua("resolve"))
 """A conflict is decided, and the run that waited for it goes on, or neither."""
 
 log = logging.getLogger("orchestrator")

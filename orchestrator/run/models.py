@@ -80,8 +80,19 @@ class StepStatus(Frozen):
     message: str = ""
 
 
+class QualityMark(Frozen):
+    """Something in the result of a run that is not as it should be, although the run went on. `kind` is `partial` (a
+    barrier filled gaps), `consistency` or `validation`; `group` is where, `level` low, medium or high."""
+
+    kind: str
+    group: str
+    level: str
+    message: str
+
+
 class RunStatus(Frozen):
-    """A run with all its steps, in the order of the definition."""
+    """A run with all its steps, in the order of the definition. `quality` tells, oldest first, what is not as it should
+    be in its result (of very many marks the first hundred), `quality_impact` is the worst level of it."""
 
     run_id: str
     workflow: str
@@ -91,6 +102,8 @@ class RunStatus(Frozen):
     finished_at: float | None = None
     critical_path_seconds: float = 0.0
     reason: str | None = None
+    quality_impact: str | None = None
+    quality: tuple[QualityMark, ...] = ()
     steps: Mapping[str, StepStatus] = Field(default_factory=dict)
 
     @property
@@ -114,7 +127,8 @@ class RunSummary(Frozen):
 
 
 class Event(Frozen):
-    """One change of a run. `type` is `run`, `step`, `progress` or `barrier`; `id` can be resumed from."""
+    """One change of a run. `type` is `run`, `step`, `progress`, `barrier`, `conflict` or `quality`; `id` can be resumed
+    from."""
 
     id: str
     at: float

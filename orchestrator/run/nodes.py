@@ -168,6 +168,7 @@ def _barrier(plan: Plan, group: GroupSpec, shape: Shape) -> Node:
         "members": group.steps,
         "priority": max(plan.steps[step].priority for step in group.steps),
         "barrier": shape.barrier(group).model_dump(mode="json", exclude_defaults=True),
+        "merge": _merge_rules(plan),
     }
     return Node(
         barrier_node(group.id), "barrier", TriggerRule.ALL_DONE, group.steps, definition, chord=_is_chord(plan, group)
@@ -217,10 +218,17 @@ def _step_node(
     if group is not None:
         definition |= {"group": group.id, "index": group.steps.index(step_id), "chord": _is_chord(plan, group)}
         definition["barrier_timeout"] = shape.barrier(group).timeout
+    elif plan.workflow.merge.paths:
+        definition["merge"] = _merge_rules(plan)
     carried = any(step_id in later for later in pieces.values())
     return Node(step_id, "step", step.trigger_rule, needs, definition, carried=carried,
                 gate=group is not None and group.id in gated, schedule=step.schedule_timeout,
                 barrier=barrier_node(group.id) if group is not None else None)  # fmt: skip
+
+
+def _merge_rules(plan: Plan) -> dict[str, Any]:
+    """As JSON, for those who merge: barriers, and steps whose own commit goes to the main line."""
+    return plan.workflow.merge.model_dump(mode="json", exclude_defaults=True)
 
 
 def _word(step: StepSpec) -> str:

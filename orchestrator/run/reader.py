@@ -11,13 +11,14 @@ import redis
 from orchestrator import keys
 from orchestrator.connection import guarded
 from orchestrator.errors import NotFound
-from orchestrator.run.models import Event, LogLine, RunState, RunStatus, RunSummary, StepState, StepStatus
+from orchestrator.run.models import Event, LogLine, QualityMark, RunState, RunStatus, RunSummary, StepState, StepStatus
 from orchestrator.run.store import BASE, lua
 from orchestrator.scripts import Script
 
 STEP_FIELDS = ("state", "token", "queued_at", "started_at", "finished_at", "worker", "error", "reason", "progress",
                "message")  # fmt: skip
-META_FIELDS = ("state", "workflow", "created_at", "started_at", "finished_at", "critical_path_seconds", "reason")
+META_FIELDS = ("state", "workflow", "created_at", "started_at", "finished_at", "critical_path_seconds", "reason",
+               "quality_impact", "quality")  # fmt: skip
 STATUS = Script(BASE, lua("status"))
 
 
@@ -26,7 +27,9 @@ def parse_status(run_id: str, raw: Sequence[Any]) -> RunStatus:
     meta, *rows = raw
     if meta[0] is None:
         raise NotFound(f"no run has the id '{run_id}'")
-    state, workflow, created, started, finished, critical, reason = (None if x is None else x.decode() for x in meta)
+    state, workflow, created, started, finished, critical, reason, impact, quality = (
+        None if x is None else x.decode() for x in meta
+    )
     steps = sorted(((json.loads(text), values) for text, values in rows), key=lambda row: int(row[0]["n"]))
     return RunStatus(
         run_id=run_id,
@@ -37,6 +40,8 @@ def parse_status(run_id: str, raw: Sequence[Any]) -> RunStatus:
         finished_at=_number(finished),
         critical_path_seconds=float(critical or 0),
         reason=reason or None,
+        quality_impact=impact,
+        quality=tuple(QualityMark.model_validate(mark) for mark in json.loads(quality or "[]")),
         steps={definition["id"]: _step(definition, values) for definition, values in steps},
     )
 

@@ -238,11 +238,12 @@ class Ledger:
         fields: Sequence[Payload] = (),
         conflicts: Sequence[Payload] = (),
         undecided: Sequence[Undecided] = (),
+        marks: Sequence[Mapping[str, str]] = (),
         early: bool = False,
     ) -> Moved | Refused:
         """A barrier's decision takes effect, once: an `action`, with its reason. `filled` are members for whose output
         something in `fields` stands, with that `impact` on quality; `early`: members may still be running, and are
-        ended as timed out.
+        ended as timed out. `marks` say what is not as it should be, as `models.QualityMark`.
 
         `branches` are the members that have written, `fields` what the merge of their shared sections gave. When there
         are others by now, or the context went on, Refused("moved"): merge again.
@@ -250,17 +251,26 @@ class Ledger:
         arguments = self._arguments(
             node=node, state=state, action=action, decision=decision, members=list(members), filled=list(filled),
             impact=impact, branches=list(branches), fields=len(fields), conflicts=len(conflicts), early=early or None,
-            open=_open(undecided),
+            open=_open(undecided), marks=list(marks) or None,
         ) | self._writing  # fmt: skip
         payloads = [part for row in (*fields, *conflicts) for part in row]
         return replies.moved(self._judge(self.client, run_id, arguments, payloads))
 
     def resolve(
-        self, run_id: str, conflict: str, *, author: str, fields: Sequence[Payload], record: Payload
+        self,
+        run_id: str,
+        conflict: str,
+        *,
+        author: str,
+        fields: Sequence[Payload],
+        record: Payload,
+        marks: Sequence[Mapping[str, str]] = (),
     ) -> Moved | Clash | Refused:
         """A conflict is decided, once: its field gets the value in `fields`, and when it was the last one that is open
-        the run goes on."""
-        arguments = self._arguments(id=conflict, author=author, fields=len(fields), conflicts=1) | self._writing
+        the run goes on. `marks` as in `judge`."""
+        arguments = self._arguments(
+            id=conflict, author=author, fields=len(fields), conflicts=1, marks=list(marks) or None
+        ) | self._writing  # fmt: skip
         payloads = [part for row in (*fields, record) for part in row]
         return replies.finished(self._resolve(self.client, run_id, arguments, payloads))
 

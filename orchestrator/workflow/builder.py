@@ -69,6 +69,7 @@ class GroupKeys(TypedDict, total=False):
     agent_specifications: Mapping[str, Mapping[str, Any]]
     barrier: Mapping[str, Any]
     cross_validation: Mapping[str, Any]
+    consistency: Sequence[Mapping[str, Any]]
     timeout: Duration
 
 
@@ -129,6 +130,7 @@ class Workflow:
         timeout: Duration | None = None,
         defaults: Mapping[str, Any] | None = None,
         barrier: Mapping[str, Any] | None = None,
+        merge: Mapping[str, Any] | None = None,
     ) -> None:
         self.name = name
         given = {
@@ -138,6 +140,7 @@ class Workflow:
             "timeout": timeout,
             "defaults": defaults,
             "barrier": barrier,
+            "merge": merge,
         }
         self._raw: dict[str, Any] = {"name": name, **{key: value for key, value in given.items() if value is not None}}
         self._steps: list[dict[str, Any]] = []

@@ -12,14 +12,16 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, StringConstraints
+from pydantic import BeforeValidator, Field
 
 from orchestrator import units
-from orchestrator.fields import Count, Frozen, Identifier, Number, PositiveNumber, Priority, Seconds
+from orchestrator.fields import ContextPath, Count, Frozen, Identifier, Number, PositiveNumber, Priority, Seconds
+from orchestrator.workflow.sharing import ConsistencyRule, MergeRules
 
 __all__ = [
     "BarrierSpec",
     "ContextAccess",
+    "ContextPath",
     "CrossValidation",
     "EstimatedDuration",
     "Frozen",
@@ -35,12 +37,6 @@ __all__ = [
     "TriggerRule",
     "WorkflowSpec",
 ]
-
-ContextPath = Annotated[
-    str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}(\.[A-Za-z0-9_-]{1,64}){0,15}$", max_length=256)
-]
-"""A dotted way into the context: `pm`, `pm.user_stories`, `requirements.functional`."""
-
 
 class TriggerRule(StrEnum):
     """When a step may start, judged over its blocking dependencies. Names and meaning are Airflow's."""
@@ -194,7 +190,7 @@ class BarrierSpec(Frozen):
     """How the members of a group are brought together again.
 
     `min_success` is a count or a share such as "60%". Which strategy is tried first at a timeout is the order
-    of `on_timeout`.
+    of `on_timeout`. When the barrier has merged its members' work, it looks at the `consistency` of that.
     """
 
     timeout: Seconds | None = None
@@ -207,6 +203,7 @@ class BarrierSpec(Frozen):
     min_success: MinSuccess | None = None
     extension: Seconds | None = None
     max_extensions: Count | None = None
+    consistency: tuple[ConsistencyRule, ...] = ()
     cross_validation: CrossValidation = CrossValidation()
 
 
@@ -258,6 +255,7 @@ class WorkflowSpec(Frozen):
     inputs: Mapping[ContextPath, WorkflowInput] = Field(default_factory=dict)
     steps: tuple[StepSpec, ...]
     groups: tuple[GroupSpec, ...] = ()
+    merge: MergeRules = Field(default_factory=MergeRules)
     timeout: Seconds | None = None
 
     def step(self, step_id: str) -> StepSpec:

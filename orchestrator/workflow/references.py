@@ -11,6 +11,7 @@ from orchestrator.units import parse_duration_range
 from orchestrator.workflow.access import resolve_access
 from orchestrator.workflow.drafts import Draft, GroupDraft, Reading, Reference, StepDraft
 from orchestrator.workflow.models import TriggerRule
+from orchestrator.workflow.rule_paths import RuleNames, resolve_rules
 
 _EVENTS = ("completion", "success", "failure")
 
@@ -67,6 +68,7 @@ def resolve(reading: Reading, workflow: Draft, owners: Mapping[str, str]) -> Non
         _warn_idle_barrier(reading, group)
         group.barrier.inherit(reading.barrier_defaults)
         _resolve_validators(reading, group, names)
+    resolve_rules(reading, workflow, RuleNames(names.steps, names.agents, {*_writers(reading.steps), *owners}))
 
 
 def _duplicate(reading: Reading, draft: Draft, first: Draft, what: str) -> None:

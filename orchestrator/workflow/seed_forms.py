@@ -195,6 +195,10 @@ def _read_timeout(reading: Reading, draft: GroupDraft, value: object, location: 
     reading.put(draft.barrier, "timeout", value, location)
 
 
+def _read_consistency(reading: Reading, draft: GroupDraft, value: object, location: Location) -> None:
+    reading.put(draft.barrier, "consistency", value, location)
+
+
 def _read_cross_validation(reading: Reading, draft: GroupDraft, value: object, location: Location) -> None:
     _put_cross_validation(reading, draft.barrier, value, location)
 
@@ -215,6 +219,7 @@ _COMMON: dict[str, Reader | None] = {
     "synchronization_strategy": _read_strategy,
     "barrier": _read_barrier,
     "cross_validation": _read_cross_validation,
+    "consistency": _read_consistency,
     "timeout": _read_timeout,
     "parallel_configuration": _read_configuration,
 }

@@ -34,6 +34,9 @@ def to_document(workflow: WorkflowSpec) -> dict[str, Any]:
         document["timeout"] = format_duration(workflow.timeout)
     if workflow.inputs:
         document["inputs"] = {name: _input(declared) for name, declared in workflow.inputs.items()}
+    merge = workflow.merge.model_dump(mode="json", exclude_defaults=True)
+    if merge:
+        document["merge"] = merge
     document["steps"] = [_step(step) for step in workflow.steps]
     if workflow.groups:
         document["execution_groups"] = {group.id: _group(group) for group in workflow.groups}

@@ -424,10 +424,13 @@ def test_a_run_that_waits_for_a_person_can_be_cancelled(bench: Bench, manual: Ce
 # -- branches and barriers --------------------------------------------------------------------------------------------
 
 
-def join(bench: Bench, runtime: Runtime, node: str = "@g", members: tuple[str, ...] = ("b", "c")) -> Moved | Refused:
-    joined = merge_members(runtime, "run", members, {})
+BARRIER = {"id": "@g", "group": "g", "members": ["b", "c"], "barrier": {}}
+
+
+def join(bench: Bench, runtime: Runtime) -> Moved | Refused:
+    joined = merge_members(runtime, "run", BARRIER, {})
     return bench.ledger.judge(
-        "run", node, "success", decision="", members=members, branches=joined.branches, fields=joined.fields,
+        "run", "@g", "success", decision="", members=["b", "c"], branches=joined.branches, fields=joined.fields,
         conflicts=joined.left.records, undecided=joined.left.undecided,
     )  # fmt: skip
 
@@ -505,13 +508,13 @@ def test_a_barrier_refuses_a_merge_of_what_is_no_longer_there(bench: Bench, runt
     bench.run_step("a")
     b, c = bench.granted("b"), bench.granted("c")
     bench.end("b", b, {}, shared("plan.x", ["b"], 0))
-    early = merge_members(runtime, "run", ("b", "c"), {})
+    early = merge_members(runtime, "run", BARRIER, {})
     bench.end("c", c, {}, shared("plan.x", ["c"], 0))
     stale = bench.ledger.judge(
         "run", "@g", "success", decision="", members=["b", "c"], branches=early.branches, fields=early.fields
     )
     assert stale == Refused("moved")
-    merged = merge_members(runtime, "run", ("b", "c"), {})
+    merged = merge_members(runtime, "run", BARRIER, {})
     write_shared(bench, "after_b", "plan.x", ["outside"])
     again = bench.ledger.judge(
         "run", "@g", "success", decision="", members=["b", "c"], branches=merged.branches, fields=merged.fields

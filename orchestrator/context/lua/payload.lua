@@ -11,9 +11,15 @@ end
 local OPEN = P .. ':ctx:open' -- set: ids of conflicts that wait for a decision
 
 local function keep_conflicts() -- what could not be merged; for A.open, {id, seconds}, the run waits for a decision
-  for i = LAST_FIELD + 1, LAST_CONFLICT, 2 do redis.call('HSET', P .. ':conflicts', ARGV[i], ARGV[i + 1]) end
+  local waits = {}
+  for _, item in ipairs(A.open or {}) do waits[item[1]] = true end
+  for i = LAST_FIELD + 1, LAST_CONFLICT, 2 do
+    if redis.call('HSET', P .. ':conflicts', ARGV[i], ARGV[i + 1]) == 1 then
+      event('conflict', ARGV[i], waits[ARGV[i]] and 'open' or 'recorded')
+    end
+  end
   for _, item in ipairs(A.open or {}) do
-    if redis.call('SADD', OPEN, item[1]) == 1 then event('conflict', item[1], 'open') end
+    redis.call('SADD', OPEN, item[1])
     if item[2] then due_at('conflict:' .. item[1], item[2]) end
     if redis.call('HGET', META, 'state') == 'running' then
       redis.call('HSET', META, 'state', 'awaiting_input')

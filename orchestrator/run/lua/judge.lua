@@ -1,6 +1,6 @@
 -- A barrier's decision takes effect, once. A: group node, state ('success' or 'failed'), action, decision (why), filled
--- (steps), impact (of what was filled: 'low', 'medium' or 'high'), members; branches: the members whose branches the
--- payload (as in payload.lua) has merged. -> {'refused', state}, {'refused', 'moved'} or reply(run state)
+-- (steps), impact (of what was filled: 'low', 'medium' or 'high'), marks (as in quality.lua), members; branches: the
+-- members whose branches the payload (as in payload.lua) has merged. -> {'refused', state}, {'refused', 'moved'} or reply(run state)
 local bk = step_key(A.node)
 local f = redis.call('HMGET', bk, 'state', 'deadline')
 if f[1] ~= 'joined' and not (A.early and f[1] == 'pending') then return {'refused', f[1] or 'unknown'} end
@@ -17,6 +17,7 @@ not_due('joined:' .. A.node, 'barrier:' .. A.node)
 end_step(A.node, A.state)
 event('barrier', A.node, A.state, '', A.decision, 'action', A.action, 'deadline', f[2] or '', 'decided_at', STAMP)
 join(A.node)
+keep_marks()
 for _, step in ipairs(A.members) do
   local at = redis.call('HGET', step_key(step), 'state')
   if not CLASS[at] then

@@ -9,6 +9,7 @@ if #found > 0 then return {'conflict', found} end
 redis.call('SREM', OPEN, A.id)
 not_due('conflict:' .. A.id)
 commit(A.author, 0)
+keep_marks()
 event('conflict', A.id, 'resolved')
 if f[1] == 'awaiting_input' and redis.call('SCARD', OPEN) == 0 then
   redis.call('HSET', META, 'state', 'running')

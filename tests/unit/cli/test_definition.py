@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from orchestrator.cli import main
+from orchestrator.workflow.builder import Workflow
 
 SEEDS = sorted((Path(__file__).parents[2] / "fixtures" / "seeds").glob("*.yaml"))
 
@@ -119,3 +120,21 @@ def test_explain_one_step_and_the_barrier_of_a_group(capsys: pytest.CaptureFixtu
     assert "after 10m" in sentences
     assert main(["explain", str(SEEDS[1]), "architct"]) == 4
     assert "did you mean 'architect'" in capsys.readouterr().err
+
+
+def test_explain_tells_the_rules_for_what_several_steps_write(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flow = Workflow("ruled", merge={"identity": {"board.cards": "number"}, "ordered": ["board.columns"]})
+    rule = {"equal": ["b.x", "c.x"], "on_violation": "manual"}
+    flow.group("g", ["b", "c"], consistency=[rule, {"subset": ["b.y", "c.*.y"]}])
+    file = tmp_path / "ruled.yaml"
+    file.write_text(flow.to_yaml())
+    text = said(capsys, "explain", str(file))
+    for words in (
+        "the items of board.cards are told apart by number",
+        "in board.columns the order counts",
+        "it checks that b.x equals c.x, and otherwise waits for a person to decide",
+        "it checks that b.y is within c.*.y, and otherwise marks the run",
+    ):
+        assert words in text, words

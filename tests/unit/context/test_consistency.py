@@ -10,8 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from orchestrator.context.consistency import ConsistencyRule, Violation, evaluate
+from orchestrator.context.consistency import Violation, evaluate
+from orchestrator.context.models import ContextConflict
+from orchestrator.context.policy import ConflictPolicy
 from orchestrator.documents import parse_document
+from orchestrator.workflow.sharing import ConsistencyRule
 
 DOCUMENTS: dict[str, Any] = {
     "ux": {
@@ -95,19 +98,33 @@ def test_what_does_not(keys: dict[str, Any], complaint: str, values: dict[str, A
 
 def test_violations_come_in_the_order_of_the_rules_and_with_their_messages() -> None:
     rules = [
-        rule(subset=["arch.pages", "ux.screens"], message="a page without a screen", blocking=True),
+        rule(subset=["arch.pages", "ux.screens"], message="a page without a screen", on_violation="fail"),
         rule(equal=["ux.platform", "pm.platform"]),
         rule(equal=["ux.platform", "arch.platform"]),
     ]
     found = evaluate(rules, DOCUMENTS)
     assert [violation.rule for violation in found] == [rules[0], rules[2]]
-    assert json.loads(json.dumps(found[0].to_json())) == {
-        "rule": "arch.pages within ux.screens",
-        "values": {"arch.pages": ["home", "login", 1], "ux.screens": {"home": {"v": 1}, "login": {"v": 2}}},
-        "message": "a page without a screen: arch.pages has 1, which ux.screens has not",
-        "blocking": True,
-    }
-    assert found[1].to_json()["rule"] == "ux.platform == arch.platform"
+    assert str(found[0]) == "a page without a screen: arch.pages has 1, which ux.screens has not"
+
+
+@pytest.mark.parametrize(
+    ("word", "late", "state", "otherwise"),
+    [
+        ("record", "first_writer", "resolved", ""),
+        ("fail", "first_writer", "resolved", ""),
+        ("manual", "last_writer", "open", "accept"),
+        ("manual", "fail", "open", "fail"),
+    ],
+)
+def test_a_violation_is_kept_as_a_conflict(word: str, late: str, state: str, otherwise: str) -> None:
+    (violation,) = evaluate([rule(equal=["ux.platform", "pm.platform", "arch.platform"], on_violation=word)], DOCUMENTS)
+    record = json.loads(json.dumps(violation.to_conflict("design", ConflictPolicy(late))))
+    found = ContextConflict(id="x", **record)
+    assert (found.kind, found.group) == ("consistency", "design")
+    assert found.place == "ux.platform == pm.platform == arch.platform"
+    assert (found.ours, found.theirs, found.ours_by, found.theirs_by) == ("mobile", "desktop", ("ux",), "arch")
+    assert (str(found.state), found.otherwise) == (state, otherwise)
+    assert found.sides == {"ours", "theirs"}
 
 
 def test_long_values_are_cut() -> None:
@@ -139,10 +156,10 @@ def test_a_rule_is_checked(keys: dict[str, Any], message: str) -> None:
 def test_rules_as_a_file_writes_them() -> None:
     text = """
     - equal: [ux.platform, arch.platform]
-    - {subset: ["ux.journeys.*.story", "pm.stories.*.id"], message: unknown story, blocking: true}
+    - {subset: ["ux.journeys.*.story", "pm.stories.*.id"], message: unknown story, on_violation: fail}
     """
     rules = [ConsistencyRule.model_validate(row) for row in parse_document(text, "rules").value]
-    assert [violation.rule.blocking for violation in evaluate(rules, DOCUMENTS)] == [False, True]
+    assert [violation.rule.on_violation for violation in evaluate(rules, DOCUMENTS)] == ["record", "fail"]
 
 
 elements = st.lists(st.one_of(st.integers(0, 3), st.booleans(), st.sampled_from(["a", "1"]), st.just({"k": [1]})))

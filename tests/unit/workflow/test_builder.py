@@ -182,8 +182,24 @@ STEP = optional(
     defaults=st.dictionaries(st.text(max_size=4), JSON, max_size=2),
     description=st.text(max_size=10),
 ) | st.builds(lambda data: {"with": data}, st.dictionaries(st.text(max_size=4), JSON, max_size=3))
+RULE = st.builds(
+    lambda kind, paths, more: {kind: paths, **more},
+    st.sampled_from(["equal", "subset"]),
+    st.lists(st.sampled_from(["s0.x", "s1.*.y", "shared.a", "requirements.functional.*"]), min_size=2, max_size=2),
+    optional(
+        message=st.text(max_size=6),
+        on_violation=st.sampled_from(["record", "fail", "manual"]),
+        quality_impact=st.sampled_from(["low", "high"]),
+    ),
+)
+MERGE = optional(
+    identity=st.dictionaries(PATHS, st.text(max_size=4), max_size=2),
+    ordered=st.lists(PATHS, max_size=2),
+    whole=st.lists(PATHS, max_size=2),
+)
 BARRIER = optional(
     timeout=DURATIONS,
+    consistency=st.lists(RULE, max_size=2),
     on_timeout=st.lists(st.sampled_from(list(TimeoutStrategy)), max_size=3),
     trigger_rule=st.sampled_from(list(TriggerRule)),
     min_success=st.just(1) | st.just("60%"),
@@ -233,6 +249,7 @@ def definitions(draw: st.DrawFn) -> dict[str, Any]:
                 inputs=st.dictionaries(st.sampled_from(["brief", "pm.stories", "lang"]), INPUTS, max_size=2),
                 defaults=optional(timeout=DURATIONS, priority=st.integers(0, 10)),
                 barrier=BARRIER,
+                merge=MERGE,
             )
         ),
     }

@@ -183,6 +183,32 @@ MISTAKES: list[tuple[str, str, int, int, str, str]] = [
         "ownership_rules",
     ),
     (
+        "execution_groups: {g: {agents: [a, b], consistency: [{equal: [a.x]}]}}",
+        "execution_groups.g.consistency[0].equal",
+        1,
+        62,
+        "at least 2 items",
+        "",
+    ),
+    (
+        "steps: [{id: c, agent: a}]\nexecution_groups:\n  g:\n    agents: [{id: d, agent: a}, b]\n"
+        "    consistency: [{equal: [a.x, b.x]}]",
+        "execution_groups.g.consistency[0].equal[0]",
+        5,
+        28,
+        "'a' is the agent of several steps: c, d",
+        "name the step by its id",
+    ),
+    (
+        "execution_groups: {g: {agents: [a, b], barrier: {consistency: [{subset: [a.x, b.x], on_violation: stop}]}}}",
+        "execution_groups.g.barrier.consistency[0].on_violation",
+        1,
+        99,
+        "'stop' is not accepted",
+        "fail, manual, record",
+    ),
+    ("merge: {hole: [x.y]}\nsteps: [{id: a}]", "merge.hole", 1, 9, "unknown key 'hole'", "did you mean 'whole'?"),
+    (
         "steps: [{id: requirements, agent: pm}]",
         "steps[0].id",
         1,

@@ -17,7 +17,8 @@ Of one run, with the prefix `orc:{<run id>}`:
   :ctx:b:<step> hash    branch of a member of a group: field -> <version read at>:<hash then>:<hash>; @at, @merged
   :ctx:d:<step> hash    drafts of a running attempt: field -> packed value
   :ctx:open set     ids of the conflicts that wait for a person
-  :locks    hash    section -> who holds its lock and who waits for it, as JSON; `#` -> the last fencing token
+  :locks    hash    section -> last fencing token of its lock; when it is taken, with who waits and who holds, as JSON
+  :waits    hash    how long locks were waited for: a histogram per section
   :wake:<request> list  what one waiter is told, for a minute at most
   :conflicts hash   id -> what could not be merged and how it was decided, as JSON
   :files    hash    `<step>/<name>` -> an artifact

@@ -14,6 +14,9 @@ from redis.exceptions import NoScriptError
 from orchestrator.connection import guarded
 from orchestrator.keys import run_prefix
 
+encode = json.JSONEncoder(separators=(",", ":")).encode
+"""A value as JSON; unlike `json.dumps` with separators it does not make an encoder each time."""
+
 
 def fragment(package: str, name: str) -> str:
     """The Lua text `lua/<name>.lua` of a room, such as `fragment("orchestrator.run", "claim")`."""
@@ -32,9 +35,9 @@ class Script:
         self.sha = hashlib.sha1(self.source.encode(), usedforsecurity=False).hexdigest()
 
     def __call__(
-        self, client: redis.Redis, run_id: str, arguments: Mapping[str, Any], payloads: Sequence[str | bytes] = ()
+        self, client: redis.Redis, run_id: str, arguments: Mapping[str, Any] | str, payloads: Sequence[str | bytes] = ()
     ) -> Any:
-        parts = (run_prefix(run_id), json.dumps(arguments, separators=(",", ":")), *payloads)
+        parts = (run_prefix(run_id), arguments if isinstance(arguments, str) else encode(arguments), *payloads)
         with guarded():
             try:
                 return client.evalsha(self.sha, 1, *parts)

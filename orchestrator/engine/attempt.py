@@ -42,8 +42,9 @@ _LOST = (WorkerLostError, Terminated, TimeLimitExceeded)
 class Attempt:
     """A granted attempt; the link through which its agent reports."""
 
-    def __init__(self, runtime: Runtime, run_id: str, step: str, granted: Claimed) -> None:
-        self.runtime = runtime
+    def __init__(self, app: Celery, run_id: str, step: str, granted: Claimed) -> None:
+        self._app = app
+        self.runtime = runtime = runtime_of(app)
         self.run_id = run_id
         self.step = step
         self.token = granted.token
@@ -108,7 +109,7 @@ class Attempt:
         if wrote:
             self._kept[lock.section] = lock
         elif lock.section not in self._kept:
-            self._locks.release(lock)
+            recovery.admit(self._app, self.run_id, self._locks.release(lock))
 
     def _access(self, agent: Agent) -> StepAccess:
         defs = keys.run_key(self.run_id, "defs")
@@ -170,7 +171,7 @@ def execute(task: Task[Any, Any], run_id: str, step: str) -> dict[str, str]:
     if isinstance(granted, Refused):
         log.debug("run %s step %s: claim refused, it is %s", run_id, step, granted.why)
         raise Ignore(granted.why)
-    attempt = Attempt(runtime, run_id, step, granted)
+    attempt = Attempt(task.app, run_id, step, granted)
     lines = AttemptLog(runtime, run_id, step, granted.token)
     try:
         with lines.capture():

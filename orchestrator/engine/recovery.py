@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from time import monotonic
 from typing import Any, cast
 
@@ -133,6 +133,13 @@ def again(app: Celery, run_id: str, step: str, definition: Mapping[str, Any], *,
         follow(app, run_id, moved)
 
 
+def admit(app: Celery, run_id: str, nodes: Sequence[str]) -> None:
+    """Publish the steps that have waited for declared locks which these nodes hold by now."""
+    moved = runtime_of(app).ledger.admit(run_id, nodes) if nodes else None
+    if isinstance(moved, Moved):
+        follow(app, run_id, moved)
+
+
 def _chord_header(runtime: Runtime, run_id: str, definition: Mapping[str, Any]) -> int:
     if not definition.get("chord"):
         return 0
@@ -229,7 +236,11 @@ def _conflict(app: Celery, run_id: str, item: Due) -> None:
 
 
 def _lock(app: Celery, run_id: str, item: Due) -> None:
-    runtime_of(app).locks(run_id).sweep()
+    admit(app, run_id, runtime_of(app).locks(run_id).sweep()[1])
+
+
+def _admit(app: Celery, run_id: str, item: Due) -> None:
+    admit(app, run_id, [item.node])
 
 
 _HANDLERS: Mapping[str, Callable[[Celery, str, Due], None]] = {
@@ -244,6 +255,7 @@ _HANDLERS: Mapping[str, Callable[[Celery, str, Due], None]] = {
     "alert": _alert,
     "cancel": _cancel,
     "lock": _lock,
+    "admit": _admit,
     "run": _run,
     "conflict": _conflict,
 }

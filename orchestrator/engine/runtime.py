@@ -15,27 +15,31 @@ from celery import Celery
 
 from orchestrator.connection import connect
 from orchestrator.context.lock_models import LockRules
-from orchestrator.context.locks import CHECK, EXTEND, FREE, LOCKS, Locks
+from orchestrator.context.locks import CHECK, EXTEND, LOCKS, Locks
 from orchestrator.context.scripts import JOIN, SNAPSHOT
 from orchestrator.context.store import ContextStore
-from orchestrator.run.store import BASE, FLOW, TAKE_BACK, Ledger, lua
+from orchestrator.run.store import BASE, FLOW, TAKE_BACK, Ledger, Transitions, lua
 from orchestrator.scripts import Script
 
 if TYPE_CHECKING:
     from orchestrator.settings import EngineSettings
 
-CLAIM = Script(BASE, SNAPSHOT, lua("claim"))
-"""An attempt is granted, with the version of the context that it reads."""
-FINISH = Script(FLOW, SNAPSHOT, LOCKS, CHECK, FREE, lua("finish"))
-"""An attempt ends, what it wrote is committed and its locks are free, or nothing of that."""
-RENEW = Script(BASE, LOCKS, EXTEND, lua("renew"))
-"""Attempts live on, and their locks with them."""
-JUDGE = Script(FLOW, JOIN, LOCKS, FREE, TAKE_BACK, lua("quality"), lua("judge"))
-"""A barrier merges its members' branches, fills its gaps and releases its consumers, or nothing of that."""
-FALLBACK = Script(FLOW, SNAPSHOT, LOCKS, FREE, TAKE_BACK, lua("fallback"))
-"""Members of a group are taken back and run again, one after another."""
-RESOLVE = Script(FLOW, SNAPSHOT, lua("quality"), lua("resolve"))
-"""A conflict is decided, and the run that waited for it goes on, or neither."""
+_FLOW = "\n".join((BASE, LOCKS, FLOW))
+TRANSITIONS = Transitions(
+    create=Script(_FLOW, lua("create")),
+    claim=Script(BASE, SNAPSHOT, lua("claim")),
+    finish=Script(_FLOW, SNAPSHOT, CHECK, lua("finish")),
+    renew=Script(BASE, LOCKS, EXTEND, lua("renew")),
+    requeue=Script(_FLOW, lua("requeue")),
+    admit=Script(_FLOW, lua("admit")),
+    expire=Script(_FLOW, lua("expire")),
+    judge=Script(_FLOW, JOIN, TAKE_BACK, lua("quality"), lua("judge")),
+    fallback=Script(_FLOW, SNAPSHOT, TAKE_BACK, lua("fallback")),
+    resolve=Script(_FLOW, SNAPSHOT, lua("quality"), lua("resolve")),
+    stop=Script(_FLOW, lua("stop")),
+)
+"""What rooms do together happens at once or not at all: an attempt is granted with the version of the context that it
+reads; it ends, its writes are committed, its locks are free; a barrier merges branches and releases its consumers."""
 
 log = logging.getLogger("orchestrator")
 
@@ -92,12 +96,7 @@ def ledger(client: redis.Redis, settings: EngineSettings) -> Ledger:
     """The ledger over a client, with the context's part of its transitions."""
     return Ledger(
         client,
-        claim=CLAIM,
-        finish=FINISH,
-        renew=RENEW,
-        judge=JUDGE,
-        fallback=FALLBACK,
-        resolve=RESOLVE,
+        TRANSITIONS,
         lost_after=settings.engine.lost_after,
         keep=settings.engine.context_versions,
         keep_bytes=settings.engine.context_bytes,

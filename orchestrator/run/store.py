@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from secrets import token_hex
 from typing import Any, cast
 
@@ -26,8 +27,8 @@ def lua(name: str) -> str:
 
 
 BASE = lua("base")
-FLOW = "\n".join(lua(name) for name in ("base", "rules", "settle", "turns", "consider", "flow", "close", "reply"))
-"""What a script needs in order to end nodes and release others; the engine composes the scripts of attempts."""
+FLOW = "\n".join(lua(name) for name in ("rules", "settle", "turns", "consider", "flow", "close", "reply"))
+"""What a script needs in order to end nodes and release others, behind BASE and the context's fragments of locks."""
 TAKE_BACK = "\n".join(lua(name) for name in ("withdraw", "reopen"))
 """What a script needs in order to end attempts before their time, and to run steps again."""
 
@@ -37,19 +38,31 @@ Payload = Sequence[str | bytes]
 Undecided = tuple[str, float | None]
 """A conflict that waits for a person: its id, and after how many seconds that is over."""
 
-CREATE = Script(FLOW, lua("create"))
 PROGRESS = Script(BASE, lua("progress"))
 DUE = Script(BASE, lua("due"))
-REQUEUE = Script(FLOW, lua("requeue"))
-EXPIRE = Script(FLOW, lua("expire"))
 EXTEND = Script(BASE, lua("extend"))
 GROUP = Script(BASE, lua("group"))
-STOP = Script(FLOW, lua("stop"))
+
+
+@dataclass(frozen=True, slots=True)
+class Transitions:
+    """The scripts that the engine composes of this room's fragments and those of others."""
+
+    create: Script
+    claim: Script
+    finish: Script
+    renew: Script
+    requeue: Script
+    admit: Script
+    expire: Script
+    judge: Script
+    fallback: Script
+    resolve: Script
+    stop: Script
 
 
 class Ledger:
-    """Transitions of runs on one Redis. `claim`, `finish`, `judge`, `fallback`, `resolve` and `renew` come from the
-    engine, with the context's part.
+    """Transitions of runs on one Redis.
 
     Every method is one round trip, but where it says otherwise. `lost_after` (seconds) is how long a published
     step may stay unclaimed before a sweep looks for its message; `keep` versions of the context are kept, as long as
@@ -59,25 +72,15 @@ class Ledger:
     def __init__(
         self,
         client: redis.Redis,
+        scripts: Transitions,
         *,
-        claim: Script,
-        finish: Script,
-        judge: Script,
-        fallback: Script,
-        resolve: Script,
-        renew: Script,
         lost_after: float = 10.0,
         keep: int = 1000,
         keep_bytes: int = 64_000_000,
         now: float | None = None,
     ) -> None:
         self.client = client
-        self._claim = claim
-        self._resolve = resolve
-        self._finish = finish
-        self._judge = judge
-        self._fallback = fallback
-        self._renew = renew
+        self._scripts = scripts
         self._common: dict[str, Any] = {"lost": lost_after}
         self._writing = {"keep": keep, "keep_bytes": keep_bytes}
         if now is not None:
@@ -103,7 +106,7 @@ class Ledger:
             nodes, workflow=workflow, spec=spec, inputs=inputs, critical_path_seconds=critical_path_seconds,
             retention=retention, timeout=timeout,
         )  # fmt: skip
-        return replies.moved(CREATE(self.client, run_id, arguments, payloads))
+        return replies.moved(self._scripts.create(self.client, run_id, arguments, payloads))
 
     def creation(
         self,
@@ -116,7 +119,7 @@ class Ledger:
         retention: float,
         timeout: float | None,
     ) -> tuple[dict[str, Any], list[str]]:
-        """Arguments and payloads of CREATE, for callers that send it on a connection of their own."""
+        """Arguments and payloads of `create`, for callers that send it on a connection of their own."""
         payloads = [spec, json.dumps([node.row() for node in nodes], separators=(",", ":"))]
         for node in nodes:
             payloads += (node.id, node.definition_json())
@@ -135,7 +138,7 @@ class Ledger:
         arguments = self._arguments(
             step=step, worker=worker, owner=owner, lease=lease, pid=pid, nonce=token_hex(NONCE_BYTES)
         )
-        return replies.claimed(self._claim(self.client, run_id, arguments))
+        return replies.claimed(self._scripts.claim(self.client, run_id, arguments))
 
     def finish(
         self,
@@ -169,13 +172,13 @@ class Ledger:
         payloads = [part for row in (*fields, *conflicts) for part in row]
         for name, content in (files or {}).items():
             payloads += (name, content)
-        raw = self._finish(self.client, run_id, arguments, payloads)
+        raw = self._scripts.finish(self.client, run_id, arguments, payloads)
         return Unlocked(raw[1].decode()) if raw[0] == b"unlocked" else replies.finished(raw)
 
     def renew(self, run_id: str, steps: Iterable[str], *, owner: str, lease: float) -> dict[str, int]:
         """Keep attempts alive. Step -> the process that runs its current attempt; 0 when the attempt is over for this
         owner, who did not end it. Steps of which neither can be said are left out."""
-        raw = self._renew(self.client, run_id, self._arguments(steps=list(steps), owner=owner, lease=lease))
+        raw = self._scripts.renew(self.client, run_id, self._arguments(steps=list(steps), owner=owner, lease=lease))
         return {step.decode(): int(pid) for step, pid in raw}
 
     def progress(self, run_id: str, step: str, token: int, fraction: float, message: str) -> str | Refused:
@@ -190,11 +193,15 @@ class Ledger:
 
     def requeue(self, run_id: str, step: str, *, found: str) -> Moved | Refused:
         """Publish a step again that is still in the state `found` (`retrying`, `queued` or `ready`)."""
-        return replies.moved(REQUEUE(self.client, run_id, self._arguments(step=step, **{"from": found})))
+        return replies.moved(self._scripts.requeue(self.client, run_id, self._arguments(step=step, **{"from": found})))
+
+    def admit(self, run_id: str, nodes: Sequence[str]) -> Moved | Refused:
+        """Queue the steps that have waited for declared locks which these nodes (steps, or groups) hold by now."""
+        return replies.moved(self._scripts.admit(self.client, run_id, self._arguments(nodes=list(nodes))))
 
     def expire(self, run_id: str, step: str, *, error: str) -> Moved | Refused:
         """A step that still waits for a worker is timed out."""
-        return replies.moved(EXPIRE(self.client, run_id, self._arguments(step=step, error=error)))
+        return replies.moved(self._scripts.expire(self.client, run_id, self._arguments(step=step, error=error)))
 
     def group(self, run_id: str, node: str) -> GroupState | None:
         """A group with its members as they stand now; None when its barrier is decided, or there is none."""
@@ -221,7 +228,7 @@ class Ledger:
         `seconds` together (0: any time). Attempts that are taken away get `pause` seconds to stop, before their step is
         published. When one of the members has succeeded meanwhile, Refused("moved"): decide again."""
         arguments = self._arguments(node=node, again=list(again), seconds=seconds or None, pause=pause, reason=reason)
-        return replies.moved(self._fallback(self.client, run_id, arguments))
+        return replies.moved(self._scripts.fallback(self.client, run_id, arguments))
 
     def judge(
         self,
@@ -254,7 +261,7 @@ class Ledger:
             open=_open(undecided), marks=list(marks) or None,
         ) | self._writing  # fmt: skip
         payloads = [part for row in (*fields, *conflicts) for part in row]
-        return replies.moved(self._judge(self.client, run_id, arguments, payloads))
+        return replies.moved(self._scripts.judge(self.client, run_id, arguments, payloads))
 
     def resolve(
         self,
@@ -272,11 +279,11 @@ class Ledger:
             id=conflict, author=author, fields=len(fields), conflicts=1, marks=list(marks) or None
         ) | self._writing  # fmt: skip
         payloads = [part for row in (*fields, record) for part in row]
-        return replies.finished(self._resolve(self.client, run_id, arguments, payloads))
+        return replies.finished(self._scripts.resolve(self.client, run_id, arguments, payloads))
 
     def stop(self, run_id: str, state: str, *, reason: str, grace: float) -> Moved | Refused:
         """End a run before its time as `cancelled`, `timed_out` or `failed`; running steps get `grace` seconds."""
-        raw = STOP(self.client, run_id, self._arguments(state=state, reason=reason, grace=grace))
+        raw = self._scripts.stop(self.client, run_id, self._arguments(state=state, reason=reason, grace=grace))
         if raw[0] == b"refused":
             return Refused(raw[1].decode())
         return Moved(raw[1].decode())

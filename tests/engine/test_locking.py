@@ -61,7 +61,8 @@ def test_a_lock_outlives_its_first_lease_and_ends_with_its_attempt(
     eventually(Path(marks["started"]).exists, within=SECONDS, what="the holder holds")
     board = locks(locking, run.id, module_store)
     (first,) = board.holders("board")
-    eventually(lambda: board.holders("board")[0].ends > first.ends + LEASE, within=SECONDS, what="renewed twice")
+    ends = first.ends or 0.0
+    eventually(lambda: (board.holders("board")[0].ends or 0.0) > ends + LEASE, within=SECONDS, what="renewed twice")
     Path(marks["go"]).touch()
     assert run.wait(SECONDS).state is RunState.SUCCESS
     assert run.result()["first"]["token"] == first.token

@@ -12,7 +12,7 @@ from orchestrator.connection import connect
 from orchestrator.context.fields import FieldWrite, split
 from orchestrator.context.store import ContextStore
 from orchestrator.context.values import canonical
-from orchestrator.engine.runtime import CLAIM, FALLBACK, FINISH, JUDGE, RENEW, RESOLVE
+from orchestrator.engine.runtime import TRANSITIONS
 from orchestrator.run.models import Event, StepState
 from orchestrator.run.nodes import compile_nodes
 from orchestrator.run.reader import RunReader, parse_events
@@ -37,10 +37,7 @@ class Bench:
 
     @property
     def ledger(self) -> Ledger:
-        return Ledger(
-            self.client, claim=CLAIM, finish=FINISH, judge=JUDGE, fallback=FALLBACK, resolve=RESOLVE, renew=RENEW,
-            now=self.now, **self._kept,
-        )  # fmt: skip
+        return Ledger(self.client, TRANSITIONS, now=self.now, **self._kept)
 
     def create(self, spec: WorkflowSpec, run_id: str = "run", retention: float = 60) -> Moved:
         plan = make_plan(spec)

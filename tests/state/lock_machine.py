@@ -61,7 +61,7 @@ class LockMachine(RuleBasedStateMachine):
         self.waiting: dict[str, Wish] = {}
         self.locks_of: dict[str, Lock] = {}
         self.values = dict.fromkeys(SECTIONS, 0)
-        self.last_token = 0
+        self.last_token = dict.fromkeys(SECTIONS, 0)
         self.order = count()
 
     @property
@@ -220,8 +220,8 @@ class LockMachine(RuleBasedStateMachine):
 
     def _grant(self, lock: Lock) -> None:
         """A request became a grant: tokens rise, and nobody was due before it."""
-        assert lock.token > self.last_token, "tokens rise strictly"
-        self.last_token = lock.token
+        assert lock.token > self.last_token[lock.section], "tokens rise strictly"
+        self.last_token[lock.section] = lock.token
         wish = self.waiting.pop(lock.request)
         mine = (-wish.request.priority, wish.came)
         for other in self.queued(lock.section):
@@ -270,7 +270,8 @@ class LockMachine(RuleBasedStateMachine):
     def _stored(self, section: str) -> dict[str, list[str]]:
         """The requests that the server has, holders by their tokens, waiters in their order."""
         raw: Any = self.client.hget(keys.run_key(RUN, "locks"), section)
-        state = json.loads(raw) if raw else {"held": [], "queue": []}
+        state = json.loads(raw or b"0")
+        state = {"held": [], "queue": []} if isinstance(state, int) else state
         held = sorted(state["held"], key=lambda one: one["token"]) if state["held"] else []
         return {"held": [one["id"] for one in held], "queue": [one["id"] for one in state["queue"]]}
 

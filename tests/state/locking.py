@@ -8,7 +8,7 @@ import redis
 
 from orchestrator import keys
 from orchestrator.context.lock_models import Holder, Lock
-from orchestrator.context.locks import CHECK, EXTEND, FREE, LOCKS
+from orchestrator.context.locks import CHECK, EXTEND, LOCKS
 from orchestrator.scripts import Script, fragment
 
 RUN = "run"
@@ -22,7 +22,7 @@ WRITE = Script(BASE, LOCKS, CHECK, GUARDED_WRITE)
 """Write a value under a lock, as a commit does: the check and the write are one script."""
 EXTEND_ALL = Script(BASE, LOCKS, EXTEND, "extend_locks(A.steps, A.lease)")
 """What the renewal of attempts does for their locks."""
-FREE_STEP = Script(BASE, LOCKS, FREE, "free_locks(A.step)")
+FREE_STEP = Script(BASE, LOCKS, "free_locks(A.step) store_locks()")
 """What the end of an attempt does for its locks."""
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from orchestrator.context import store
+from orchestrator.context import scripts, store
+from orchestrator.engine.runtime import TRANSITIONS
 from orchestrator.scripts import Script
 from tests.state import bench
 from tests.state.bench import Bench
@@ -44,11 +47,12 @@ MUTANTS = {
 @pytest.mark.parametrize("name", MUTANTS)
 def test_a_planted_mistake_is_found(machine: type[ContextMachine], monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     old, new, complaint = MUTANTS[name]
-    planted = 0
-    for module, script in ((bench, "FINISH"), (bench, "RENEW"), (store, "READ")):
-        source = getattr(module, script).source
-        planted += old in source
-        monkeypatch.setattr(module, script, Script(source.replace(old, new)))
-    assert planted, "the Lua has changed, and the mistake with it"
+    sound = {name: getattr(TRANSITIONS, name).source for name in ("finish", "renew")}
+    assert any(old in source for source in (*sound.values(), scripts.READ.source)), (
+        "the Lua has changed, and the mistake with it"
+    )
+    planted = {name: Script(source.replace(old, new)) for name, source in sound.items()}
+    monkeypatch.setattr(bench, "TRANSITIONS", replace(TRANSITIONS, **planted))
+    monkeypatch.setattr(store, "READ", Script(scripts.READ.source.replace(old, new)))
     with pytest.raises(AssertionError, match=rf"^(?:{complaint})"):
         run_state_machine_as_test(machine, settings=HUNT)

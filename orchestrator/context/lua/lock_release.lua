@@ -1,14 +1,15 @@
 -- The holder gives its lock back, or a waiter its place in the queue. A: section, id (of the request).
--- -> {'ok'}, or {'lost'} when it had neither any more
-local lock, reply = load_lock(A.section), {'lost'}
-for _, entries in pairs(lock) do
+-- -> {'ok', nodes whose declared locks are free now}, or {'lost'} when it had neither any more
+local lock, found = load_lock(A.section), false
+for _, entries in ipairs({lock.held, lock.queue}) do
   for at, entry in ipairs(entries) do
     if entry.id == A.id then
       table.remove(entries, at)
-      reply = {'ok'}
+      found = true
       break
     end
   end
 end
-settle_lock(A.section, lock)
-return reply
+settle_lock(A.section)
+store_locks()
+return found and {'ok', ADMITTED} or {'lost'}

@@ -7,5 +7,6 @@ for _, entry in ipairs(lock.held) do
     reply = {'ok'}
   end
 end
-settle_lock(A.section, lock)
+settle_lock(A.section)
+store_locks()
 return reply

@@ -1,12 +1,10 @@
--- Locks of dead holders go to the next in their queues. -> how many holders were dead
+-- Locks of dead holders go to the next in their queues.
+-- -> {how many holders were dead, nodes whose declared locks are granted with that}
 local dead = 0
-for _, section in ipairs(redis.call('HKEYS', LOCKS)) do
-  if section ~= '#' then
-    local stored = cjson.decode(redis.call('HGET', LOCKS, section))
-    local lock = load_lock(section)
-    dead = dead + #stored.held - #lock.held
-    not_due('lock:' .. section)
-    settle_lock(section, lock)
-  end
+for section, lock in pairs(taken()) do
+  dead = dead + lock.dead
+  not_due('lock:' .. section)
+  settle_lock(section)
 end
-return dead
+store_locks()
+return {dead, ADMITTED}

@@ -15,7 +15,7 @@ local function close_run()
       redis.call('EXPIRE', step_key(node), keep)
       for _, part in ipairs({':log:', ':ctx:b:', ':ctx:d:'}) do redis.call('EXPIRE', P .. part .. node, keep) end
     end
-    for _, part in ipairs({'meta', 'spec', 'inputs', 'edges', 'defs', 'files', 'locks', 'conflicts', 'events',
+    for _, part in ipairs({'meta', 'spec', 'inputs', 'edges', 'defs', 'files', 'locks', 'waits', 'conflicts', 'events',
       'end'}) do
       redis.call('EXPIRE', P .. ':' .. part, keep)
     end

@@ -6,7 +6,8 @@ local nodes = cjson.decode(ARGV[3])
 local total = 0
 for _, node in ipairs(nodes) do
   local fields = {'kind', node.kind, 'rule', node.rule, 'need', node.need, 'state', 'pending'}
-  for _, name in ipairs({'gate', 'carried', 'barrier', 'leaf', 'chord', 'awaited', 'schedule'}) do
+  for _, name in ipairs({'gate', 'carried', 'barrier', 'leaf', 'chord', 'awaited', 'schedule', 'locks',
+    'group_locks'}) do
     if node[name] then
       fields[#fields + 1] = name
       fields[#fields + 1] = tostring(node[name])

@@ -1,28 +1,34 @@
 -- What follows from the end of a node: who has arrived is recorded (never how many), and whoever may start is
 -- queued. RELEASED collects steps that the caller has to publish, JOINED barriers that the caller has to judge.
+-- The context's part of locks that workflows declare comes before this: admit, free_locks, ADMITTED, store_locks.
 local RELEASED, JOINED = {}, {}
 
 local function make_ready(node)
-  local f = redis.call('HMGET', step_key(node), 'carried', 'token', 'schedule')
+  local f = redis.call('HMGET', step_key(node), 'carried', 'token', 'schedule', 'locks', 'group_locks', 'barrier',
+    'state')
   local run_state = redis.call('HGET', META, 'state')
-  if run_state == 'paused' or run_state == 'awaiting_input' then
+  local held = run_state == 'paused' or run_state == 'awaiting_input'
+  if f[3] and not held then redis.call('ZADD', DUE, 'NX', string.format('%.6f', NOW + f[3]), 'schedule:' .. node) end
+  local fresh = f[7] == 'pending' or f[7] == 'retrying'
+  if held or (f[5] and not admit(f[6], f[5])) or (f[4] and not admit(node, f[4], fresh, f[5] and f[6])) then
+    if f[7] == 'ready' then return end
     redis.call('HSET', step_key(node), 'state', 'ready')
     event('step', node, 'ready')
     return
   end
   redis.call('HSET', step_key(node), 'state', 'queued', 'queued_at', STAMP)
   due_at('queued:' .. node, A.lost or 10)
-  if f[3] then due_at('schedule:' .. node, tonumber(f[3])) end
   event('step', node, 'queued', f[2])
   if not (f[1] and A.executed) then RELEASED[#RELEASED + 1] = node end
 end
 
 local function end_step(node, state, ...)
-  local leaf = redis.call('HGET', step_key(node), 'leaf')
+  local f = redis.call('HMGET', step_key(node), 'leaf', 'locks')
   redis.call('HSET', step_key(node), 'state', state, 'finished_at', STAMP, ...)
   redis.call('HINCRBY', META, 'done', 1)
+  if f[2] then free_locks(node) end
   if CLASS[state] == 'bad' then
     redis.call('HINCRBY', META, 'bad', 1)
-    if leaf then redis.call('HINCRBY', META, 'bad_leaf', 1) end
+    if f[1] then redis.call('HINCRBY', META, 'bad_leaf', 1) end
   end
 end

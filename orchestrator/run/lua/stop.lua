@@ -16,4 +16,5 @@ for _, node in ipairs(redis.call('HKEYS', DEFS)) do
     event('step', node, 'cancelled')
   end
 end
+store_locks()
 return {'ok', close_run()}

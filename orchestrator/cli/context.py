@@ -37,17 +37,19 @@ def show(run: str, version: str | None, form: str) -> None:
 
     check_id(run, "run")
     with store_only(Environment.load()) as client:
-        found = client.get(run).context(version)
-    emit_data(found, form, lambda: _fields(found))
+        handle = client.get(run)
+        found = handle.context(version)
+        marks = handle.marks(version) if form == "table" else {}
+    emit_data(found, form, lambda: _fields(found, marks))
 
 
-def _fields(documents: dict[str, Any]) -> str:
+def _fields(documents: dict[str, Any], marks: dict[str, str]) -> str:
     rows = [
-        (f"{section}.{key}", _short(value))
+        (f"{section}.{key}", _short(value), marks.get(f"{section}.{key}", ""))
         for section, document in sorted(documents.items())
         for key, value in sorted(document.items())
     ]
-    return table(("field", "value"), rows)
+    return table(("field", "value", ""), rows)
 
 
 @context.command("history")

@@ -7,7 +7,7 @@ from typing import Any
 
 from orchestrator.cli.follow import COLOURS, seconds, took
 from orchestrator.cli.output import table
-from orchestrator.run.models import RunStatus, StepState, StepStatus
+from orchestrator.run.models import GroupStatus, RunStatus, StepState, StepStatus
 
 _OVERLAPS = 5
 
@@ -24,6 +24,7 @@ def run_document(status: RunStatus) -> dict[str, Any]:
         "quality_impact": status.quality_impact,
         "quality": [mark.model_dump() for mark in status.quality],
         "steps": {step.id: _step_document(step) for step in status.steps.values()},
+        "groups": {group.id: _group_document(group) for group in status.groups.values()},
     }
 
 
@@ -36,7 +37,28 @@ def _step_document(step: StepStatus) -> dict[str, Any]:
         "worker": step.worker,
         "error": step.error,
         "reason": step.reason,
+        "quality_impact": step.quality_impact,
     }
+
+
+def _group_document(group: GroupStatus) -> dict[str, Any]:
+    return group.model_dump(mode="json", exclude={"id"}) | {"lateness_seconds": group.lateness_seconds}
+
+
+def groups(status: RunStatus) -> Iterator[str]:
+    """What each barrier did, or is doing, when that is more than opening."""
+    for group in status.groups.values():
+        done = []
+        if group.extensions:
+            done.append(f"{group.extensions} extension{'s' if group.extensions > 1 else ''} of its deadline")
+        if group.fallback_at is not None:
+            done.append("fell back: those without a result ran again, one after another")
+        if group.filled:
+            done.append(f"defaults stand for {', '.join(group.filled)} ({group.quality_impact} impact on quality)")
+        if group.action not in (None, "release"):
+            done.append(f"{group.action}: {group.reason}")
+        if done:
+            yield f"barrier of {group.id} ({group.state}): {'; '.join(done)}"
 
 
 def step_table(status: RunStatus) -> str:
@@ -51,7 +73,7 @@ def step_table(status: RunStatus) -> str:
 
 def summary(status: RunStatus, needs: Mapping[str, tuple[str, ...]]) -> str:
     """The page for people. `needs`: step -> the steps it waited for."""
-    lines = [step_table(status), "", *quality(status)]
+    lines = [step_table(status), "", *groups(status), *quality(status)]
     lines += [f"side by side: {text}" for text in side_by_side(status)]
     durations = {
         step.id: (step.finished_at or step.started_at) - step.started_at

@@ -85,6 +85,7 @@ def _screen(status: RunStatus) -> str:
         "",
         report.step_table(status),
         "",
+        *report.groups(status),
         *report.quality(status),
         *_next(status),
     ]

@@ -77,6 +77,10 @@ class AsyncRunHandle:
         """As `RunHandle.context`."""
         return await asyncio.to_thread(self._handle.context, version)
 
+    async def marks(self, version: int | str | None = None) -> dict[str, str]:
+        """As `RunHandle.marks`."""
+        return await asyncio.to_thread(self._handle.marks, version)
+
     async def history(self, limit: int = 100) -> list[Version]:
         """As `RunHandle.history`."""
         return await asyncio.to_thread(self._handle.history, limit)

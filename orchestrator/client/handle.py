@@ -72,6 +72,12 @@ class RunHandle:
         self._client.reader.state(self.id)
         return contexts.documents(self.id, contexts.number(self.id, version))
 
+    def marks(self, version: int | str | None = None) -> dict[str, str]:
+        """Field of the context -> `filled:<impact>`, for every value that a barrier filled in. Raises NotFound."""
+        contexts = self._client.contexts
+        self._client.reader.state(self.id)
+        return contexts.marks(self.id, contexts.number(self.id, version))
+
     def history(self, limit: int = 100) -> list[Version]:
         """The versions of the context that are kept, the newest first."""
         self._client.reader.state(self.id)

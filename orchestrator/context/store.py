@@ -103,6 +103,12 @@ class ContextStore:
         found = self.read(run_id, version=version).fields
         return assemble((name, json.loads(value.text)) for name, value in found.items())
 
+    def marks(self, run_id: str, version: int | None = None) -> dict[str, str]:
+        """Field -> what is special about its value (`filled:<impact>`: it stands for one that a step did not give), of
+        a version or of the latest one. Plain values are left out."""
+        found = self.read(run_id, version=version).fields
+        return {name: value.mark for name, value in found.items() if value.mark}
+
     def outputs(self, run_id: str) -> dict[str, Any]:
         """Step id -> the document that it committed, members of groups that are not joined yet included."""
         with guarded():

@@ -63,7 +63,8 @@ GOOD_RUN_STATES = frozenset({RunState.SUCCESS, RunState.PARTIAL})
 
 
 class StepStatus(Frozen):
-    """One step of a run, as it stands. `error` is the last failure, as `Type: message`."""
+    """One step of a run, as it stands. `error` is the last failure, as `Type: message`. `quality_impact` (`low`,
+    `medium`, `high`): defaults stand for its output, so much is lost by it."""
 
     id: str
     agent: str
@@ -78,6 +79,34 @@ class StepStatus(Frozen):
     reason: str | None = None
     progress: float | None = None
     message: str = ""
+    quality_impact: str | None = None
+
+
+class GroupStatus(Frozen):
+    """A group whose members a barrier joins. `state` is pending, joined (about to be judged), success, failed or
+    cancelled. `action` is what the barrier did in the end, `reason` why, `decided_at` when, and `deadline` until when
+    it had: later by Redis' clock is `lateness_seconds`. `fallback_at`: since when its members run one after another.
+    Defaults stand for the output of the members in `filled`."""
+
+    id: str
+    state: str
+    members: tuple[str, ...]
+    started_at: float | None = None
+    deadline: float | None = None
+    extensions: int = 0
+    fallback_at: float | None = None
+    decided_at: float | None = None
+    action: str | None = None
+    reason: str | None = None
+    filled: tuple[str, ...] = ()
+    quality_impact: str | None = None
+
+    @property
+    def lateness_seconds(self) -> float | None:
+        """How long after its deadline the barrier decided; None when it did not have to wait for it."""
+        if self.decided_at is None or self.deadline is None or self.decided_at < self.deadline:
+            return None
+        return self.decided_at - self.deadline
 
 
 class QualityMark(Frozen):
@@ -105,6 +134,7 @@ class RunStatus(Frozen):
     quality_impact: str | None = None
     quality: tuple[QualityMark, ...] = ()
     steps: Mapping[str, StepStatus] = Field(default_factory=dict)
+    groups: Mapping[str, GroupStatus] = Field(default_factory=dict)
 
     @property
     def wall_seconds(self) -> float | None:

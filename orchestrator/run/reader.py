@@ -11,12 +11,24 @@ import redis
 from orchestrator import keys
 from orchestrator.connection import guarded
 from orchestrator.errors import NotFound
-from orchestrator.run.models import Event, LogLine, QualityMark, RunState, RunStatus, RunSummary, StepState, StepStatus
+from orchestrator.run.models import (
+    Event,
+    GroupStatus,
+    LogLine,
+    QualityMark,
+    RunState,
+    RunStatus,
+    RunSummary,
+    StepState,
+    StepStatus,
+)
 from orchestrator.run.store import BASE, lua
 from orchestrator.scripts import Script
 
 STEP_FIELDS = ("state", "token", "queued_at", "started_at", "finished_at", "worker", "error", "reason", "progress",
-               "message")  # fmt: skip
+               "message", "quality_impact")  # fmt: skip
+BARRIER_FIELDS = ("state", "started_at", "deadline", "extensions", "fallback_at", "decided_at", "action", "decision",
+                  "filled", "quality_impact")  # fmt: skip
 META_FIELDS = ("state", "workflow", "created_at", "started_at", "finished_at", "critical_path_seconds", "reason",
                "quality_impact", "quality")  # fmt: skip
 STATUS = Script(BASE, lua("status"))
@@ -30,7 +42,9 @@ def parse_status(run_id: str, raw: Sequence[Any]) -> RunStatus:
     state, workflow, created, started, finished, critical, reason, impact, quality = (
         None if x is None else x.decode() for x in meta
     )
-    steps = sorted(((json.loads(text), values) for text, values in rows), key=lambda row: int(row[0]["n"]))
+    nodes = [(json.loads(text), values) for text, values in rows]
+    barriers = sorted((row for row in nodes if "members" in row[0]), key=lambda row: str(row[0]["group"]))
+    steps = sorted((row for row in nodes if "members" not in row[0]), key=lambda row: int(row[0]["n"]))
     return RunStatus(
         run_id=run_id,
         workflow=workflow or "",
@@ -43,11 +57,12 @@ def parse_status(run_id: str, raw: Sequence[Any]) -> RunStatus:
         quality_impact=impact,
         quality=tuple(QualityMark.model_validate(mark) for mark in json.loads(quality or "[]")),
         steps={definition["id"]: _step(definition, values) for definition, values in steps},
+        groups={definition["group"]: _group(definition, values) for definition, values in barriers},
     )
 
 
 def _step(definition: Mapping[str, Any], row: Sequence[bytes | None]) -> StepStatus:
-    state, token, queued, started, finished, worker, error, reason, progress, message = (
+    state, token, queued, started, finished, worker, error, reason, progress, message, impact = (
         None if x is None else x.decode() for x in row
     )
     return StepStatus(
@@ -64,6 +79,27 @@ def _step(definition: Mapping[str, Any], row: Sequence[bytes | None]) -> StepSta
         reason=reason or None,
         progress=_number(progress),
         message=message or "",
+        quality_impact=impact or None,
+    )
+
+
+def _group(definition: Mapping[str, Any], row: Sequence[bytes | None]) -> GroupStatus:
+    state, started, deadline, extensions, fallback, decided, action, reason, filled, impact = (
+        None if x is None else x.decode() for x in row
+    )
+    return GroupStatus(
+        id=definition["group"],
+        state=state or "pending",
+        members=tuple(definition["members"]),
+        started_at=_number(started),
+        deadline=_number(deadline),
+        extensions=int(extensions or 0),
+        fallback_at=_number(fallback),
+        decided_at=_number(decided),
+        action=action or None,
+        reason=reason or None,
+        filled=tuple((filled or "").split()),
+        quality_impact=impact or None,
     )
 
 
@@ -79,7 +115,8 @@ class RunReader:
 
     def status(self, run_id: str) -> RunStatus:
         """One round trip. Raises NotFound."""
-        return parse_status(run_id, STATUS(self._client, run_id, {"meta": META_FIELDS, "step": STEP_FIELDS}))
+        wanted = {"meta": META_FIELDS, "step": STEP_FIELDS, "barrier": BARRIER_FIELDS}
+        return parse_status(run_id, STATUS(self._client, run_id, wanted))
 
     def state(self, run_id: str) -> RunState:
         """One round trip. Raises NotFound."""

@@ -52,6 +52,11 @@ def finished(client: Client, document: dict[str, Any]) -> tuple[RunHandle, RunSt
     return run, run.wait(SECONDS)
 
 
+def told(run: RunHandle) -> str:
+    """Everything that happened, for a failure's message."""
+    return "\n".join(f"{event.at:.3f} {event.type} {event.step} {event.state}" for event in run.events(follow=False))
+
+
 def decisions(run: RunHandle) -> list[str]:
     """What its barrier did, in order."""
     return [event.detail.get("action", event.state) for event in run.events(follow=False) if event.type == "barrier"]
@@ -67,7 +72,7 @@ def test_members_that_failed_run_again_one_after_another_and_somebody_is_told(
     barriers: Client, module_store: Store, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run, status = finished(barriers, group(member("a"), member("b", fails=1), member("c", fails=1)))
-    assert status.state is RunState.SUCCESS, status
+    assert status.state is RunState.SUCCESS, told(run)
     assert {name: step.attempts for name, step in status.steps.items()} == {"after": 1, "a": 1, "b": 2, "c": 2}
     assert in_turn(status, "b", "c", "after")
     assert {run.result()[name]["attempt"] for name in "bc"} == {2}
@@ -76,19 +81,20 @@ def test_members_that_failed_run_again_one_after_another_and_somebody_is_told(
     assert (alert.kind, alert.severity, alert.workflow, alert.subject) == ("barrier_fallback", "error", "grouped", "g")
     monkeypatch.setenv("ORCHESTRATOR_STORE_URL", module_store.url)
     assert main(["alerts", "-o", "json"]) == 0
-    told = [one for one in json.loads(capsys.readouterr().out) if one["run_id"] == run.id]
-    assert [one["message"] for one in told] == [alert.message]
+    listed = [one for one in json.loads(capsys.readouterr().out) if one["run_id"] == run.id]
+    assert [one["message"] for one in listed] == [alert.message]
 
 
 def test_what_stands_still_at_the_deadline_is_ended_and_has_a_second_turn(barriers: Client) -> None:
     stuck = [member(name, hangs=1) for name in "bc"]
-    run, status = finished(barriers, group(member("a"), *stuck, timeout=1))
-    assert status.state is RunState.SUCCESS, status
+    run, status = finished(barriers, group(member("a"), *stuck, timeout=2))
+    assert status.state is RunState.SUCCESS, told(run)
     assert {name: step.attempts for name, step in status.steps.items()} == {"after": 1, "a": 1, "b": 2, "c": 2}
     assert in_turn(status, "b", "c", "after")
     assert decisions(run) == ["abort_and_fallback", "release"]
     decided = next(event for event in run.events(follow=False) if event.type == "barrier")
     assert decided.at >= float(decided.detail["deadline"]), "the deadline and the moment of the decision are both told"
+    assert (status.groups["g"].fallback_at, status.groups["g"].lateness_seconds) == (decided.at, None)
 
 
 def test_there_is_one_second_turn(barriers: Client) -> None:
@@ -100,9 +106,9 @@ def test_there_is_one_second_turn(barriers: Client) -> None:
 
 def test_progress_earns_more_time(barriers: Client) -> None:
     run, status = finished(barriers, group(member("a"), member("b", moves=1.5), timeout=0.7, extension=30))
-    assert status.state is RunState.SUCCESS, status
+    assert status.state is RunState.SUCCESS, told(run)
     assert decisions(run) == ["extend_timeout", "release"]
-    assert status.steps["b"].attempts == 1
+    assert (status.steps["b"].attempts, status.groups["g"].extensions) == (1, 1)
 
 
 def test_defaults_stand_for_what_is_missing_at_the_deadline(barriers: Client) -> None:
@@ -111,4 +117,8 @@ def test_defaults_stand_for_what_is_missing_at_the_deadline(barriers: Client) ->
     assert status.state is RunState.PARTIAL
     assert run.result()["b"] == {"attempt": 0}
     assert decisions(run) == ["continue_with_partial"]
-    assert status.steps["b"].state == "timed_out"
+    barrier, missing = status.groups["g"], status.steps["b"]
+    assert (missing.state, missing.quality_impact, status.steps["a"].quality_impact) == ("timed_out", "medium", None)
+    assert (barrier.action, barrier.filled, barrier.quality_impact) == ("continue_with_partial", ("b",), "medium")
+    assert barrier.lateness_seconds is not None
+    assert run.marks() == {"b.attempt": "filled:medium"}

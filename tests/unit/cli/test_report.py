@@ -12,7 +12,7 @@ from orchestrator.cli import report
 from orchestrator.cli.files import prepare_folder, write_results
 from orchestrator.cli.output import table
 from orchestrator.errors import InvalidValue
-from orchestrator.run.models import RunState, RunStatus, StepState, StepStatus
+from orchestrator.run.models import GroupStatus, RunState, RunStatus, StepState, StepStatus
 
 
 def step(name: str, start: float | None, end: float | None, state: str = "success", **more: object) -> StepStatus:
@@ -58,8 +58,24 @@ def test_the_document_is_the_contract() -> None:
         "worker": "w1@h",
         "error": None,
         "reason": None,
+        "quality_impact": None,
     }
     assert json.loads(json.dumps(document)) == document
+
+
+def test_what_a_barrier_had_to_do_is_told() -> None:
+    plain = GroupStatus(id="quiet", state="success", members=("a", "b"), action="release")
+    loud = GroupStatus(
+        id="design", state="success", members=("c", "d"), extensions=1, fallback_at=1.0, filled=("d",),
+        quality_impact="high", action="continue_with_partial", reason="defaults stand in for d", deadline=5.0,
+        decided_at=5.25,
+    )  # fmt: skip
+    both = DIAMOND.model_copy(update={"groups": {one.id: one for one in (plain, loud)}})
+    (line,) = report.groups(both)
+    for part in ("barrier of design", "1 extension", "one after another", "stand for d (high", "defaults stand in"):
+        assert part in line
+    document = report.run_document(both)["groups"]
+    assert (document["design"]["lateness_seconds"], document["quiet"]["lateness_seconds"]) == (0.25, None)
 
 
 def test_what_ran_side_by_side_and_for_how_long() -> None:

@@ -25,6 +25,7 @@ from orchestrator.engine.agent import Agent, find_agent
 from orchestrator.engine.agent_context import AgentContext
 from orchestrator.engine.attempt_log import AttemptLog, flush_left
 from orchestrator.engine.commits import Written, complete
+from orchestrator.engine.foresight import warn_early
 from orchestrator.engine.index import look_soon
 from orchestrator.engine.join import follow
 from orchestrator.engine.runtime import Runtime, log, runtime_of
@@ -89,6 +90,7 @@ class Attempt:
         if not self.runtime.context.publish(self.run_id, self.step, self.token, {field: pack(text)}):
             self._cancelled = True
             raise LeaseLost(f"attempt {self.token} of step '{self.step}' was replaced; its draft is not shown")
+        warn_early(self.runtime, self.run_id, self.definition, [field])
 
     def lock(self, section: str, write: bool, timeout: float | None) -> Lock:
         """Take a section's lock; one that was kept for what was written under it is still there."""
@@ -188,6 +190,7 @@ def execute(task: Task[Any, Any], run_id: str, step: str) -> dict[str, str]:
         log.warning("run %s step %s: attempt %d came late, the step is %s", run_id, step, attempt.token, moved.why)
         raise Ignore(moved.why)
     follow(task.app, run_id, moved)
+    warn_early(runtime, run_id, granted.definition, [write.field for write in written.fields])
     return {"step": step, "state": "success"}
 
 

@@ -123,6 +123,23 @@ class GroupState:
     members: tuple[GroupMember, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Writer:
+    """A member of a group: its state, the shared paths that it has written, its definition."""
+
+    step: str
+    state: str
+    wrote: tuple[str, ...]
+    definition: Mapping[str, Any]
+
+
+def writers(raw: Sequence[Any]) -> list[Writer]:
+    return [
+        Writer(step.decode(), state.decode(), tuple(json.loads(wrote)), json.loads(definition))
+        for step, state, wrote, definition in raw
+    ]
+
+
 def group_state(raw: Sequence[Any]) -> GroupState | None:
     if raw[0] is None:
         return None

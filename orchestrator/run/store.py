@@ -14,7 +14,7 @@ from orchestrator import keys
 from orchestrator.connection import guarded
 from orchestrator.run import replies
 from orchestrator.run.nodes import Node
-from orchestrator.run.replies import Agenda, Claimed, Clash, GroupState, Moved, Refused, Unlocked
+from orchestrator.run.replies import Agenda, Claimed, Clash, GroupState, Moved, Refused, Unlocked, Writer
 from orchestrator.scripts import Script, fragment
 
 _ROOM = "orchestrator.run"
@@ -42,6 +42,8 @@ PROGRESS = Script(BASE, lua("progress"))
 DUE = Script(BASE, lua("due"))
 EXTEND = Script(BASE, lua("extend"))
 GROUP = Script(BASE, lua("group"))
+WROTE = Script(BASE, lua("wrote"))
+WARN = Script(BASE, lua("warn"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,6 +208,17 @@ class Ledger:
     def group(self, run_id: str, node: str) -> GroupState | None:
         """A group with its members as they stand now; None when its barrier is decided, or there is none."""
         return replies.group_state(GROUP(self.client, run_id, self._arguments(node=node)))
+
+    def wrote(self, run_id: str, node: str, step: str, paths: Sequence[str]) -> list[Writer]:
+        """Record what a member of a group has written into shared sections; returns what the others have. Nobody, when
+        their barrier has decided."""
+        return replies.writers(WROTE(self.client, run_id, self._arguments(node=node, step=step, paths=list(paths))))
+
+    def warn(self, run_id: str, node: str, step: str, warnings: Sequence[tuple[str, str, str]]) -> list[str]:
+        """Tell that a member of a group collides with others: (path, other member, sentence). Each pair and place is
+        told once; returns the sentences that are new."""
+        arguments = self._arguments(node=node, step=step, warnings=[list(one) for one in warnings])
+        return [sentence.decode() for sentence in WARN(self.client, run_id, arguments)]
 
     def spent(self, run_id: str, step: str) -> int:
         """How many of a step's attempts no longer count: it was taken back after them, and runs anew."""

@@ -52,6 +52,25 @@ def test_members_that_write_one_section_are_merged_by_their_barrier(sharing: Cli
     assert sharing.contexts.conflicts(run.id) == []
 
 
+def test_a_conflict_is_foreseen_while_the_other_member_still_works(sharing: Client, tmp_path: Path) -> None:
+    go = tmp_path / "go"
+    late = adder("late", after=str(go)) | {"context_requirements": {"write": ["board", "saw"]}}
+    group = {"agents": [adder("early"), late, adder("apart")], "parallel_capable": True}
+    run = sharing.submit({"name": "foreseen", "steps": [], "execution_groups": {"g": group}})
+
+    def warnings() -> list[tuple[str | None, str]]:
+        told = [event for event in run.events(follow=False) if (event.type, event.state) == ("conflict", "early")]
+        assert {event.detail["field"] for event in told} <= {"board.parts"}
+        return [(event.step, event.detail["with"]) for event in told]
+
+    eventually(lambda: len(warnings()) == 3, within=SECONDS, what="both have met what late declares, and each other")
+    assert run.status().steps["late"].state is StepState.RUNNING
+    go.touch()
+    assert run.wait(SECONDS).state is RunState.SUCCESS
+    pairs = [sorted((step or "", other)) for step, other in warnings()]
+    assert sorted(pairs) == [["apart", "early"], ["apart", "late"], ["early", "late"]], "each pair once"
+
+
 def test_steps_side_by_side_outside_groups_lose_no_write(sharing: Client) -> None:
     names = [f"s{number}" for number in range(24)]
     run = sharing.submit({"name": "open", "steps": [adder(name) for name in names]})

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import click
 
-from orchestrator.cli import checks
-from orchestrator.cli.checks import Check
+from orchestrator.checks import Check
 from orchestrator.cli.output import common_options, emit_data, output_option, table
 from orchestrator.errors import InvalidDocument, OrchestratorError
 
 if TYPE_CHECKING:
-    import redis
     from celery import Celery
 
     from orchestrator.environment import Environment
 
 _COLOURS = {"ok": "green", "warn": "yellow", "fail": "red"}
-_REPLY_TIMEOUT = 2.0
 
 
 @click.command()
@@ -66,7 +62,7 @@ def _examine() -> Iterator[Check]:
     found = [check for name, url in named.items() for check in _server(name, url)]
     yield from found
     if not any(check.unavailable for check in found):
-        yield from _app(environment, store)
+        yield from _app(environment)
 
 
 def _embedded(environment: Environment) -> Iterator[Check]:
@@ -81,35 +77,23 @@ def _embedded(environment: Environment) -> Iterator[Check]:
 
 
 def _server(name: str, url: str) -> Iterator[Check]:
-    from orchestrator.connection import connect_blocking, guarded
+    from orchestrator.connection import connect_blocking
+    from orchestrator.engine.startup import of_server
     from orchestrator.environment import mask_url
 
     try:
-        client = connect_blocking(url)
-        try:
-            with guarded():
-                info: Any = client.info()
-                skew = _skew(client)
-        finally:
-            client.close()
+        with connect_blocking(url) as client:
+            found = list(of_server(client))
     except (OrchestratorError, ValueError) as error:
         remedy = "start the server, or correct the URL"
         yield Check(name, "fail", f"{mask_url(url)}: {' '.join(str(error).split())}", remedy, unavailable=True)
         return
     yield Check(name, "ok", mask_url(url))
-    yield from (checks.server_version(info), checks.eviction(info), checks.persistence(info), checks.clock(skew))
+    yield from found
 
 
-def _skew(client: redis.Redis) -> float:
-    before = time.time()
-    seconds, micros = client.time()
-    after = time.time()
-    return (before + after) / 2 - (seconds + micros / 1e6)
-
-
-def _app(environment: Environment, store: str) -> Iterator[Check]:
-    from orchestrator.cli.connect import alive_workers
-    from orchestrator.client import Client
+def _app(environment: Environment) -> Iterator[Check]:
+    from orchestrator.engine.startup import of_app, of_fleet
 
     try:
         app = load_app(environment.app)
@@ -118,17 +102,8 @@ def _app(environment: Environment, store: str) -> Iterator[Check]:
         yield Check("app", "fail", text, "set ORCHESTRATOR_APP, or run it from the project's folder")
         return
     yield Check("app", "ok", environment.app)
-    yield checks.content(app.conf)
-    lease = getattr(getattr(app, "orchestrator", None), "settings", None)
-    yield checks.visibility(app.conf.broker_transport_options, lease.engine.lease_seconds if lease else 0.0)
-    with Client(store, environment=environment) as client:
-        alive = len(alive_workers(client))
-    inspection = app.control.inspect(timeout=_REPLY_TIMEOUT, limit=alive)
-    consumed = inspection.active_queues() or {} if alive else {}
-    yield checks.workers(sorted(consumed))
-    if consumed:
-        names = frozenset(queue["name"] for listed in consumed.values() for queue in listed)
-        yield from checks.queues(_waiting(app), names)
+    yield from of_app(app)
+    yield from of_fleet(app)
 
 
 def load_app(name: str) -> Celery:
@@ -142,9 +117,3 @@ def load_app(name: str) -> Celery:
         sys.path.insert(0, os.getcwd())
     app: Celery = find_app(name)
     return app
-
-
-def _waiting(app: Celery) -> Mapping[str, int]:
-    with app.connection_for_read() as connection:
-        channel: Any = connection.default_channel
-        return {name: int(channel._size(name)) for name in app.amqp.queues}

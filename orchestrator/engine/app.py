@@ -13,6 +13,7 @@ from orchestrator.engine.agent import REGISTRY
 from orchestrator.engine.keeper import SweepTimer
 from orchestrator.engine.routing import CONTROL, DEFAULT_PRIORITY, REDIS_PRIORITIES, queues, redis_priority
 from orchestrator.engine.runtime import Runtime
+from orchestrator.engine.startup import Checks
 from orchestrator.settings import EngineSettings
 
 BACKEND = "orchestrator.engine.backend:LedgerBackend"
@@ -104,7 +105,7 @@ def create_app(
     )
     app.conf.update(configuration(settings), redbeat_redis_url=store)
     app.conf.task_queues = queues(agent.queue for agent in REGISTRY.values())
-    app.steps["consumer"].add(SweepTimer)
+    app.steps["consumer"].update((Checks, SweepTimer))
     app.orchestrator = Runtime(store, settings, templates=tuple(templates))  # type: ignore[attr-defined]
     app.orchestrator_workflows = tuple(workflows)  # type: ignore[attr-defined]
     return app

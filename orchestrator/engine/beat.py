@@ -9,6 +9,7 @@ from celery import Celery
 from redbeat import RedBeatScheduler
 
 from orchestrator.connection import connect
+from orchestrator.engine import startup
 from orchestrator.engine.runtime import runtime_of
 
 
@@ -16,5 +17,6 @@ class Scheduler(RedBeatScheduler):  # type: ignore[misc, unused-ignore]
     """Ends with an error when it no longer leads; whoever supervises it starts it again, as one of the others."""
 
     def __init__(self, app: Celery, **options: Any) -> None:
+        startup.require(app)
         app.redbeat_redis = connect(runtime_of(app).store_url, text=True)  # type: ignore[attr-defined]
         super().__init__(app, **options)

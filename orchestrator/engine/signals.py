@@ -9,7 +9,7 @@ from celery import signals
 
 from orchestrator import keys
 from orchestrator.connection import guarded
-from orchestrator.engine import keeper, registry
+from orchestrator.engine import keeper, registry, startup
 from orchestrator.engine.agent import REGISTRY
 from orchestrator.engine.runtime import log, runtime_of
 from orchestrator.errors import OrchestratorError
@@ -27,6 +27,7 @@ def _enter(sender: Any = None, **_: Any) -> None:
 @signals.worker_ready.connect
 def _announce(sender: Any = None, **_: Any) -> None:
     keeper.start_threads(sender.app, sender.pool)
+    startup.survey_later(sender.app)
     ready(sender.app)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.cli import checks
+from orchestrator import checks
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,5 @@
-"""What `doctor` looks at. Each check is a function of facts that were fetched before, and says what would help."""
+"""What `doctor`, workers and beats look at before anything runs. Each check is a function of facts that were fetched
+before, and says what would help."""
 
 from __future__ import annotations
 
@@ -16,17 +17,18 @@ LONG_VISIBILITY = 600.0
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One line of the diagnosis. `unavailable`: nothing works without it."""
+    """One line of the diagnosis. `unavailable`: nothing works without it. `blocks`: nobody starts when it fails."""
 
     name: str
     status: Status
     message: str
     remedy: str = ""
     unavailable: bool = False
+    blocks: bool = False
 
     def document(self) -> dict[str, str]:
         """The JSON form."""
-        return {key: value for key, value in asdict(self).items() if key != "unavailable"}
+        return {key: value for key, value in asdict(self).items() if isinstance(value, str)}
 
 
 def server_version(info: Mapping[str, Any]) -> Check:
@@ -37,7 +39,7 @@ def server_version(info: Mapping[str, Any]) -> Check:
     found = re.match(r"\d+", text)
     if found and int(found[0]) >= least:
         return Check("version", "ok", f"{product} {text}")
-    return Check("version", "fail", f"{product} {text} is too old", f"use {product} {least} or newer")
+    return Check("version", "fail", f"{product} {text} is too old", f"use {product} {least} or newer", blocks=True)
 
 
 def eviction(info: Mapping[str, Any]) -> Check:
@@ -46,7 +48,8 @@ def eviction(info: Mapping[str, Any]) -> Check:
     if policy == "noeviction":
         return Check("maxmemory-policy", "ok", policy)
     remedy = "CONFIG SET maxmemory-policy noeviction, and the same in its configuration file"
-    return Check("maxmemory-policy", "fail", f"{policy}: under memory pressure, runs would lose state", remedy)
+    message = f"{policy}: under memory pressure, runs would lose state"
+    return Check("maxmemory-policy", "fail", message, remedy, blocks=True)
 
 
 def persistence(info: Mapping[str, Any]) -> Check:
@@ -72,15 +75,32 @@ def clock(skew: float) -> Check:
 
 def visibility(options: Mapping[str, Any], lease: float) -> Check:
     """How soon a message comes back whose worker died before it was acknowledged; `lease` in seconds."""
-    seconds = float(options.get("visibility_timeout", 3600.0))
+    seconds = _visibility(options)
     message = f"{seconds:g} s"
     if seconds <= lease:
         remedy = "set engine.visibility_timeout well above engine.lease_seconds"
-        return Check("visibility timeout", "fail", f"{message}: running steps would be delivered again", remedy)
+        message = f"{message}: running steps would be delivered again"
+        return Check("visibility timeout", "fail", message, remedy, blocks=True)
     if seconds > LONG_VISIBILITY:
         remedy = "make the app with create_app, or set engine.visibility_timeout"
         return Check("visibility timeout", "warn", f"{message}: lost messages come back that late", remedy)
     return Check("visibility timeout", "ok", message)
+
+
+def others(own: Mapping[str, Any], found: Mapping[str, Mapping[str, Any]]) -> Check:
+    """`own` and `found` are transport options, those of every worker of the broker by its name."""
+    ours = _visibility(own)
+    different = {name: _visibility(options) for name, options in found.items() if _visibility(options) != ours}
+    if not different:
+        return Check("other apps", "ok", "none has another visibility timeout")
+    listed = ", ".join(f"{name} has {seconds:g} s" for name, seconds in sorted(different.items()))
+    message = f"ours is a visibility timeout of {ours:g} s, {listed}: the shortest counts for all"
+    remedy = "set the same everywhere, or give each application a broker (or database) of its own"
+    return Check("other apps", "warn", message, remedy)
+
+
+def _visibility(options: Mapping[str, Any]) -> float:
+    return float(options.get("visibility_timeout", 3600.0))
 
 
 def content(conf: Mapping[str, Any]) -> Check:
@@ -90,7 +110,8 @@ def content(conf: Mapping[str, Any]) -> Check:
     if not others and conf["task_serializer"] == conf["result_serializer"] == "json":
         return Check("content", "ok", "json only")
     found = ", ".join(others) or f"{conf['task_serializer']}, {conf['result_serializer']}"
-    return Check("content", "fail", f"{found} is accepted or sent", "set accept_content and both serializers to json")
+    remedy = "set accept_content and both serializers to json"
+    return Check("content", "fail", f"{found} is accepted or sent", remedy, blocks=True)
 
 
 def workers(names: Sequence[str]) -> Check:

@@ -4,6 +4,7 @@ consumer's timer take its turn at the sweep and collect dead children."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import threading
@@ -19,6 +20,8 @@ from orchestrator.connection import guarded
 from orchestrator.engine import recovery
 from orchestrator.engine.canvas import STEP
 from orchestrator.engine.delivery import keep_deliveries
+from orchestrator.engine.liveness import Liveness
+from orchestrator.engine.policy import LOOKS
 from orchestrator.engine.runtime import Runtime, log, runtime_of
 from orchestrator.errors import OrchestratorError
 
@@ -27,7 +30,6 @@ REAP_SECONDS = 0.5
 
 SWEEP_TURN = "orc:sweep"
 """string with an expiry: a sweep was begun within the last interval."""
-
 
 DELIVERY_LOOKS = 5
 """How often in a visibility timeout the worker's deliveries are kept; so many lost attempts but one do no harm."""
@@ -53,13 +55,16 @@ class Ticker(threading.Thread):
 
 
 def start_threads(app: Celery, pool: Any) -> None:
-    """Start what keeps leases and deliveries alive as long as this process lives."""
+    """Start what keeps leases and deliveries alive as long as this process lives, and looks whether it works."""
     runtime = runtime_of(app)
     settings = runtime.settings.engine
-    Ticker("lease keeper", settings.renew_seconds, lambda: renew(runtime, _active(), pool)).start()
-    Ticker(
-        "delivery keeper", settings.visibility_timeout / DELIVERY_LOOKS, lambda: keep_deliveries(app, _held())
-    ).start()
+    liveness = Liveness(app, pool)
+    for name, seconds, act in (
+        ("lease keeper", settings.renew_seconds, lambda: liveness.count_stuck(renew(runtime, _active(), pool))),
+        ("delivery keeper", settings.visibility_timeout / DELIVERY_LOOKS, lambda: keep_deliveries(app, _held())),
+        ("liveness", settings.liveness_timeout / LOOKS, liveness.look),
+    ):
+        Ticker(name, seconds, act).start()
 
 
 def _active() -> tuple[Request, ...]:
@@ -106,6 +111,7 @@ class SweepTimer(bootsteps.StartStopStep):
 
 def _sweep(app: Celery) -> None:
     runtime = runtime_of(app)
+    runtime.turns += 1
     try:
         with guarded():
             turn = runtime.client.set(
@@ -117,12 +123,14 @@ def _sweep(app: Celery) -> None:
         log.warning("sweep: %s", error)
 
 
-def renew(runtime: Runtime, requests: Iterable[Request], pool: Any) -> None:
+def renew(runtime: Runtime, requests: Iterable[Request], pool: Any) -> list[Request]:
     """Renew the lease of every active attempt, and end the children of attempts that are over without their doing.
+    Returns the requests of such attempts that have a thread instead, which cannot be ended: they are fenced.
 
     Those are: all requests of a step that was taken from this worker, and requests that were begun before the one
-    whose child runs the step's current attempt.
+    that runs the step's current attempt.
     """
+    stuck: list[Request] = []
     active: dict[str, dict[str, list[Request]]] = {}
     for request in requests:
         if request.type == STEP:  # its name is the shadow that Flower shows
@@ -131,9 +139,9 @@ def renew(runtime: Runtime, requests: Iterable[Request], pool: Any) -> None:
     lease = runtime.settings.engine.lease_seconds
     for run_id, steps in active.items():
         for step, pid in runtime.ledger.renew(run_id, steps, owner=runtime.owner, lease=lease).items():
-            for request in _over(steps[step], pid):
-                _end(request, pool)
+            stuck += [request for request in _over(steps[step], pid) if not _end(request, pool)]
     announce(runtime)
+    return stuck
 
 
 def _over(requests: list[Request], pid: int) -> list[Request]:
@@ -143,22 +151,26 @@ def _over(requests: list[Request], pid: int) -> list[Request]:
     if not current:
         return []
     begun = max(request.time_start or 0.0 for request in current)
-    return [request for request in requests if _pid(request) != pid and (request.time_start or 0.0) < begun]
+    threads = pid == os.getpid()
+    return [
+        request for request in requests if (threads or _pid(request) != pid) and (request.time_start or 0.0) < begun
+    ]
 
 
 def _pid(request: Request) -> int:
     return int(request.worker_pid or 0)
 
 
-def _end(request: Request, pool: Any) -> None:
-    """End the child whose attempt is no longer ours, by its pid. A thread cannot be ended: it is fenced."""
+def _end(request: Request, pool: Any) -> bool:
+    """End the child whose attempt is no longer ours, by its pid. False: it is a thread."""
     pid = _pid(request)
-    if pid and pid != os.getpid() and getattr(pool, "signal_safe", False):
+    if pid == os.getpid():
+        return False
+    if pid and getattr(pool, "signal_safe", False):
         log.warning("ending process %d: its attempt of %s is over", pid, request.id)
-        try:
+        with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
-        except ProcessLookupError:
-            return
+    return True
 
 
 def announce(runtime: Runtime) -> None:

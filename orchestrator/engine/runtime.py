@@ -46,13 +46,15 @@ log = logging.getLogger("orchestrator")
 
 @dataclass(slots=True)
 class Runtime:
-    """One per application. `owner` names this worker process' incarnation: children inherit it by fork."""
+    """One per application. `owner` names this worker process' incarnation: children inherit it by fork; `turns`
+    counts that its main loop is alive."""
 
     store_url: str
     settings: EngineSettings
     templates: tuple[Path, ...] = ()
     hostname: str = field(default_factory=socket.gethostname)
     owner: str = field(default_factory=lambda: uuid.uuid4().hex)
+    turns: int = 0
     _ledgers: dict[int, Ledger] = field(default_factory=dict)
 
     @property

@@ -11,14 +11,19 @@ from celery.worker import state
 from kombu.transport import redis
 
 
+def stopping() -> bool:
+    """Whether this worker has been told to stop. The exit status 0 is an answer, too."""
+    told: tuple[Any, ...] = (state.should_stop, state.should_terminate)
+    return any(status is not None and status is not False for status in told)
+
+
 class QoS(redis.QoS):
     """Knows what this worker has taken and not acknowledged."""
 
     def restore_unacked(self, client: Any = None) -> None:
         """Give back what was taken, at the end of a connection. What runs on is not delivered to anybody else; when
         the worker itself is told to stop, nothing runs on that could not end in time."""
-        stops = state.should_stop is not None or state.should_terminate is not None
-        running = () if stops else tuple(state.active_requests)
+        running = () if stopping() else tuple(state.active_requests)
         kept = {request.message.delivery_tag for request in running if not request.acknowledged}
         channel: Any = self.channel
         delivered: Any = self._delivered

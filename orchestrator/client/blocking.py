@@ -18,7 +18,7 @@ from orchestrator.embedded.local import running_url
 from orchestrator.engine import submission
 from orchestrator.engine.app import create_app
 from orchestrator.engine.registry import known_agents
-from orchestrator.engine.runtime import context_store, ledger
+from orchestrator.engine.runtime import context_store, ledger, runtime_of
 from orchestrator.errors import RunStateError, StoreUnavailable
 from orchestrator.run.models import RunState, RunSummary
 from orchestrator.run.reader import RunReader
@@ -87,7 +87,7 @@ class Client:
 
     @property
     def _ledger(self) -> Ledger:
-        return ledger(self.redis, self.settings)
+        return ledger(self.redis, self.settings, runtime_of(self.app).mail())
 
     @property
     def reader(self) -> RunReader:

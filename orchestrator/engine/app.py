@@ -11,6 +11,7 @@ from celery import Celery
 from orchestrator.connection import broker_url
 from orchestrator.engine.agent import REGISTRY
 from orchestrator.engine.keeper import SweepTimer
+from orchestrator.engine.mail import Mail
 from orchestrator.engine.routing import CONTROL, DEFAULT_PRIORITY, REDIS_PRIORITIES, queues, redis_priority
 from orchestrator.engine.runtime import Runtime
 from orchestrator.engine.startup import Checks
@@ -106,6 +107,7 @@ def create_app(
     app.conf.update(configuration(settings), redbeat_redis_url=store)
     app.conf.task_queues = queues(agent.queue for agent in REGISTRY.values())
     app.steps["consumer"].update((Checks, SweepTimer))
-    app.orchestrator = Runtime(store, settings, templates=tuple(templates))  # type: ignore[attr-defined]
+    runtime = Runtime(store, settings, templates=tuple(templates), mail=Mail(app, store))
+    app.orchestrator = runtime  # type: ignore[attr-defined]
     app.orchestrator_workflows = tuple(workflows)  # type: ignore[attr-defined]
     return app

@@ -189,6 +189,8 @@ def execute(task: Task[Any, Any], run_id: str, step: str) -> dict[str, str]:
     if isinstance(moved, Refused):
         log.warning("run %s step %s: attempt %d came late, the step is %s", run_id, step, attempt.token, moved.why)
         raise Ignore(moved.why)
+    if runtime.ledger.posts:
+        task.request.chain = None  # the next link is in its queue already
     follow(task.app, run_id, moved)
     warn_early(runtime, run_id, granted.definition, [write.field for write in written.fields])
     return {"step": step, "state": "success"}

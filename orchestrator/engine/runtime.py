@@ -6,7 +6,9 @@ import logging
 import os
 import socket
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -18,40 +20,52 @@ from orchestrator.context.lock_models import LockRules
 from orchestrator.context.locks import CHECK, EXTEND, LOCKS, Locks
 from orchestrator.context.scripts import JOIN, SNAPSHOT
 from orchestrator.context.store import ContextStore
-from orchestrator.run.store import BASE, FLOW, TAKE_BACK, Ledger, Transitions, lua
+from orchestrator.run.store import BASE, FLOW, NO_MAIL, TAKE_BACK, Ledger, Transitions, lua
 from orchestrator.scripts import Script
 
 if TYPE_CHECKING:
     from orchestrator.settings import EngineSettings
 
-_FLOW = "\n".join((BASE, LOCKS, FLOW))
-TRANSITIONS = Transitions(
-    create=Script(_FLOW, lua("create")),
-    claim=Script(BASE, SNAPSHOT, lua("claim")),
-    finish=Script(_FLOW, SNAPSHOT, CHECK, lua("finish")),
-    renew=Script(BASE, LOCKS, EXTEND, lua("renew")),
-    requeue=Script(_FLOW, lua("requeue")),
-    admit=Script(_FLOW, lua("admit")),
-    expire=Script(_FLOW, lua("expire")),
-    judge=Script(_FLOW, JOIN, TAKE_BACK, lua("quality"), lua("judge")),
-    fallback=Script(_FLOW, SNAPSHOT, TAKE_BACK, lua("fallback")),
-    resolve=Script(_FLOW, SNAPSHOT, lua("quality"), lua("resolve")),
-    stop=Script(_FLOW, lua("stop")),
-)
-"""What rooms do together happens at once or not at all: an attempt is granted with the version of the context that it
-reads; it ends, its writes are committed, its locks are free; a barrier merges branches and releases its consumers."""
 
+
+@cache
+def transitions(mail: str = NO_MAIL) -> Transitions:
+    """What rooms do together happens at once or not at all: an attempt is granted with the version of the context that it
+    reads; it ends, its writes are committed, its locks are free; a barrier merges branches and releases its consumers.
+
+    `mail` is the Lua with which what is released leaves in the same moment.
+    """
+    flow = "\n".join((mail, BASE, LOCKS, FLOW))
+    return Transitions(
+        create=Script(flow, lua("create")),
+        claim=Script(BASE, SNAPSHOT, lua("claim")),
+        finish=Script(flow, SNAPSHOT, CHECK, lua("finish")),
+        renew=Script(BASE, LOCKS, EXTEND, lua("renew")),
+        requeue=Script(flow, lua("requeue")),
+        admit=Script(flow, lua("admit")),
+        expire=Script(flow, lua("expire")),
+        judge=Script(flow, JOIN, TAKE_BACK, lua("quality"), lua("judge")),
+        fallback=Script(flow, SNAPSHOT, TAKE_BACK, lua("fallback")),
+        resolve=Script(flow, SNAPSHOT, lua("quality"), lua("resolve")),
+        stop=Script(flow, lua("stop")),
+        posts=mail != NO_MAIL,
+    )
+
+
+TRANSITIONS = transitions()
 log = logging.getLogger("orchestrator")
 
 
 @dataclass(slots=True)
 class Runtime:
     """One per application. `owner` names this worker process' incarnation: children inherit it by fork; `turns`
-    counts that its main loop is alive."""
+    counts that its main loop is alive; `mail` gives the Lua with which the ledger sends what it releases, or NO_MAIL
+    where the engine has to publish."""
 
     store_url: str
     settings: EngineSettings
     templates: tuple[Path, ...] = ()
+    mail: Callable[[], str] = lambda: NO_MAIL
     hostname: str = field(default_factory=socket.gethostname)
     owner: str = field(default_factory=lambda: uuid.uuid4().hex)
     turns: int = 0
@@ -67,7 +81,7 @@ class Runtime:
         """This process' ledger."""
         pid = os.getpid()
         if pid not in self._ledgers:
-            self._ledgers = {pid: ledger(self.client, self.settings)}
+            self._ledgers = {pid: ledger(self.client, self.settings, self.mail())}
         return self._ledgers[pid]
 
     @property
@@ -92,13 +106,14 @@ class Runtime:
         """A worker's main process starts: from here on attempts are claimed in its name."""
         self.hostname = hostname
         self.owner = f"{hostname}:{uuid.uuid4().hex[:12]}"
+        self.mail()  # once, before the children are forked
 
 
-def ledger(client: redis.Redis, settings: EngineSettings) -> Ledger:
+def ledger(client: redis.Redis, settings: EngineSettings, mail: str = NO_MAIL) -> Ledger:
     """The ledger over a client, with the context's part of its transitions."""
     return Ledger(
         client,
-        TRANSITIONS,
+        transitions(mail),
         lost_after=settings.engine.lost_after,
         keep=settings.engine.context_versions,
         keep_bytes=settings.engine.context_bytes,

@@ -27,8 +27,11 @@ def lua(name: str) -> str:
 
 
 BASE = lua("base")
-FLOW = "\n".join(lua(name) for name in ("rules", "settle", "turns", "consider", "flow", "close", "reply"))
-"""What a script needs in order to end nodes and release others, behind BASE and the context's fragments of locks."""
+NO_MAIL = "local MAIL = nil"
+"""Stands where scripts have the templates of `post.lua`: whoever calls them publishes what they release."""
+FLOW = "\n".join(lua(name) for name in ("rules", "settle", "turns", "consider", "flow", "close", "post", "reply"))
+"""What a script needs in order to end nodes and release others, behind NO_MAIL or templates, BASE and the context's
+fragments of locks."""
 TAKE_BACK = "\n".join(lua(name) for name in ("withdraw", "reopen"))
 """What a script needs in order to end attempts before their time, and to run steps again."""
 
@@ -48,7 +51,8 @@ WARN = Script(BASE, lua("warn"))
 
 @dataclass(frozen=True, slots=True)
 class Transitions:
-    """The scripts that the engine composes of this room's fragments and those of others."""
+    """The scripts that the engine composes of this room's fragments and those of others. `posts`: they put the messages
+    of released steps into their queues, and leave only what they cannot send to their caller."""
 
     create: Script
     claim: Script
@@ -61,6 +65,7 @@ class Transitions:
     fallback: Script
     resolve: Script
     stop: Script
+    posts: bool = False
 
 
 class Ledger:
@@ -83,6 +88,7 @@ class Ledger:
     ) -> None:
         self.client = client
         self._scripts = scripts
+        self.posts = scripts.posts
         self._common: dict[str, Any] = {"lost": lost_after}
         self._writing = {"keep": keep, "keep_bytes": keep_bytes}
         if now is not None:

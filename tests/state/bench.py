@@ -33,7 +33,7 @@ class Bench:
         self.now = 1_000_000.0
         self.reader = RunReader(self.client)
         self.context = ContextStore(self.client, keep=keep, keep_bytes=keep_bytes)
-        self._kept = {"keep": keep, "keep_bytes": keep_bytes}
+        self._kept: dict[str, Any] = {"keep": keep, "keep_bytes": keep_bytes}
 
     @property
     def ledger(self) -> Ledger:

@@ -1,5 +1,5 @@
 -- release_admitted(): steps whose declared locks were granted in this script are queued, of a group all its members.
--- reply(run_state): {run state, definitions of the steps to publish, barriers to judge}. Members of a group that are
+-- reply(run_state): {run state, definitions of steps that the caller publishes, barriers to judge}. Members of a group that are
 -- released together travel as one chord, whose size is kept: a member that is published again belongs to it still.
 local function release_admitted()
   settle_free()
@@ -17,16 +17,27 @@ end
 
 local function reply(run_state)
   release_admitted()
-  local defs, members = {}, {}
+  local defs, members, barriers = {}, {}, {}
   for i, node in ipairs(RELEASED) do
-    defs[i] = redis.call('HGET', DEFS, node)
     local barrier = redis.call('HGET', step_key(node), 'barrier')
     if barrier then members[barrier] = (members[barrier] or 0) + 1 end
+    barriers[i] = barrier
   end
+  local again = {}
   for barrier, count in pairs(members) do
-    if count > 1 and redis.call('HGET', step_key(barrier), 'chord') then
-      redis.call('HSETNX', step_key(barrier), 'header', count)
+    local f = redis.call('HMGET', step_key(barrier), 'chord', 'header')
+    if not f[1] then
+      members[barrier] = 1
+    elseif f[2] then
+      again[barrier] = true
+    elseif count > 1 then
+      redis.call('HSET', step_key(barrier), 'header', count)
+      if MAIL and MAIL.chord then set_up_chord(string.sub(barrier, 2), count) end
     end
+  end
+  for i, node in ipairs(RELEASED) do
+    local def, barrier = redis.call('HGET', DEFS, node), barriers[i]
+    if again[barrier] or not post(def, barrier and members[barrier] or 1) then defs[#defs + 1] = def end
   end
   return {run_state, defs, JOINED}
 end

@@ -19,7 +19,7 @@ local function make_ready(node)
   redis.call('HSET', step_key(node), 'state', 'queued', 'queued_at', STAMP)
   due_at('queued:' .. node, A.lost or 10)
   event('step', node, 'queued', f[2])
-  if not (f[1] and A.executed) then RELEASED[#RELEASED + 1] = node end
+  if MAIL or not (f[1] and A.executed) then RELEASED[#RELEASED + 1] = node end
 end
 
 local function end_step(node, state, ...)

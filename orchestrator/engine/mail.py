@@ -1,0 +1,128 @@
+"""The messages of steps as templates, so that the ledger's own transition can put them into the queues.
+
+Rendered once per process by Celery and kombu themselves, with a step whose names are places to fill in. A released step
+is then on its way in the same atomic script that released it: no publish, no round trip, nothing to lose in between.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any
+
+from celery import Celery, chain, signals
+from kombu import Connection
+from kombu.transport.redis import Channel
+
+from orchestrator.connection import client_url
+from orchestrator.engine.canvas import barrier_signature, group_task_id, step_signature, task_id
+from orchestrator.engine.routing import HIGHEST, agent_queue, redis_priority
+from orchestrator.keys import barrier_node
+from orchestrator.run.store import NO_MAIL
+
+_RUN, _STEP, _AGENT, _QUEUE, _NAME = "@RUN@", "@STEP@", "@AGENT@", "@QUEUE@", "@NAME@"
+DAY = 24 * 3600
+_SCHEMES = ("redis://", "rediss://", "unix://")
+_SENDING = (signals.before_task_publish, signals.after_task_publish)
+
+
+class Mail:
+    """The templates of one application, as the Lua that `post.lua` comes behind; NO_MAIL where the engine publishes."""
+
+    def __init__(self, app: Celery, store_url: str) -> None:
+        self._app = app
+        self._store_url = store_url
+
+    def __call__(self) -> str:
+        """NO_MAIL when the broker is another server than the store, its keys get a prefix, or somebody listens to what
+        Celery sends."""
+        conf = self._app.conf
+        broker = client_url(str(conf.broker_write_url or ""))
+        options = conf.broker_transport_options
+        if broker != client_url(self._store_url) or not broker.startswith(_SCHEMES):
+            return NO_MAIL
+        if options.get("global_keyprefix") or options.get("sep") or options.get("body_encoding") != "utf-8":
+            return NO_MAIL
+        if conf.task_send_sent_event or any(signal.receivers for signal in _SENDING):
+            return NO_MAIL
+        return self.definition
+
+    @cached_property
+    def definition(self) -> str:
+        """A worker asks for it before it forks its children. The same text in every process of a deployment, so that
+        the server keeps one script of each kind."""
+        chord = _chord(self._app, self._store_url)
+        found = templates(self._app) | ({} if chord is None else {"chord": chord})
+        return f"local MAIL = {_lua(found)}"
+
+
+def templates(app: Celery) -> dict[str, Any]:
+    """What `post.lua` fills in: `message`, `body` and `link` (of a chain; texts with places as @STEP@), `queue` (the
+    prefix of all queues), `separator` and `levels` (our priorities 0-10 on Redis' scale)."""
+    message = _published(app)
+    args, kwargs, embed = json.loads(message["body"])
+    link = embed["chain"][0]
+    link["options"] = {**link["options"], "priority": "@LEVEL@", "reply_to": None}
+    embed |= {"chain": "@CHAIN@", "chord": "@CHORD@"}
+    message["headers"] |= {"parent_id": None, "root_id": task_id(_RUN, _STEP), "origin": "ledger",
+                           "group": "@GROUP@", "group_index": "@INDEX@"}  # fmt: skip
+    message["properties"] |= {"priority": "@LEVEL@", "delivery_tag": "@TAG@", "reply_to": ""}
+    message["body"] = "@BODY@"
+    return {
+        "message": _bare(message, "@BODY@", "@LEVEL@", "@GROUP@", "@INDEX@"),
+        "body": _bare([args, kwargs, embed], "@CHAIN@", "@CHORD@"),
+        "link": _bare(link, "@LEVEL@"),
+        "queue": agent_queue(""),
+        "separator": Channel.sep,
+        "levels": [redis_priority(priority) for priority in range(HIGHEST + 1)],
+    }
+
+
+def _chord(app: Celery, store_url: str) -> Mapping[str, Any] | None:
+    """The id that members carry, the signature that follows them, and the keys under which Celery's backend counts
+    them; None when results are kept elsewhere."""
+    backend: Any = app.backend
+    if client_url(str(app.conf.result_backend).partition("+")[2]) != client_url(store_url):
+        return None
+    group = group_task_id(_RUN, _NAME)
+    body = barrier_signature(app, _RUN, _NAME)
+    body.options.update(task_id=task_id(_RUN, barrier_node(_NAME)))
+    return {
+        "id": json.dumps(group),
+        "body": json.dumps(body),
+        "size": backend.get_key_for_group(group, ".s").decode(),
+        "claim": backend.get_key_for_group(group, ".c").decode(),
+        "expires": int(backend.chord_expires or DAY),
+    }
+
+
+def _published(app: Celery) -> dict[str, Any]:
+    """What Celery and kombu put into a queue for a chain of two steps whose names are places."""
+    queue = agent_queue(_QUEUE)
+    one = step_signature(app, _RUN, _STEP, _AGENT, _QUEUE, 0)
+    with Connection("memory://", transport_options={"body_encoding": "utf-8"}) as connection:
+        channel: Any = connection.default_channel
+        chain(one, one.clone(), app=app).apply_async(connection=connection, root_id=task_id(_RUN, _STEP))
+        try:
+            found: dict[str, Any] = channel._get(queue)
+            return found
+        finally:
+            channel.queue_delete(queue)
+
+
+def _bare(value: Any, *places: str) -> str:
+    """JSON in which these places stand for other JSON, and not for strings."""
+    text = json.dumps(value)
+    for place in places:
+        text = text.replace(json.dumps(place), place)
+    return text
+
+
+def _lua(value: Any) -> str:
+    """The value as a Lua expression. None of our texts has a closing bracket of that kind."""
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{name} = {_lua(item)}" for name, item in value.items()) + "}"
+    if isinstance(value, list):
+        return "{" + ", ".join(map(_lua, value)) + "}"
+    return f"[==[{value}]==]" if isinstance(value, str) else str(value)

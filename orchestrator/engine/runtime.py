@@ -27,11 +27,10 @@ if TYPE_CHECKING:
     from orchestrator.settings import EngineSettings
 
 
-
 @cache
 def transitions(mail: str = NO_MAIL) -> Transitions:
-    """What rooms do together happens at once or not at all: an attempt is granted with the version of the context that it
-    reads; it ends, its writes are committed, its locks are free; a barrier merges branches and releases its consumers.
+    """What rooms do together happens at once or not at all: an attempt is granted with the version of the context that
+    it reads; it ends, its writes are committed, its locks are free; a barrier merges branches, releases its consumers.
 
     `mail` is the Lua with which what is released leaves in the same moment.
     """

@@ -52,7 +52,7 @@ def test_a_planted_mistake_is_found(machine: type[ContextMachine], monkeypatch: 
         "the Lua has changed, and the mistake with it"
     )
     planted = {name: Script(source.replace(old, new)) for name, source in sound.items()}
-    monkeypatch.setattr(bench, "TRANSITIONS", replace(TRANSITIONS, **planted))
+    monkeypatch.setattr(bench, "TRANSITIONS", replace(TRANSITIONS, finish=planted["finish"], renew=planted["renew"]))
     monkeypatch.setattr(store, "READ", Script(scripts.READ.source.replace(old, new)))
     with pytest.raises(AssertionError, match=rf"^(?:{complaint})"):
         run_state_machine_as_test(machine, settings=HUNT)

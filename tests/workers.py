@@ -27,7 +27,7 @@ T = TypeVar("T")
 
 
 class Worker:
-    """One `celery worker` process and its children. Its output is kept in `log`."""
+    """One Celery worker process and its children. Its output is kept in `log`."""
 
     def __init__(
         self,
@@ -43,7 +43,7 @@ class Worker:
     ) -> None:
         self.log = directory / f"{name}.log"
         self._arguments = [
-            sys.executable, "-m", "celery", "-A", app, "worker", "-n", f"{name}@test",
+            sys.executable, "-m", "orchestrator.engine", app, "worker", "-n", f"{name}@test",
             "-c", str(concurrency), "-P", pool, "--without-gossip", "--without-mingle", "--loglevel", "INFO",
             *(("-Q", ",".join(queues)) if queues else ()),
         ]  # fmt: skip

@@ -71,7 +71,7 @@ def _become_celery(environment: Environment, command: str, arguments: list[str])
     os.environ["ORCHESTRATOR_BROKER_URL"], os.environ["ORCHESTRATOR_STORE_URL"] = broker, store
     level = ["--loglevel", environment.log_level]
     os.execv(  # noqa: S606 - our own argument list, no shell
-        sys.executable, [sys.executable, "-m", "celery", "-A", environment.app, command, *arguments, *level]
+        sys.executable, [sys.executable, "-m", "orchestrator.engine", environment.app, command, *arguments, *level]
     )
 
 

@@ -127,7 +127,7 @@ def free_names(folder: Path, count: int) -> list[str]:
 def worker(name: str, *, app: str, concurrency: int, queues: tuple[str, ...] | None, logs: Path) -> Member:
     """A Celery worker; without `queues` it consumes every queue that the app declares."""
     command = [
-        *(sys.executable, "-m", "celery", "-A", app, "worker"),
+        *(sys.executable, "-m", "orchestrator.engine", app, "worker"),
         *("-n", f"{name}@%h", "-c", str(concurrency), "--loglevel", "WARNING"),
         *("--without-gossip", "--without-mingle"),
     ]
@@ -138,7 +138,7 @@ def worker(name: str, *, app: str, concurrency: int, queues: tuple[str, ...] | N
 
 def beat(*, app: str, logs: Path) -> Member:
     """The scheduler. Its state is in the store; a second stack's beat waits to take over."""
-    command = [sys.executable, "-m", "celery", "-A", app, "beat", "--loglevel", "WARNING", "--pidfile", ""]
+    command = [sys.executable, "-m", "orchestrator.engine", app, "beat", "--loglevel", "WARNING", "--pidfile", ""]
     return Member(name="beat", command=command, log=logs / "beat.log", announces=False)
 
 

@@ -211,12 +211,22 @@ def test_ci_runs_the_tests_and_then_the_proofs(root: Path) -> None:
     subprocess.run(["bash", "-n", str(script)], check=True)
 
 
-def test_help_is_quick_because_it_imports_no_engine(root: Path) -> None:
-    program = "import sys; from orchestrator.cli import main; sys.argv[1:] = ['--help']; main()"
-    done = subprocess.run(
-        [sys.executable, "-X", "importtime", "-c", program], cwd=root, capture_output=True, text=True, check=True
-    )
+def _imported_by(root: Path, *arguments: str) -> set[str]:
+    """The packages that a Python program loads which prints its usage."""
+    command = [sys.executable, "-X", "importtime", *arguments, "--help"]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True)
     assert "Usage:" in done.stdout
-    imported = {line.rpartition("|")[2].strip().partition(".")[0] for line in done.stderr.splitlines()}
+    return {line.rpartition("|")[2].strip().partition(".")[0] for line in done.stderr.splitlines()}
+
+
+def test_help_is_quick_because_it_imports_no_engine(root: Path) -> None:
+    imported = _imported_by(root, "-m", "orchestrator")
     assert "click" in imported
     assert imported & {"celery", "kombu", "redis", "networkx", "flower"} == set()
+
+
+@pytest.mark.parametrize("command", ["worker", "beat"])
+def test_workers_and_beat_start_without_what_other_commands_of_celery_need(root: Path, command: str) -> None:
+    imported = _imported_by(root, "-m", "orchestrator.engine", "config.celery_app", command)
+    assert {"celery", "tasks"} <= imported
+    assert imported & {"prompt_toolkit", "flower", "networkx", "jinja2", "rich"} == set()

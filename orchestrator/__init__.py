@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from orchestrator.barrier.validation import ValidationResult
     from orchestrator.client import AsyncClient, AsyncRunHandle, Client, RunHandle
     from orchestrator.engine.agent import Agent, agent
     from orchestrator.engine.agent_context import AgentContext
@@ -24,6 +25,7 @@ _HOMES = {
     "MissingInput": "orchestrator.errors",
     "OrchestratorError": "orchestrator.errors",
     "RunHandle": "orchestrator.client",
+    "ValidationResult": "orchestrator.barrier.validation",
     "Workflow": "orchestrator.workflow.builder",
     "agent": "orchestrator.engine.agent",
 }
@@ -40,6 +42,7 @@ __all__ = [
     "MissingInput",
     "OrchestratorError",
     "RunHandle",
+    "ValidationResult",
     "Workflow",
     "agent",
 ]

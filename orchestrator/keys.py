@@ -68,5 +68,15 @@ def barrier_node(group: str) -> str:
     return f"@{group}"
 
 
+def validation_group(group: str) -> str:
+    """The group of those who validate each other's work in a group. Ids of groups in a workflow hold no dot."""
+    return f"{group}.validation"
+
+
+def group_of(node: str) -> str:
+    """The group in the workflow to which a barrier, or that of its validation, belongs."""
+    return node[1:].partition(".")[0]
+
+
 def gate_node(group: str) -> str:
     return f"^{group}"

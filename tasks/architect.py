@@ -10,9 +10,10 @@ from typing import Any, Final
 
 from pydantic import TypeAdapter
 
-from orchestrator import AgentContext, AgentError, agent
-from tasks.inputs import look_up, parse, read_or
+from orchestrator import AgentContext, AgentError, ValidationResult, agent
+from tasks.inputs import look_up, of_group, parse, read_or
 from tasks.making.architecture import make_architecture
+from tasks.making.objections import about_platform, about_screens
 from tasks.making.openapi import make_openapi, openapi_mistakes
 from tasks.making.platform import platform_of_texts
 from tasks.making.resources import make_resources
@@ -24,6 +25,8 @@ from tasks.models import (
     NonFunctionalRequirement,
     Platform,
     Requirements,
+    SystemArchitecture,
+    UiSpec,
 )
 from tasks.prose import structured
 from tasks.writing import to_json
@@ -33,6 +36,10 @@ _NON_FUNCTIONAL: Final = TypeAdapter(tuple[NonFunctionalRequirement, ...])
 _BOTH: Final = TypeAdapter(Requirements)
 _CONSTRAINTS: Final = TypeAdapter(tuple[Constraint, ...])
 _PLATFORM: Final = TypeAdapter[Platform](Platform)
+
+_UI: Final = TypeAdapter(UiSpec)
+_ARCHITECTURE: Final = TypeAdapter(SystemArchitecture)
+_API: Final = TypeAdapter(dict[str, Any])
 
 DEFAULTS: Final[dict[str, Any]] = {
     "system_architecture": {
@@ -55,6 +62,16 @@ DEFAULTS: Final[dict[str, Any]] = {
 """What a barrier fills in for an architect that did not finish: valid, empty, and marked, so that it claims nothing."""
 
 
+def validate(ctx: AgentContext) -> ValidationResult:
+    """Whether the screens fit the architecture: the same platform, a screen for what the API serves, no dead ends."""
+    ui, architecture = of_group(ctx, "ui_spec", _UI), of_group(ctx, "system_architecture", _ARCHITECTURE)
+    document = of_group(ctx, "api_specifications", _API)
+    findings = list(about_platform(ui, architecture))
+    requirements = read_or(ctx, "pm.functional_requirements", _FUNCTIONAL, ())
+    findings += [] if ui is None else about_screens(ui, requirements, document or {})
+    return ValidationResult(valid=not findings, findings=tuple(findings))
+
+
 @agent(
     "architect",
     reads=[
@@ -66,6 +83,7 @@ DEFAULTS: Final[dict[str, Any]] = {
     writes=["system_architecture", "technology_stack", "api_specifications"],
     defaults=DEFAULTS,
     output=ArchitectOutput,
+    validate=validate,
 )
 def architect(ctx: AgentContext) -> ArchitectOutput:
     """Design for the requirements of pm: its two lists, or `pm.requirements` that holds both.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TypeVar
 
 from pydantic import TypeAdapter, ValidationError
@@ -34,3 +35,15 @@ def parse(value: object, path: str, adapter: TypeAdapter[T]) -> T:
     except ValidationError as error:
         mistakes = [f"{'.'.join(map(str, item['loc'])) or 'value'}: {item['msg']}" for item in error.errors()[:5]]
         raise InvalidValue(f"'{path}' has not the expected shape: {'; '.join(mistakes)}") from error
+
+
+def of_group(ctx: AgentContext, key: str, adapter: TypeAdapter[T]) -> T | None:
+    """In a cross-validation: what a step of the group has written as `key`, or inside the one key that a workflow puts
+    its whole output under. None when nobody has."""
+    for step in (ctx.validates_as, *ctx.validates):
+        document = ctx.get(step)
+        nested = document.values() if isinstance(document, Mapping) else ()
+        for place in (document, *nested):
+            if isinstance(place, Mapping) and key in place:
+                return parse(place[key], f"{step}.{key}", adapter)
+    return None

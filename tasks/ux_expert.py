@@ -10,13 +10,23 @@ from typing import Any, Final
 
 from pydantic import TypeAdapter
 
-from orchestrator import AgentContext, agent
-from tasks.inputs import look_up, parse, read_or
+from orchestrator import AgentContext, ValidationResult, agent
+from tasks.inputs import look_up, of_group, parse, read_or
 from tasks.making.components import make_components
 from tasks.making.journeys import make_journeys
+from tasks.making.objections import about_api, about_platform
 from tasks.making.platform import platform_of_people
 from tasks.making.screens import is_offline, make_ui_spec, persona_texts
-from tasks.models import Persona, Platform, TargetUser, UserStory, UxOutput
+from tasks.models import (
+    FunctionalRequirement,
+    Persona,
+    Platform,
+    SystemArchitecture,
+    TargetUser,
+    UiSpec,
+    UserStory,
+    UxOutput,
+)
 from tasks.prose import structured
 from tasks.writing import to_json
 
@@ -24,6 +34,11 @@ _STORIES: Final = TypeAdapter(tuple[UserStory, ...])
 _PERSONAS: Final = TypeAdapter(tuple[Persona, ...])
 _USERS: Final = TypeAdapter(tuple[TargetUser, ...])
 _PLATFORM: Final = TypeAdapter[Platform](Platform)
+
+_REQUIREMENTS: Final = TypeAdapter(tuple[FunctionalRequirement, ...])
+_UI: Final = TypeAdapter(UiSpec)
+_ARCHITECTURE: Final = TypeAdapter(SystemArchitecture)
+_API: Final = TypeAdapter(dict[str, Any])
 
 DEFAULTS: Final[dict[str, Any]] = {
     "ui_spec": {
@@ -40,12 +55,23 @@ DEFAULTS: Final[dict[str, Any]] = {
 """What a barrier fills in for a UX expert that did not finish. It claims nothing, so that quality assurance sees it."""
 
 
+def validate(ctx: AgentContext) -> ValidationResult:
+    """Whether the architecture carries the screens: the same platform, and an operation for what they show."""
+    ui, architecture = of_group(ctx, "ui_spec", _UI), of_group(ctx, "system_architecture", _ARCHITECTURE)
+    document = of_group(ctx, "api_specifications", _API)
+    findings = list(about_platform(ui, architecture))
+    requirements = read_or(ctx, "pm.functional_requirements", _REQUIREMENTS, ())
+    findings += [] if document is None else about_api(ui, requirements, document)
+    return ValidationResult(valid=not findings, findings=tuple(findings))
+
+
 @agent(
     "ux_expert",
     reads=["pm.user_stories", "pm.user_personas", "analyst.target_users"],
     writes=["ui_spec", "user_journeys", "component_specifications"],
     defaults=DEFAULTS,
     output=UxOutput,
+    validate=validate,
 )
 def ux_expert(ctx: AgentContext) -> UxOutput:
     """Design for `pm.user_stories`. Personas that nobody wrote are made of `analyst.target_users`.

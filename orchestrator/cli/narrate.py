@@ -9,7 +9,7 @@ from typing import Any
 
 from orchestrator.errors import NotFound
 from orchestrator.units import format_duration
-from orchestrator.workflow.models import BarrierSpec, GroupSpec, RetryPolicy, StepSpec, TriggerRule
+from orchestrator.workflow.models import BarrierSpec, CrossValidation, GroupSpec, RetryPolicy, StepSpec, TriggerRule
 from orchestrator.workflow.plan import Plan
 from orchestrator.workflow.sharing import MergeRules
 
@@ -184,8 +184,17 @@ def _barrier(barrier: BarrierSpec) -> str:
         sign = "equals" if rule.equal else "is within"
         parts.append(f"it checks that {f' {sign} '.join(rule.paths)}, and otherwise {_VIOLATIONS[rule.on_violation]}")
     if barrier.cross_validation.enabled:
-        parts.append("its members' output is cross-validated")
+        parts.append(_validation(barrier.cross_validation))
     return ", ".join(parts)
+
+
+def _validation(spec: CrossValidation) -> str:
+    who = ", ".join(spec.validation_agents) or "its members"
+    what = "fails the group" if spec.blocking else "marks the run"
+    return (
+        f"before it releases anybody, {who} validate what the others wrote within "
+        f"{format_duration(spec.validation_timeout)}; what they object to {what}"
+    )
 
 
 def _amount(value: float | str) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from orchestrator.barrier.validation import ValidationResult
 from orchestrator.context.values import canonical
 from orchestrator.engine.agent_context import AgentContext
 from orchestrator.errors import AgentError, InvalidValue, NotFound, OrchestratorError
@@ -27,7 +28,8 @@ class Agent:
 
     `reads` and `writes` are context paths (None: open), `defaults` what a barrier may fill in for the agent,
     `output` the model that its result must match, `queue` its agent class (one queue `agents.<class>` each),
-    `version` part of the cache key of its results.
+    `version` part of the cache key of its results. `validate` looks at the work of others when a group is
+    cross-validated.
     """
 
     name: str
@@ -38,6 +40,7 @@ class Agent:
     output: type[BaseModel] | None = None
     queue: str = ""
     version: str = "1"
+    validate: Callable[[AgentContext], Any] | None = field(default=None, repr=False)
 
     def __call__(self, ctx: AgentContext) -> dict[str, Any]:
         """Do the work in this process and return the output document. Raises what the function raises.
@@ -45,13 +48,28 @@ class Agent:
         A model result is dumped to JSON types, a coroutine is run to its end, None means no output.
         Raises InvalidValue when the result does not match `output`.
         """
-        result = self.function(ctx)
-        if inspect.isawaitable(result):
-            try:
-                result = asyncio.run(_finish(result))
-            except asyncio.CancelledError as error:
-                raise AgentError(f"agent '{self.name}' was cancelled from inside: {error!r}") from error
-        return self._document(result)
+        return self._document(self._called(self.function, ctx))
+
+    def check(self, ctx: AgentContext) -> dict[str, Any]:
+        """Look at what the steps in `ctx.validates` have written; a ValidationResult as JSON. An agent that has not
+        said how it validates finds just that. Raises what `validate` raises, and InvalidValue for another result."""
+        if self.validate is None:
+            cannot = (f"agent '{self.name}' cannot validate: it declares no `validate`",)
+            return ValidationResult(valid=False, findings=cannot).model_dump(mode="json")
+        result = self._called(self.validate, ctx)
+        try:
+            return ValidationResult.model_validate(result).model_dump(mode="json")
+        except ValidationError as error:
+            raise InvalidValue(f"the validation by agent '{self.name}' gave no ValidationResult: {error}") from error
+
+    def _called(self, function: Callable[[AgentContext], Any], ctx: AgentContext) -> Any:
+        result = function(ctx)
+        if not inspect.isawaitable(result):
+            return result
+        try:
+            return asyncio.run(_finish(result))
+        except asyncio.CancelledError as error:
+            raise AgentError(f"agent '{self.name}' was cancelled from inside: {error!r}") from error
 
     def _document(self, result: Any) -> dict[str, Any]:
         if self.output is not None and not isinstance(result, self.output):
@@ -91,11 +109,14 @@ def agent(
     output: type[BaseModel] | None = None,
     queue: str | None = None,
     version: str = "1",
+    validate: Callable[[AgentContext], Any] | None = None,
 ) -> Callable[[Callable[..., Any]], Agent]:
     """Register a function `(ctx: AgentContext) -> dict | model | None` as an agent of this name.
 
-    The function may be a coroutine function. A second agent of the same name from another place is an error, and so
-    are defaults that are no JSON document.
+    `validate(ctx)` is called instead when the agent checks the others of its group (`cross_validation`): it reads what
+    the steps in `ctx.validates` have written (its own step is `ctx.validates_as`) and returns a ValidationResult, or
+    `{"valid": bool, "findings": [str, ...]}`. Both may be coroutine functions. A second agent of the same name from
+    another place is an error, and so are defaults that are no JSON document.
     """
 
     def register(function: Callable[..., Any]) -> Agent:
@@ -113,6 +134,7 @@ def agent(
             output=output,
             queue=queue or name,
             version=version,
+            validate=validate,
         )
         REGISTRY[name] = declared
         return declared

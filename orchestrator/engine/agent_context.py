@@ -123,6 +123,8 @@ class AgentContext:
         link: Link,
         access: StepAccess,
         templates: Iterable[Path] = (),
+        validates: Sequence[str] = (),
+        validates_as: str = "",
     ) -> None:
         self.run_id = run_id
         self.step_id = step_id
@@ -130,6 +132,8 @@ class AgentContext:
         self.attempt = attempt
         self.params = params
         self.inputs = inputs
+        self.validates_as = validates_as
+        """In a cross-validation, the agent's own step in the group; else empty."""
         self.log = logging.getLogger(f"agent.{agent}")
         self.writes: dict[str, Any] = {}
         """What goes to the step's own namespace, by key."""
@@ -140,6 +144,7 @@ class AgentContext:
         self._link = link
         self._access = access
         self._templates = tuple(templates)
+        self._validates = tuple(validates)
 
     @classmethod
     def for_test(
@@ -152,6 +157,8 @@ class AgentContext:
         attempt: int = 1,
         templates: Iterable[Path] = (),
         owns: Iterable[str] = (),
+        validates: Sequence[str] = (),
+        validates_as: str = "",
     ) -> AgentContext:
         """A context without Celery and Redis: `context` maps step ids and shared sections to what is written there,
         `owns` names the shared sections that the step may write."""
@@ -168,6 +175,8 @@ class AgentContext:
                 Access(step=step_id, agent=step_id, owners=dict.fromkeys(owns, step_id)), (context or {}).__contains__
             ),
             templates=templates,
+            validates=validates,
+            validates_as=validates_as,
         )
 
     # -- the shared context -------------------------------------------------------------------------------------
@@ -267,6 +276,12 @@ class AgentContext:
     def _wrote(self, section: str) -> bool:
         prefix = f"{section}."
         return bool(section == self.step_id and self.writes) or any(field.startswith(prefix) for field in self.shared)
+
+    @property
+    def validates(self) -> tuple[str, ...]:
+        """The steps whose work this one is there to check, as far as there is any."""
+        self._snapshot.fetch(self._validates)
+        return tuple(step for step in self._validates if self._snapshot.section(step) is not None)
 
     # -- signs of life ------------------------------------------------------------------------------------------
 

@@ -113,6 +113,10 @@ class Attempt:
         elif lock.section not in self._kept:
             recovery.admit(self._app, self.run_id, self._locks.release(lock))
 
+    @property
+    def _validates(self) -> bool:
+        return "validates_as" in self.definition
+
     def _access(self, agent: Agent) -> StepAccess:
         defs = keys.run_key(self.run_id, "defs")
         client = self.runtime.client
@@ -126,7 +130,9 @@ class Attempt:
                 text = cast("bytes | None", client.hget(defs, name))
             return None if text is None else str(json.loads(text).get("agent", ""))
 
-        rules = rules_of(self.definition, self.runtime.settings.owners, agent.reads, agent.writes)
+        # Who validates reads what the definition says: what an agent declares is about its own work.
+        lists = (None, None) if self._validates else (agent.reads, agent.writes)
+        rules = rules_of(self.definition, self.runtime.settings.owners, *lists)
         return StepAccess(rules, is_step, agent_of)
 
     def work(self) -> Written:
@@ -145,8 +151,10 @@ class Attempt:
             link=self,
             access=access,
             templates=self.runtime.templates,
+            validates=definition.get("validates", ()),
+            validates_as=definition.get("validates_as", ""),
         )
-        document = access.place(agent(context))
+        document = access.place(agent.check(context) if self._validates else agent(context))
         context.check_artifacts(self.runtime.settings.engine.max_value_bytes)
         limit = self.runtime.settings.engine.max_value_bytes
         fields = split(self.step, {**context.writes, **document}, limit=limit)

@@ -16,9 +16,9 @@ from orchestrator.context.store import ContextStore
 from orchestrator.context.values import canonical
 from orchestrator.engine.commits import MERGES
 from orchestrator.engine.join import follow
+from orchestrator.engine.join_context import mark
 from orchestrator.engine.merging import MERGE_LIMIT, conflict_payload
 from orchestrator.errors import Conflict, InvalidValue, NotFound, RunStateError
-from orchestrator.run.models import QualityMark
 from orchestrator.run.replies import Moved, Refused
 from orchestrator.run.store import Ledger
 
@@ -99,9 +99,7 @@ def _side(found: ContextConflict, choice: str) -> Any:
 
 
 def _marks(found: ContextConflict, reason: str) -> list[Mapping[str, str]]:
-    message = f"{found.reason}; {reason}"
-    mark = QualityMark(kind=found.kind, group=found.group, level=found.quality_impact, message=message)
-    return [mark.model_dump()]
+    return [mark(found.kind, found.group, found.quality_impact, f"{found.reason}; {reason}")]
 
 
 def _written(

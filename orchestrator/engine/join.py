@@ -17,6 +17,7 @@ from orchestrator.engine.commits import MERGES
 from orchestrator.engine.index import look_soon
 from orchestrator.engine.join_context import impact_of_filling, merge_members
 from orchestrator.engine.runtime import Runtime, log, runtime_of
+from orchestrator.engine.validating import judge_validation
 from orchestrator.errors import Conflict
 from orchestrator.metrics.alerts import Alert, raise_alert
 from orchestrator.run.replies import GroupState, Moved, Refused
@@ -44,6 +45,13 @@ def judge(app: Celery, run_id: str, group: str, *, overdue: bool = False) -> str
         state = runtime.ledger.group(run_id, keys.barrier_node(group))
         if state is None:
             return "decided"
+        if "validation" in state.definition:
+            action, answer = judge_validation(runtime, run_id, state, overdue=overdue)
+            if answer == Refused("moved"):
+                continue
+            if isinstance(answer, Moved):
+                follow(app, run_id, answer)
+            return action
         spec = BarrierSpec.model_validate(state.definition["barrier"])
         snapshot, defaults = _snapshot(state, overdue)
         decision = decide(spec, snapshot)

@@ -111,10 +111,12 @@ def _marks(
     ]
     if filled:
         found.append(("partial", impact_of_filling(runtime), f"defaults stand in for {', '.join(filled)}"))
-    return tuple(
-        QualityMark(kind=kind, group=group, level=level, message=message[:MESSAGE_CHARACTERS]).model_dump()
-        for kind, level, message in found
-    )
+    return tuple(mark(kind, group, level, message) for kind, level, message in found)
+
+
+def mark(kind: str, group: str, level: str, message: str) -> Mapping[str, str]:
+    """Something that is not as it should be, as the ledger takes it."""
+    return QualityMark(kind=kind, group=group, level=level, message=message[:MESSAGE_CHARACTERS]).model_dump()
 
 
 def _merged(runtime: Runtime, field: str, writes: Sequence[SharedWrite], rules: MergeRules) -> Outcome:

@@ -9,6 +9,8 @@ from typing import Any
 
 from orchestrator.engine_blocks import TimeoutHandling
 from orchestrator.keys import barrier_node, gate_node
+from orchestrator.keys import group_of as group_of_node
+from orchestrator.run.validation import release_node, validation_nodes
 from orchestrator.settings import EngineSettings
 from orchestrator.workflow.models import BarrierSpec, GroupSpec, StepSpec, TriggerRule
 from orchestrator.workflow.plan import Plan
@@ -88,7 +90,7 @@ def compile_nodes(
     """The nodes of a plan in topological order of their steps. `queue_of` maps an agent to its class.
 
     A step that needs all members of a joined group waits for the group's barrier instead; members of a group that
-    start behind different dependencies wait for each other at a gate.
+    start behind different dependencies wait for each other at a gate. Cross-validation stands behind the barrier.
     """
     groups = {group.id: group for group in plan.workflow.groups if is_parallel(group)}
     group_of = {step: group.id for group in groups.values() for step in group.steps}
@@ -101,12 +103,14 @@ def compile_nodes(
     for group_id in gated:
         node = _gate(groups[group_id], needs)
         nodes[node.id] = node
+    lasts = {group_of[step_id]: step_id for step_id in plan.order if step_id in group_of}
     places = {step.id: place for place, step in enumerate(plan.workflow.steps)}
     for step_id in plan.order:
         nodes[step_id] = _step_node(plan, step_id, needs[step_id], groups.get(group_of.get(step_id, "")), gated,
                                     pieces, after.get(step_id, ()), queue_of, places[step_id], shape)  # fmt: skip
-    for group in groups.values():
-        nodes[barrier_node(group.id)] = _barrier(plan, group, shape)
+        group_id = group_of.get(step_id, "")
+        if lasts.get(group_id) == step_id:
+            nodes |= {node.id: node for node in _joining(plan, groups[group_id], shape, nodes)}
     _connect(nodes, groups, gated)
     return tuple(replace(node, awaited=node.id in awaited) for node in _with_leaves(nodes, plan))
 
@@ -115,7 +119,7 @@ def _needs(plan: Plan, step_id: str, groups: Mapping[str, GroupSpec]) -> tuple[s
     whole = plan.steps[step_id].needs_groups
     members = {member for group in whole for member in groups[group].steps}
     single = [name for name in plan.steps[step_id].needs if name not in members]
-    return (*single, *(barrier_node(group) for group in whole))
+    return (*single, *(release_node(groups[group]) for group in whole))
 
 
 def _awaited(
@@ -131,7 +135,7 @@ def _awaited(
             continue
         seen.add(name)
         if name.startswith("@"):
-            ahead.extend(groups[name[1:]].steps)
+            ahead.extend(groups[group_of_node(name)].steps)
             continue
         ahead.extend(needs[name])
         other = group_of.get(name)
@@ -159,6 +163,15 @@ def _outside(needs: Mapping[str, tuple[str, ...]], step: str, group: GroupSpec) 
 def _gate(group: GroupSpec, needs: Mapping[str, tuple[str, ...]]) -> Node:
     outside = dict.fromkeys(need for step in group.steps for need in needs[step] if need not in group.steps)
     return Node(gate_node(group.id), "gate", TriggerRule.ALL_DONE, tuple(outside), {"id": gate_node(group.id)})
+
+
+def _joining(plan: Plan, group: GroupSpec, shape: Shape, nodes: Mapping[str, Node]) -> Iterator[Node]:
+    """What stands behind the members of a group, whose nodes are there: its barrier, and who validates their work."""
+    barrier = _barrier(plan, group, shape)
+    yield barrier
+    if group.barrier.cross_validation.enabled:
+        taken = {step.id for step in plan.workflow.steps}
+        yield from validation_nodes(group, {name: nodes[name] for name in group.steps}, barrier, taken)
 
 
 def _barrier(plan: Plan, group: GroupSpec, shape: Shape) -> Node:
@@ -207,6 +220,7 @@ def _step_node(
         "retry": step.retry.model_dump(mode="json", exclude_defaults=True),
         "inputs": list(step.inputs),
         "access": _word(step),
+        "validates": list(step.validates),
         "wants": list(step.wants),
         "after": list(after),
         "defaults": None if step.defaults is None else dict(step.defaults),
@@ -246,7 +260,7 @@ def _after(
     for step_id in plan.order if groups else ():
         for need in needs[step_id]:
             if need[0] == "@":
-                open_ended = any(member in after for member in groups[need[1:]].steps)
+                open_ended = any(member in after for member in groups[group_of_node(need)].steps)
             else:
                 open_ended = need in group_of or need in after
             if open_ended:

@@ -16,7 +16,7 @@ from pydantic import BeforeValidator, Field
 
 from orchestrator import units
 from orchestrator.fields import ContextPath, Count, Frozen, Identifier, Number, PositiveNumber, Priority, Seconds
-from orchestrator.workflow.sharing import ConsistencyRule, MergeRules
+from orchestrator.workflow.sharing import ConsistencyRule, MergeRules, QualityLevel
 
 __all__ = [
     "BarrierSpec",
@@ -165,12 +165,18 @@ class TimeoutStrategy(StrEnum):
 
 
 class CrossValidation(Frozen):
-    """After a group ends, the named agents (step ids or agents of the group) look at each other's output."""
+    """When the members of a group have ended and are merged, and before anybody behind the group starts, the named
+    agents (step ids or agents of the group; none: all of it) each look at what the other members have written.
+
+    A validation that finds something, fails, or takes longer than `validation_timeout` marks the run with its
+    `quality_impact`; if it is `blocking`, the group fails.
+    """
 
     enabled: bool = False
     validation_agents: tuple[Identifier, ...] = ()
     validation_timeout: Seconds = 180.0
     blocking: bool = False
+    quality_impact: QualityLevel = "medium"
 
 
 def _min_success(value: object) -> object:

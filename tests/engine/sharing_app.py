@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +55,23 @@ def trespasser(ctx: AgentContext) -> dict[str, Any]:
     """Write where the parameter says."""
     ctx.write(ctx.params["path"], 1)
     return {}
+
+
+def look(ctx: AgentContext) -> dict[str, Any]:
+    """Object to what the others have not written as the parameter says; or hang, or die, at every attempt."""
+    if ctx.params.get("validation") == "die":
+        os.kill(os.getpid(), signal.SIGKILL)
+    while ctx.params.get("validation") == "hang":
+        ctx.progress(0.5)
+    words = {step: ctx.read(f"{step}.word") for step in ctx.validates}
+    findings = [f"{step} says {word}" for step, word in words.items() if word != "yes"]
+    return {"valid": not findings, "findings": findings}
+
+
+@agent("speaker", queue="sharing", validate=look, reads=["nobody_here"], writes=["word"])
+def speaker(ctx: AgentContext) -> dict[str, Any]:
+    """Say a word."""
+    return {"word": ctx.params.get("word", "yes")}
 
 
 environment = Environment.load()

@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import yaml
 
 from orchestrator import Client
 from orchestrator.run.models import RunState
 
-SEEDS = Path(__file__).parents[1] / "fixtures" / "seeds"
+ROOT = Path(__file__).parents[2]
+SEEDS = ROOT / "tests" / "fixtures" / "seeds"
 SECONDS = 60
 pytestmark = pytest.mark.parametrize("worker", ["prefork"], indirect=True, scope="module")
 
@@ -39,5 +41,27 @@ def test_the_enhanced_step_runs_with_its_missing_inputs_given(client: Client, fo
     handle = client.submit(SEEDS / "08_enhanced_workflow_step.yaml", inputs)
     status = handle.wait(SECONDS)
     assert status.state is RunState.SUCCESS, {name: step.error for name, step in status.steps.items()}
-    assert set(handle.result()) == {"ux_expert_parallel", "architect_parallel"}
-    assert set(handle.result()["ux_expert_parallel"]) == {"ux_outputs"}
+    result = handle.result()
+    validations = {"ux_expert_parallel-validates", "architect_parallel-validates"}
+    assert set(result) == {"ux_expert_parallel", "architect_parallel"} | validations
+    assert set(result["ux_expert_parallel"]) == {"ux_outputs"}
+    assert [result[name]["valid"] for name in sorted(validations)] == [True, True], result
+
+
+def test_a_design_for_two_platforms_is_found_in_three_ways(client: Client) -> None:
+    document = yaml.safe_load((ROOT / "config" / "workflows" / "product.yaml").read_text())
+    specifications = document["execution_groups"]["group_3_design_architecture"]["agent_specifications"]
+    specifications["architect"]["with"] = {"platform": "desktop_primary"}
+    specifications["ux_expert"]["with"] = {"platform": "mobile_first"}
+    brief = (ROOT / "config" / "briefs" / "housing_repairs.md").read_text()
+    handle = client.submit(document, {"brief": brief})
+    status = handle.wait(SECONDS)
+    assert status.state is RunState.SUCCESS, {name: step.error for name, step in status.steps.items()}
+    assert [mark.kind for mark in status.quality] == ["consistency", "validation", "validation"], status.quality
+    assert {mark.group for mark in status.quality} == {"group_3_design_architecture"}
+    assert all("mobile_first" in mark.message for mark in status.quality)
+    (found,) = handle.conflicts()
+    assert (found.kind, found.ours, found.theirs) == ("consistency", "mobile_first", "desktop_primary")
+    ux, validation = status.steps["ux_expert"], status.steps["architect-validates"]
+    assert (ux.finished_at or 0) <= (validation.started_at or 0)
+    assert (validation.finished_at or 0) <= (status.steps["developer"].started_at or 0)

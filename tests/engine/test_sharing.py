@@ -177,3 +177,52 @@ def test_history_diff_and_restore_through_the_client(sharing: Client) -> None:
     assert run.context(2)["board"]["parts"] == {"a": 1, "b": 2}
     with pytest.raises(NotFound):
         run.context("barrier:none")
+
+
+def cross_validated(members: list[dict[str, Any]], **validation: Any) -> dict[str, Any]:
+    group = {"agents": members, "cross_validation": {"validation_timeout": "20s", **validation}}
+    return {"name": "checked", "steps": [adder("last", "g")], "execution_groups": {"g": group}}
+
+
+def speaking(name: str, **parameters: Any) -> dict[str, Any]:
+    return {"id": name, "agent": "speaker", "with": parameters, "retry": ONCE}
+
+
+def test_members_validate_each_other_before_anybody_goes_on(sharing: Client) -> None:
+    members = [speaking("a"), speaking("b", word="no"), {"id": "c", "agent": "adder", "retry": ONCE}]
+    run = sharing.submit(cross_validated(members, validation_agents=["a", "b"]))
+    status = run.wait(SECONDS)
+    assert status.state is RunState.PARTIAL, "c says no word: who reads it fails, and that is no success"
+    steps = status.steps
+    assert {name for name in steps if name.endswith("-validates")} == {"a-validates", "b-validates"}
+    assert "MissingInput" in (steps["a-validates"].error or "")
+    assert {mark.message for mark in status.quality} == {
+        "a-validates ended as failed", "b-validates ended as failed",
+    }  # fmt: skip
+    ended = max(steps[f"{name}-validates"].finished_at or 0 for name in "ab")
+    assert ended <= (steps["last"].started_at or 0)
+
+
+@pytest.mark.parametrize(("blocking", "state"), [(False, RunState.SUCCESS), (True, RunState.FAILED)])
+def test_an_objection_marks_the_run_or_fails_its_group(sharing: Client, blocking: bool, state: RunState) -> None:
+    run = sharing.submit(cross_validated([speaking("a"), speaking("b", word="no")], blocking=blocking))
+    status = run.wait(SECONDS)
+    assert status.state is state, status
+    assert [mark.message for mark in status.quality] == ["a-validates: b says no"]
+    assert run.result()["b-validates"] == {"valid": True, "findings": []}
+    assert run.result()["a-validates"] == {"valid": False, "findings": ["b says no"]}
+
+
+def test_validators_that_die_hang_or_cannot_validate_hold_nobody_up(sharing: Client) -> None:
+    mute = {"id": "mute", "agent": "adder"}
+    members = [speaking("dying", validation="die"), speaking("slow", validation="hang"), mute]
+    run = sharing.submit(cross_validated(members, validation_timeout="3s"))
+    status = run.wait(SECONDS)
+    assert status.state is RunState.PARTIAL
+    assert status.steps["last"].state is StepState.SUCCESS
+    states = {name: step.state for name, step in status.steps.items() if name.endswith("-validates")}
+    assert states == {"dying-validates": "failed", "slow-validates": "timed_out", "mute-validates": "success"}
+    messages = sorted(mark.message for mark in status.quality)
+    assert messages[0] == "dying-validates ended as failed"
+    assert messages[1] == "mute-validates: agent 'adder' cannot validate: it declares no `validate`"
+    assert messages[2].startswith("slow-validates ")

@@ -141,6 +141,7 @@ def renew(runtime: Runtime, requests: Iterable[Request], pool: Any) -> list[Requ
         for step, pid in runtime.ledger.renew(run_id, steps, owner=runtime.owner, lease=lease).items():
             stuck += [request for request in _over(steps[step], pid) if not _end(request, pool)]
     announce(runtime)
+    runtime.renewed()
     return stuck
 
 

@@ -149,7 +149,7 @@ def _chord_header(runtime: Runtime, run_id: str, definition: Mapping[str, Any]) 
 
 
 def _lease(app: Celery, run_id: str, item: Due) -> None:
-    if item.state == "running":
+    if item.state == "running" and runtime_of(app).may_judge_leases():
         attempt_lost(app, run_id, item.node, definition=item.definition, token=item.token)
 
 

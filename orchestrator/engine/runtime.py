@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from time import monotonic
 from typing import TYPE_CHECKING, cast
 
 import redis
@@ -68,6 +69,9 @@ class Runtime:
     hostname: str = field(default_factory=socket.gethostname)
     owner: str = field(default_factory=lambda: uuid.uuid4().hex)
     turns: int = 0
+    _main_pid: int = 0
+    _renewed_at: float | None = None
+    _steady_since: float = float("-inf")
     _ledgers: dict[int, Ledger] = field(default_factory=dict)
 
     @property
@@ -105,7 +109,28 @@ class Runtime:
         """A worker's main process starts: from here on attempts are claimed in its name."""
         self.hostname = hostname
         self.owner = f"{hostname}:{uuid.uuid4().hex[:12]}"
+        self._main_pid = os.getpid()
         self.mail()  # once, before the children are forked
+
+    def renewed(self) -> None:
+        """This worker's leases were renewed. After a gap in which a lease could lapse, others' may have as well."""
+        now = monotonic()
+        if self._renewed_at is not None and now - self._renewed_at > self._gap:
+            self._steady_since = now
+        self._renewed_at = now
+
+    def may_judge_leases(self) -> bool:
+        """Whether a lease that has lapsed tells of its worker, and not of the store: nobody could renew while that was
+        away. Whoever came through such a time waits for a lease; children of a worker leave it to its main process."""
+        if self._main_pid not in (0, os.getpid()):
+            return False
+        now = monotonic()
+        steady = now - self._steady_since >= self.settings.engine.lease_seconds
+        return self._renewed_at is None or (steady and now - self._renewed_at <= self._gap)
+
+    @property
+    def _gap(self) -> float:
+        return self.settings.engine.lease_seconds - self.settings.engine.renew_seconds
 
 
 def ledger(client: redis.Redis, settings: EngineSettings, mail: str = NO_MAIL) -> Ledger:

@@ -1,5 +1,6 @@
-"""kombu's Redis transports, with three differences: one client object per channel instead of one per command (a fifth
-of a busy worker's time), messages of steps that outlive a connection stay theirs, and can be acknowledged after it."""
+"""kombu's Redis transports, with four differences: one client object per channel instead of one per command (a fifth
+of a busy worker's time), messages of steps that outlive a connection stay theirs and can be acknowledged after it, and
+what is no message ends no worker."""
 
 from __future__ import annotations
 
@@ -9,6 +10,8 @@ import kombu
 from celery.app import amqp
 from celery.worker import state
 from kombu.transport import redis
+
+from orchestrator.engine.runtime import log
 
 
 def stopping() -> bool:
@@ -41,6 +44,14 @@ class _Channel:
     pool: Any
     _pool: Any
     _kept: Any = None
+
+    def _brpop_read(self, **options: Any) -> Any:
+        """Take one message. An entry that is none is dropped: kombu would let the worker end with it."""
+        try:
+            return super()._brpop_read(**options)  # type: ignore[misc]
+        except (ValueError, TypeError, KeyError, AttributeError):
+            log.exception("an entry of a queue was dropped that is no message")
+            return True
 
     def _create_client(self, asynchronous: bool = False) -> Any:
         """A client is only a handle on the channel's connection pool: one is enough."""

@@ -43,6 +43,12 @@ AGENTS = "orc:agents"
 WORKFLOWS = "orc:workflows"
 """hash: name -> registered definition as YAML, published by workers when they start."""
 
+DEAD_STEPS = "orc:dlq"
+"""zset: `<run id>/<step>` by time; steps that were given up because they killed every process that tried them."""
+
+DEAD_MESSAGES = "orc:dlq:messages"
+"""stream: messages that a worker could not run, as JSON; bounded, and expires after the last one."""
+
 SETTINGS = "orc:settings"
 """string: the engine's settings as JSON, published by workers when they start."""
 

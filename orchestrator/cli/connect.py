@@ -123,12 +123,7 @@ def running_urls(environment: Environment) -> tuple[str, str]:
 
 def alive_workers(client: Client) -> list[str]:
     """Host names of the workers that have said within the last seconds that they are there."""
-    from orchestrator import keys
-    from orchestrator.connection import guarded
-
-    prefix = keys.worker_key("")
-    with guarded():
-        return sorted(key.decode().removeprefix(prefix) for key in client.redis.scan_iter(prefix + "*", count=1000))
+    return client.reader.workers()
 
 
 def serve_queues(client: Client, plan: Plan) -> None:

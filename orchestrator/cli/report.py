@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from orchestrator.cli.follow import COLOURS, seconds, took
@@ -61,10 +61,10 @@ def groups(status: RunStatus) -> Iterator[str]:
             yield f"barrier of {group.id} ({group.state}): {'; '.join(done)}"
 
 
-def step_table(status: RunStatus) -> str:
-    """One line per step, with its start relative to the run's."""
+def step_table(status: RunStatus, steps: Iterable[StepStatus] | None = None) -> str:
+    """One line per step (all of them, or `steps`), with its start relative to the run's."""
     rows = []
-    for step in status.steps.values():
+    for step in status.steps.values() if steps is None else steps:
         start = "" if step.started_at is None else f"+{step.started_at - status.created_at:.1f} s"
         why = step.error or step.reason or (step.message if step.state is StepState.RUNNING else None)
         rows.append((step.id, step.state, step.attempts, start, took(step), step.worker or "", _one_line(why)))

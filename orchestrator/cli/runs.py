@@ -1,19 +1,20 @@
-"""`ls`, `show`, `logs`, `watch` and `cancel`: runs that exist."""
+"""`ls`, `show`, `logs` and `watch`: runs that exist."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from orchestrator.cli.output import common_options, emit, emit_data, output_option, session, table, talk
+from orchestrator.cli.output import common_options, emit, emit_data, output_option, session, table
 from orchestrator.cli.targets import check_id, timeout_option
 
 if TYPE_CHECKING:
     from orchestrator.run.models import LogLine, RunStatus, RunSummary
+    from orchestrator.run.reader import RunReader
 
 _LOG_EVERY = 0.5
 _STATES = [
@@ -52,9 +53,10 @@ def ls(state: str | None, workflow: str | None, limit: int, form: str) -> None:
 
 def _listed(found: list[RunSummary]) -> str:
     from orchestrator.cli.follow import COLOURS
+    from orchestrator.cli.standing import length, moment
 
     rows = [
-        (run.run_id, run.workflow, run.state, _moment(run.created_at), _length(run.created_at, run.finished_at))
+        (run.run_id, run.workflow, run.state, moment(run.created_at), length(run.created_at, run.finished_at))
         for run in found
     ]
     return table(("run", "workflow", "state", "created", "took"), rows, COLOURS)
@@ -62,10 +64,11 @@ def _listed(found: list[RunSummary]) -> str:
 
 @click.command()
 @click.argument("run")
+@click.option("--all", "every", is_flag=True, help="All steps of a large run.")
 @output_option
 @common_options
-def show(run: str, form: str) -> None:
-    """Show one RUN: where it stands or stopped, why, and the command to type next."""
+def show(run: str, every: bool, form: str) -> None:
+    """Show one RUN: where it stands or stopped, why, what can be retried, and the command to type next."""
     from orchestrator.cli import report
     from orchestrator.cli.connect import reading
     from orchestrator.environment import Environment
@@ -73,48 +76,15 @@ def show(run: str, form: str) -> None:
     check_id(run, "run")
     with reading(Environment.load()) as reader:
         status = reader.status(run)
-    emit_data(report.run_document(status), form, lambda: _screen(status))
+        page = "" if form != "table" else _screen(reader, status, every=every)
+    emit_data(report.run_document(status), form, lambda: page)
 
 
-def _screen(status: RunStatus) -> str:
-    from orchestrator.cli import report
+def _screen(reader: RunReader, status: RunStatus, *, every: bool = False) -> str:
+    from orchestrator.cli import report, standing
 
-    lines = [
-        f"run {status.run_id} of {status.workflow}: {status.state}" + (f" ({status.reason})" if status.reason else ""),
-        f"created {_moment(status.created_at)}, took {_length(status.created_at, status.finished_at)}",
-        "",
-        report.step_table(status),
-        "",
-        *report.groups(status),
-        *report.quality(status),
-        *_next(status),
-    ]
-    return "\n".join(lines)
-
-
-def _next(status: RunStatus) -> Iterator[str]:
-    """Where it stopped and why, what that holds up, and what to type."""
-    from orchestrator.cli import report
-
-    stopped = report.stopped_at(status)
-    for step in stopped:
-        tries = f"after {step.attempts} attempt{'s' if step.attempts != 1 else ''}"
-        yield f"stopped at {step.id} ({step.state} {tries}): {step.error or step.reason or 'no reason was recorded'}"
-    held = [step.id for step in status.steps.values() if step.state in ("upstream_failed", "skipped")]
-    if stopped and held:
-        yield f"not run because of that: {', '.join(held)}"
-    for step in stopped:
-        yield f"its log:  orchestrator logs {status.run_id} {step.id}"
-    if status.state == "awaiting_input":
-        yield f"a person has to decide:  orchestrator conflicts ls {status.run_id}"
-    if not status.ended:
-        going = [step.id for step in status.steps.values() if step.state in ("running", "retrying")]
-        waiting = [step.id for step in status.steps.values() if step.state in ("ready", "queued")]
-        yield f"running: {', '.join(going) or 'nothing'}; waiting for a worker: {', '.join(waiting) or 'nothing'}"
-        yield f"follow it:  orchestrator watch {status.run_id}"
-        yield f"end it:     orchestrator cancel {status.run_id}"
-    elif not stopped:
-        yield f"its log:  orchestrator logs {status.run_id}"
+    behind = {step.id: reader.behind(status.run_id, step.id) for step in report.stopped_at(status)[: standing.STOPS]}
+    return standing.screen(status, behind, workers=status.ended or bool(reader.workers()), every=every)
 
 
 @click.command()
@@ -192,34 +162,6 @@ def watch(run: str, timeout: float, form: str) -> int:
         if not handle.status().ended:
             connect.need_worker(client)
         status = follow(handle, timeout=timeout)
-    emit_data(report.run_document(status), form, lambda: _screen(status))
+        page = "" if form != "table" else _screen(client.reader, status)
+    emit_data(report.run_document(status), form, lambda: page)
     return 0 if status.state in GOOD_RUN_STATES else 1
-
-
-@click.command()
-@click.argument("run")
-@click.option("--reason", default="", help="Kept with the run.")
-@output_option
-@common_options
-def cancel(run: str, reason: str, form: str) -> None:
-    """Cancel RUN: what waits is cancelled at once, what runs gets a grace period."""
-    from orchestrator.cli.connect import store_only
-    from orchestrator.environment import Environment
-
-    check_id(run, "run")
-    with store_only(Environment.load()) as client:
-        state = client.get(run).cancel(reason)
-    document: dict[str, Any] = {"run_id": run, "state": str(state)}
-    emit_data(document, form, lambda: str(state))
-    talk(f"orchestrator show {run}")
-
-
-def _moment(at: float) -> str:
-    return f"{datetime.fromtimestamp(at, UTC).astimezone():%Y-%m-%d %H:%M:%S}"
-
-
-def _length(start: float, end: float | None) -> str:
-    from orchestrator.cli.follow import seconds
-
-    shown = seconds(max(0.0, (time.time() if end is None else end) - start))
-    return shown if end is not None else f"{shown} so far"

@@ -13,7 +13,7 @@ from orchestrator.connection import connect_async, guarded
 from orchestrator.context.merge_models import ABSENT
 from orchestrator.context.models import ContextConflict, Difference, Version
 from orchestrator.errors import WaitTimeout
-from orchestrator.run.models import FINAL_RUN_STATES, Event, LogLine, RunState, RunStatus, RunSummary
+from orchestrator.run.models import Event, LogLine, RunState, RunStatus, RunSummary
 from orchestrator.run.reader import parse_events
 
 T = TypeVar("T")
@@ -113,6 +113,18 @@ class AsyncRunHandle:
         """As `RunHandle.cancel`."""
         return await asyncio.to_thread(self._handle.cancel, reason)
 
+    async def pause(self) -> RunState:
+        """As `RunHandle.pause`."""
+        return await asyncio.to_thread(self._handle.pause)
+
+    async def resume(self) -> RunState:
+        """As `RunHandle.resume`."""
+        return await asyncio.to_thread(self._handle.resume)
+
+    async def retry(self, step: str | None = None, *, failed: bool = False) -> RunState:
+        """As `RunHandle.retry`."""
+        return await asyncio.to_thread(self._handle.retry, step, failed=failed)
+
     async def wait(self, timeout: float | None = None) -> RunStatus:  # noqa: ASYNC109 - as the blocking one
         """As `RunHandle.wait`."""
         try:
@@ -131,15 +143,17 @@ class AsyncRunHandle:
     async def events(self, after: str = "0", *, follow: bool = True) -> AsyncIterator[Event]:
         """As `RunHandle.events`."""
         name = keys.run_key(self.id, "events")
+        wait = follow
         while True:
             with guarded():
                 reply: Any = await self._client._redis.xread(
-                    {name: after}, count=EVENTS_AT_ONCE, block=BLOCK_MS if follow else None
+                    {name: after}, count=EVENTS_AT_ONCE, block=BLOCK_MS if wait else None
                 )
             for event in parse_events(reply[0][1] if reply else ()):
                 after = event.id
                 yield event
-                if event.type == "run" and event.state in FINAL_RUN_STATES:
+                wait = follow and not event.ends_run
+            if not reply:
+                if not follow or (await self.status()).ended:
                     return
-            if not reply and (not follow or (await self.status()).ended):
-                return
+                wait = True

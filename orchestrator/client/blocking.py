@@ -19,10 +19,9 @@ from orchestrator.engine import submission
 from orchestrator.engine.app import create_app
 from orchestrator.engine.registry import known_agents
 from orchestrator.engine.runtime import context_store, ledger, runtime_of
-from orchestrator.errors import RunStateError, StoreUnavailable
-from orchestrator.run.models import RunState, RunSummary
+from orchestrator.errors import StoreUnavailable
+from orchestrator.run.models import RunSummary
 from orchestrator.run.reader import RunReader
-from orchestrator.run.replies import Refused
 from orchestrator.run.store import Ledger
 from orchestrator.settings import EngineSettings, Environment
 from orchestrator.workflow.plan import Plan, make_plan
@@ -126,18 +125,6 @@ class Client:
     def list(self, *, state: str | None = None, workflow: str | None = None, limit: int = 50) -> list[RunSummary]:
         """The newest runs first."""
         return self.reader.list(state=state, workflow=workflow, limit=limit)
-
-    def cancel(self, run_id: str, reason: str = "") -> RunState:
-        """Cancel a run: what waits is cancelled now, what runs gets the grace period. Raises RunStateError."""
-        self.reader.state(run_id)
-        answer = self._ledger.stop(
-            run_id, "cancelled", reason=reason or "cancelled by request", grace=self.settings.engine.cancel_grace
-        )
-        if isinstance(answer, Refused):
-            raise RunStateError(f"run {run_id} has ended already: it is {answer.why}")
-        with guarded():
-            self.redis.zadd(keys.ACTIVE, {run_id: 0}, xx=True)
-        return RunState(answer.run_state)
 
     def close(self) -> None:
         """Release the publisher's connections."""

@@ -13,7 +13,7 @@ from orchestrator import keys
 from orchestrator.connection import BLOCK_SECONDS, connect_blocking, guarded
 from orchestrator.context.merge_models import ABSENT
 from orchestrator.context.models import ContextConflict, Difference, Version
-from orchestrator.engine import decisions
+from orchestrator.engine import decisions, steering
 from orchestrator.errors import OrchestratorError, WaitTimeout
 from orchestrator.run.models import FINAL_RUN_STATES, Event, LogLine, RunState, RunStatus
 from orchestrator.run.reader import parse_events
@@ -122,26 +122,44 @@ class RunHandle:
         _refuse_in_event_loop()
         client = connect_blocking(self._client.store_url)
         name = keys.run_key(self.id, "events")
+        wait = follow
         try:
             self._client.reader.state(self.id)
             while True:
                 with guarded():
                     reply = cast(
-                        Any, client.xread({name: after}, count=EVENTS_AT_ONCE, block=BLOCK_MS if follow else None)
+                        Any, client.xread({name: after}, count=EVENTS_AT_ONCE, block=BLOCK_MS if wait else None)
                     )
                 for event in parse_events(reply[0][1] if reply else ()):
                     after = event.id
                     yield event
-                    if event.type == "run" and event.state in FINAL_RUN_STATES:
+                    wait = follow and not event.ends_run
+                if not reply:
+                    if not follow or self._client.reader.state(self.id) in FINAL_RUN_STATES:
                         return
-                if not reply and (not follow or self._client.reader.state(self.id) in FINAL_RUN_STATES):
-                    return
+                    wait = True  # it had ended, and was retried
         finally:
             client.close()
 
     def cancel(self, reason: str = "") -> RunState:
-        """Cancel the run. Raises RunStateError when it has ended."""
-        return self._client.cancel(self.id, reason)
+        """Cancel the run: what waits is cancelled now, what runs gets the grace period. Raises RunStateError when it
+        has ended."""
+        client = self._client
+        return steering.cancel(client._ledger, self.id, reason, client.settings.engine.cancel_grace)
+
+    def pause(self) -> RunState:
+        """Nothing of the run starts from now on; what runs goes on to its end. Raises RunStateError when it has ended
+        or is being cancelled."""
+        return steering.pause(self._client._ledger, self.id)
+
+    def resume(self) -> RunState:
+        """Let a paused run go on; one that is not paused does anyway. Raises RunStateError when it has ended."""
+        return steering.resume(self._client.app, self._client._ledger, self.id)
+
+    def retry(self, step: str | None = None, *, failed: bool = False) -> RunState:
+        """Begin anew: from `step`, from all steps that ended badly (`failed`), or from the start. What comes behind
+        those runs again too; other good steps stay. Raises NotFound, RunStateError."""
+        return steering.retry(self._client.app, self._client._ledger, self.id, step, failed=failed)
 
 
 def _refuse_in_event_loop() -> None:

@@ -20,6 +20,8 @@ SNAPSHOT = "\n".join(
 """For claims: `snapshot(step, wanted)`. For ends of attempts also `clashes`, `commit`, `commit_branch`, `unpin`."""
 JOIN = "\n".join((SNAPSHOT, lua("join")))
 """For barriers: `moved()` and `join(node)` as well."""
+UNDO = "\n".join((SNAPSHOT, lua("undo")))
+"""For steps that begin anew: `undo(chosen, whole)`."""
 
 BRANCHING = "\n".join((READING, *(lua(name) for name in ("version", "payload", "commit", "branch"))))
 

@@ -10,6 +10,7 @@ from celery import Celery
 
 from orchestrator.connection import broker_url
 from orchestrator.engine.agent import REGISTRY
+from orchestrator.engine.dead_messages import Undecodable
 from orchestrator.engine.keeper import SweepTimer
 from orchestrator.engine.mail import Mail
 from orchestrator.engine.routing import CONTROL, DEFAULT_PRIORITY, REDIS_PRIORITIES, queues, redis_priority
@@ -106,7 +107,7 @@ def create_app(
     )
     app.conf.update(configuration(settings), redbeat_redis_url=store)
     app.conf.task_queues = queues(agent.queue for agent in REGISTRY.values())
-    app.steps["consumer"].update((Checks, SweepTimer))
+    app.steps["consumer"].update((Checks, SweepTimer, Undecodable))
     runtime = Runtime(store, settings, templates=tuple(templates), mail=Mail(app, store))
     app.orchestrator = runtime  # type: ignore[attr-defined]
     app.orchestrator_workflows = tuple(workflows)  # type: ignore[attr-defined]

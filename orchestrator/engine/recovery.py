@@ -16,15 +16,16 @@ from celery import Celery
 
 from orchestrator import keys
 from orchestrator.connection import guarded
-from orchestrator.engine import decisions, join
+from orchestrator.engine import decisions, join, retention
 from orchestrator.engine.canvas import republish_member
 from orchestrator.engine.delivery import message_is_lost
 from orchestrator.engine.index import look_seconds, look_soon, store_time
 from orchestrator.engine.join import follow
 from orchestrator.engine.runtime import Runtime, log, runtime_of
 from orchestrator.errors import RunStateError
+from orchestrator.run import dead_letters
 from orchestrator.run.models import FINAL_RUN_STATES, StepState
-from orchestrator.run.policy import Cause, Ended, decide
+from orchestrator.run.policy import POISONED, Cause, Ended, decide
 from orchestrator.run.replies import Due, Moved, Refused
 from orchestrator.workflow.models import RetryPolicy
 
@@ -70,10 +71,7 @@ def _look_at(app: Celery, runtime: Runtime, run_id: str, now: float) -> None:
             log.exception("sweep: run %s: %s", run_id, item.item)
     with guarded():
         if agenda.run_state in FINAL_RUN_STATES or (not agenda.run_state and _is_orphan(runtime, run_id, now)):
-            runtime.client.zrem(keys.ACTIVE, run_id)
-            retention = runtime.settings.engine.retention
-            if retention:
-                runtime.client.zremrangebyscore(keys.RUNS, "-inf", now - 2 * retention)
+            retention.leave(runtime, run_id, latest, now)
         elif agenda.next_at is not None and agenda.next_at < latest:
             runtime.client.zadd(keys.ACTIVE, {run_id: max(agenda.next_at, now + 0.05)}, lt=True)
 
@@ -101,6 +99,8 @@ def attempt_lost(
     runtime = runtime_of(app)
     ended = Ended(Cause.LOST, token - runtime.ledger.spent(run_id, step))
     verdict = decide(RetryPolicy.model_validate(spec.get("retry", {})), ended)
+    if verdict.reason == POISONED:
+        dead_letters.park(runtime.client, run_id, step)
     moved = runtime.ledger.finish(
         run_id,
         step,

@@ -19,7 +19,7 @@ from celery import Celery
 from orchestrator.connection import connect
 from orchestrator.context.lock_models import LockRules
 from orchestrator.context.locks import CHECK, EXTEND, LOCKS, Locks
-from orchestrator.context.scripts import JOIN, SNAPSHOT
+from orchestrator.context.scripts import JOIN, SNAPSHOT, UNDO
 from orchestrator.context.store import ContextStore
 from orchestrator.run.store import BASE, FLOW, NO_MAIL, TAKE_BACK, Ledger, Transitions, lua
 from orchestrator.scripts import Script
@@ -37,7 +37,7 @@ def transitions(mail: str = NO_MAIL) -> Transitions:
     """
     flow = "\n".join((mail, BASE, LOCKS, FLOW))
     return Transitions(
-        create=Script(flow, lua("create")),
+        create=Script(flow, lua("marks"), lua("create")),
         claim=Script(BASE, SNAPSHOT, lua("claim")),
         finish=Script(flow, SNAPSHOT, CHECK, lua("finish")),
         renew=Script(BASE, LOCKS, EXTEND, lua("renew")),
@@ -48,6 +48,9 @@ def transitions(mail: str = NO_MAIL) -> Transitions:
         fallback=Script(flow, SNAPSHOT, TAKE_BACK, lua("fallback")),
         resolve=Script(flow, SNAPSHOT, lua("quality"), lua("resolve")),
         stop=Script(flow, lua("stop")),
+        pause=Script(flow, lua("pause")),
+        resume=Script(flow, lua("resume")),
+        retry=Script(flow, UNDO, TAKE_BACK, *(lua(name) for name in ("quality", "marks", "choose", "reset", "retry"))),
         posts=mail != NO_MAIL,
     )
 

@@ -10,7 +10,7 @@ from celery import signals
 
 from orchestrator import keys
 from orchestrator.connection import guarded
-from orchestrator.engine import keeper, registry, startup
+from orchestrator.engine import dead_messages, keeper, registry, startup
 from orchestrator.engine.agent import REGISTRY
 from orchestrator.engine.runtime import log, runtime_of
 from orchestrator.errors import OrchestratorError
@@ -45,6 +45,16 @@ def _tie(**_: Any) -> None:
 @signals.worker_shutdown.connect
 def _leave(sender: Any = None, **_: Any) -> None:
     leave(sender.app)
+
+
+@signals.task_unknown.connect
+def _unknown(sender: Any = None, message: Any = None, exc: Any = None, **_: Any) -> None:
+    dead_messages.keep(sender.app, message, dead_messages.UNKNOWN_TASK, exc)
+
+
+@signals.task_rejected.connect
+def _rejected(sender: Any = None, message: Any = None, exc: Any = None, **_: Any) -> None:
+    dead_messages.keep(sender.app, message, dead_messages.REJECTED, exc)
 
 
 def ready(app: Any) -> None:

@@ -168,6 +168,11 @@ class Event(Frozen):
     attempt: int | None = None
     detail: Mapping[str, Any] = Field(default_factory=dict)
 
+    @property
+    def ends_run(self) -> bool:
+        """Whether the run ended with it; a retry may have opened it again."""
+        return self.type == "run" and self.state in FINAL_RUN_STATES
+
 
 class LogLine(Frozen):
     """One line that an attempt logged."""

@@ -38,6 +38,9 @@ class Verdict:
     reason: str = ""
 
 
+POISONED = "poisoned"
+"""Why a step has failed whose attempts ended with their processes."""
+
 NEVER_RETRIED = ("OwnershipError", "InvalidValue", "MissingInput", "NotFound")
 """Our own errors that the next attempt would meet again."""
 
@@ -52,7 +55,7 @@ def decide(policy: RetryPolicy, ended: Ended) -> Verdict:
     if any(name in policy.non_retryable_error_types or name in NEVER_RETRIED for name in ended.error_types):
         return Verdict(final, reason="non_retryable")
     if policy.maximum_attempts and ended.attempt >= policy.maximum_attempts:
-        return Verdict(final, reason="poisoned" if ended.cause is Cause.LOST else ended.cause.value)
+        return Verdict(final, reason=POISONED if ended.cause is Cause.LOST else ended.cause.value)
     if ended.cause is Cause.LOST:
         return Verdict(StepState.RETRYING)
     interval = policy.initial_interval * policy.backoff_coefficient ** min(ended.attempt - 1, 60)

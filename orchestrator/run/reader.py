@@ -139,6 +139,26 @@ class RunReader:
         lines = [LogLine.model_validate_json(line) for line in raw]
         return [line for line in lines if attempt is None or line.attempt == attempt]
 
+    def behind(self, run_id: str, step: str) -> list[str]:
+        """The steps that come after a step, directly or through others and barriers, in the order of the definition:
+        what runs again with it. Two round trips."""
+        with guarded():
+            raw = cast("dict[bytes, bytes]", self._client.hgetall(keys.run_key(run_id, "edges")))
+        edges = {node.decode(): to.decode().split() for node, to in raw.items()}
+        found, ahead = set[str](), [step]
+        while ahead:
+            for node in edges.get(ahead.pop(), ()):
+                if node not in found and not node.startswith("^"):
+                    found.add(node)
+                    ahead.append(node)
+        return [name for name in self.status(run_id).steps if name in found]
+
+    def workers(self) -> list[str]:
+        """Host names of the workers that have said within the last seconds that they are there."""
+        prefix = keys.worker_key("")
+        with guarded():
+            return sorted(key.decode().removeprefix(prefix) for key in self._client.scan_iter(prefix + "*", count=1000))
+
     def list(self, *, state: str | None = None, workflow: str | None = None, limit: int = 50) -> list[RunSummary]:
         """The newest runs first."""
         with guarded():

@@ -29,7 +29,8 @@ def lua(name: str) -> str:
 BASE = lua("base")
 NO_MAIL = "local MAIL = nil"
 """Stands where scripts have the templates of `post.lua`: whoever calls them publishes what they release."""
-FLOW = "\n".join(lua(name) for name in ("rules", "settle", "turns", "consider", "flow", "close", "post", "reply"))
+_FLOW = ("rules", "settle", "turns", "consider", "flow", "expiry", "close", "post", "reply")
+FLOW = "\n".join(lua(name) for name in _FLOW)
 """What a script needs in order to end nodes and release others, behind NO_MAIL or templates, BASE and the context's
 fragments of locks."""
 TAKE_BACK = "\n".join(lua(name) for name in ("withdraw", "reopen"))
@@ -65,6 +66,9 @@ class Transitions:
     fallback: Script
     resolve: Script
     stop: Script
+    pause: Script
+    resume: Script
+    retry: Script
     posts: bool = False
 
 
@@ -306,6 +310,21 @@ class Ledger:
         if raw[0] == b"refused":
             return Refused(raw[1].decode())
         return Moved(raw[1].decode())
+
+    def pause(self, run_id: str) -> Moved | Refused:
+        """Nothing of the run starts from now on; what runs goes on. Clocks of the run and of its groups stand still."""
+        raw = self._scripts.pause(self.client, run_id, self._arguments())
+        return Refused(raw[1].decode()) if raw[0] == b"refused" else Moved(raw[1].decode())
+
+    def resume(self, run_id: str) -> Moved | Refused:
+        """Let a paused run go on; one that is not paused does anyway."""
+        return replies.moved(self._scripts.resume(self.client, run_id, self._arguments()))
+
+    def retry(self, run_id: str, step: str | None = None, *, failed: bool = False) -> Moved | Refused:
+        """Begin anew from one step that has ended, from all that ended badly, or, with neither, from the start: those
+        and whatever comes after them, with as many attempts as at first. What they wrote is taken back."""
+        arguments = self._arguments(step=step, failed=failed or None, nonce=token_hex(NONCE_BYTES)) | self._writing
+        return replies.moved(self._scripts.retry(self.client, run_id, arguments))
 
 
 def _open(undecided: Sequence[Undecided]) -> list[list[Any]] | None:

@@ -27,9 +27,9 @@ APP = """
         seconds = float(ctx.params.get("seconds", 0.1))
         Path(f"begun-{ctx.run_id}-{ctx.step_id}").touch()
         ctx.log.info("cooking for %s s", seconds)
-        began = time.monotonic()
-        while time.monotonic() - began < seconds:
-            ctx.progress((time.monotonic() - began) / seconds, "simmering")
+        began, until = time.monotonic(), Path(ctx.params.get("until", "."))
+        while time.monotonic() - began < seconds or not until.exists():
+            ctx.progress(min(1.0, (time.monotonic() - began) / seconds), "simmering")
             time.sleep(0.05)
         with Path(f"effects-{ctx.run_id}").open("a") as effects:
             effects.write(ctx.step_id + "\\n")
@@ -39,6 +39,18 @@ APP = """
     @agent("burn")
     def burn(ctx):
         raise ValueError("the oven is too hot")
+
+    @agent("taste")
+    def taste(ctx):
+        if not Path("salt").exists():
+            raise ValueError("there is no salt")
+        return cook(ctx)
+
+    @agent("explode")
+    def explode(ctx):
+        if not Path("valve").exists():
+            os.kill(os.getpid(), 9)
+        return {}
 
     @agent("litter")
     def litter(ctx):
@@ -84,6 +96,20 @@ FEAST = """
       - {id: chop, agent: cook, with: {seconds: 0.2}}
       - {id: roast, agent: cook, with: {seconds: 600}, needs: [chop]}
 """
+SOUP = """
+    name: soup
+    steps:
+      - {id: chop, agent: cook}
+      - {id: simmer, agent: cook, with: {until: lid}, needs: [chop]}
+      - {id: taste, agent: taste, needs: [simmer], retry: {maximum_attempts: 1}}
+      - {id: eat, agent: cook, needs: [taste]}
+"""
+COOKER = """
+    name: cooker
+    steps:
+      - {id: pressure, agent: explode}
+      - {id: rice, agent: cook, needs: [pressure]}
+"""
 WRONG = """
     name: wrong
     steps:
@@ -104,7 +130,8 @@ class Kitchen:
         workflows = folder / "config" / "workflows"
         workflows.mkdir(parents=True)
         (folder / "kitchen_app.py").write_text(textwrap.dedent(APP))
-        texts = {"tea": TEA, "burnt": BURNT, "litter": LITTER, "stew": STEW, "feast": FEAST, "wrong": WRONG}
+        texts = {"tea": TEA, "burnt": BURNT, "litter": LITTER, "stew": STEW, "feast": FEAST, "wrong": WRONG,
+                 "soup": SOUP, "cooker": COOKER}  # fmt: skip
         for name, text in texts.items():
             (workflows / f"{name}.yaml").write_text(textwrap.dedent(text))
         return cls(folder)

@@ -18,6 +18,7 @@ import yaml
 
 from tests.acceptance.kitchen import Kitchen
 from tests.conftest import StartServer
+from tests.workers import eventually
 
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -134,6 +135,64 @@ def test_watch_and_follow_until_the_end_and_cancel_in_the_middle(kitchen: Kitche
     assert again.returncode == 1
     assert "has ended already" in again.stderr
     assert kitchen.data("show", run_id)["reason"] == "not hungry"
+
+
+def command(page: str, name: str, run_id: str) -> list[str]:
+    """The arguments of a command that the page tells to type."""
+    found = re.search(rf"orchestrator ({name} {run_id}[^#\n]*)", page)
+    assert found, page
+    return found[1].split()
+
+
+def test_a_run_is_paused_resumed_fails_and_is_retried_by_what_show_says(kitchen: Kitchen) -> None:
+    run_id = kitchen.call("submit", "soup").stdout.strip()
+    eventually(lambda: kitchen.begun(run_id, "simmer"), within=20, what="the soup simmers")
+    paused = kitchen.call("pause", run_id)
+    assert (paused.returncode, paused.stdout) == (0, "paused\n")
+    (kitchen.folder / "lid").touch()
+    waiting = "running: nothing; waiting for the end of the pause: taste"
+    eventually(lambda: waiting in kitchen.call("show", run_id).stdout, within=30, what="what runs ends")
+    page = kitchen.call("show", run_id).stdout
+
+    assert kitchen.call(*command(page, "resume", run_id)).stdout == "running\n"
+    failed = kitchen.call("watch", run_id)
+    assert failed.returncode == 1
+    page = kitchen.call("show", run_id).stdout
+    assert "stopped at taste (failed after 1 attempt): ValueError: there is no salt" in page
+    assert "not run because of that: eat" in page
+    assert f"orchestrator retry {run_id} taste   # and then eat" in page
+
+    (kitchen.folder / "salt").touch()
+    refused, unknown, both = kitchen.together(
+        ["retry", run_id, "eat"], ["retry", run_id, "tase"], ["retry", run_id, "eat", "--failed"]
+    )
+    assert (refused.returncode, unknown.returncode, both.returncode) == (1, 4, 2)
+    assert "would not start: a step before it has not ended well" in refused.stderr
+    assert "did you mean 'taste'" in unknown.stderr
+    retried = kitchen.call(*command(page, "retry", run_id))
+    assert (retried.returncode, retried.stdout) == (0, "running\n"), retried.stderr
+    assert kitchen.call("watch", run_id).returncode == 0
+    assert kitchen.effects(run_id) == ["chop", "simmer", "taste", "eat"], "good steps have run once"
+    ended = kitchen.call("pause", run_id)
+    assert ended.returncode == 1
+    assert "has ended already: it is success" in ended.stderr
+
+
+def test_a_step_that_kills_its_workers_is_in_the_dead_letter_list(kitchen: Kitchen) -> None:
+    done = kitchen.call("submit", "cooker", "--wait")
+    assert done.returncode == 1
+    run_id = done.stdout.split()[0]
+    listed, shown = kitchen.together(["dlq", "ls"], ["dlq", "show", run_id, "pressure"])
+    assert re.search(rf"{run_id} pressure +agent explode +poisoned +3 ", listed.stdout)
+    assert "given up at" in shown.stdout
+    assert f"orchestrator dlq show {run_id} pressure" in kitchen.call("show", run_id).stdout
+
+    (kitchen.folder / "valve").touch()
+    assert kitchen.call("dlq", "retry", run_id, "pressure").returncode == 0
+    assert kitchen.call("watch", run_id).returncode == 0
+    assert kitchen.data("dlq", "ls") == {"steps": [], "messages": []}
+    dropped, gone = kitchen.together(["dlq", "drop", run_id, "pressure"], ["dlq", "show", "0-0"])
+    assert (dropped.returncode, gone.returncode) == (4, 4)
 
 
 def test_names_that_nobody_knows_are_4(kitchen: Kitchen) -> None:

@@ -1,27 +1,17 @@
 -- close_run() -> the state of the run: ends it when its last node has ended. As in Airflow, the leaves decide:
 -- a failed leaf fails the run; a failure that later steps or a barrier coped with leaves it 'partial'.
+local function waits_for_a_person() return redis.call('SCARD', P .. ':ctx:open') > 0 end
+
 local function close_run()
   local f = redis.call('HMGET', META, 'done', 'total', 'bad', 'bad_leaf', 'state', 'retention', 'doom')
   if tonumber(f[1]) < tonumber(f[2]) then return f[5] end
-  if f[5] == 'awaiting_input' and not f[7] then return f[5] end
+  if waits_for_a_person() and not f[7] then return f[5] end
   local state = f[7] or (tonumber(f[4]) > 0 and 'failed' or tonumber(f[3]) > 0 and 'partial' or 'success')
   redis.call('HSET', META, 'state', state, 'finished_at', STAMP)
   event('run', '', state)
   redis.call('XADD', P .. ':end', '*', 's', state)
   redis.call('DEL', DUE)
   local keep = tonumber(f[6])
-  if keep > 0 then
-    for _, node in ipairs(redis.call('HKEYS', DEFS)) do
-      redis.call('EXPIRE', step_key(node), keep)
-      for _, part in ipairs({':log:', ':ctx:b:', ':ctx:d:'}) do redis.call('EXPIRE', P .. part .. node, keep) end
-    end
-    for _, part in ipairs({'meta', 'spec', 'inputs', 'edges', 'defs', 'files', 'locks', 'waits', 'conflicts', 'events',
-      'end'}) do
-      redis.call('EXPIRE', P .. ':' .. part, keep)
-    end
-    for _, part in ipairs({'head', 'past', 'fields', 'blobs', 'refs', 'info', 'versions', 'names', 'pins', 'open'}) do
-      redis.call('EXPIRE', P .. ':ctx:' .. part, keep)
-    end
-  end
+  if keep > 0 then each_key('EXPIRE', keep) end
   return state
 end

@@ -6,8 +6,7 @@ local nodes = cjson.decode(ARGV[3])
 local total = 0
 for _, node in ipairs(nodes) do
   local fields = {'kind', node.kind, 'rule', node.rule, 'need', node.need, 'state', 'pending'}
-  for _, name in ipairs({'gate', 'carried', 'barrier', 'leaf', 'chord', 'awaited', 'schedule', 'locks',
-    'group_locks'}) do
+  for _, name in ipairs(MARKS) do
     if node[name] then
       fields[#fields + 1] = name
       fields[#fields + 1] = tostring(node[name])
@@ -23,7 +22,10 @@ for i = 4 + 2 * #nodes, #ARGV, 2 do redis.call('HSET', P .. ':inputs', ARGV[i], 
 redis.call('HSET', META, 'state', 'pending', 'workflow', A.workflow, 'created_at', STAMP, 'total', total,
   'done', 0, 'bad', 0, 'bad_leaf', 0, 'retention', A.retention, 'critical_path_seconds', A.critical_path_seconds)
 event('run', '', 'pending')
-if A.timeout then due_at('run:', A.timeout) end
+if A.timeout then
+  redis.call('HSET', META, 'timeout', A.timeout)
+  due_at('run:', A.timeout)
+end
 for _, node in ipairs(nodes) do
   if node.need == 0 or node.rule == 'always' then
     local queue, at = {}, 1

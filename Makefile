@@ -1,7 +1,7 @@
 # Two commands: `make demo` shows the six-agent workflow, `make test` checks everything.
 # Both create .venv and install into it when pyproject.toml or constraints.txt changed since the last time.
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint proofs bench clean
+.PHONY: help demo test lint proofs soak bench clean
 .DELETE_ON_ERROR:
 # Recipes share one .venv: two installs side by side would break each other.
 .NOTPARALLEL:
@@ -20,6 +20,7 @@ help:
 	@echo 'make demo    run the six-agent workflow on real workers; the artifacts are in demo-output/'
 	@echo 'make test    ruff, mypy, import-linter and all fast tests'
 	@echo 'make proofs  what takes minutes'
+	@echo 'make soak    workflows by the hundred while one thing after another breaks (SECONDS=120 SEED=...)'
 	@echo 'make bench   measurements'
 
 $(BIN)/python:
@@ -50,6 +51,9 @@ proofs: .venv/installed-dev
 	@$(BIN)/python -m pytest -q -m proofs --collect-only >/dev/null; status=$$?; \
 	if [ $$status -eq 5 ]; then echo 'no proofs are written yet'; \
 	else $(BIN)/python -m pytest -q -m proofs; fi
+
+soak: .venv/installed-dev
+	$(BIN)/python -m tests.proofs.soak $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED))
 
 bench: .venv/installed-dev
 	$(BIN)/python -m pytest -q -m benchmark --capture=no

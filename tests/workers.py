@@ -52,8 +52,8 @@ class Worker:
         self._environment = inherited | own | dict(environment or {})
         self.process: subprocess.Popen[bytes] | None = None
 
-    def start(self) -> Self:
-        """Start and wait until the worker says that it takes tasks."""
+    def launch(self) -> int:
+        """Start without waiting. Returns a pipe that gives one byte when the worker takes tasks, or ends with it."""
         ready, told = os.pipe()
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
@@ -68,6 +68,11 @@ class Worker:
             )
         os.close(told)
         os.set_blocking(ready, True)
+        return ready
+
+    def start(self) -> Self:
+        """Start and wait until the worker says that it takes tasks."""
+        ready = self.launch()
         told_us = os.read(ready, 1)
         os.close(ready)
         assert told_us, f"the worker did not start:\n{self.text()}"

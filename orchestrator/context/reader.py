@@ -10,7 +10,7 @@ import redis
 
 from orchestrator import keys
 from orchestrator.connection import guarded
-from orchestrator.context.fields import assemble, section_of
+from orchestrator.context.fields import DRAFT, assemble, section_of
 from orchestrator.context.store import ContextStore, Value
 
 
@@ -82,6 +82,12 @@ class ContextReader:
         self.fetch([name])
         found = self._found.get(name)
         return None if found is None else found.main
+
+    def base(self, name: str) -> str | None:
+        """The text that this attempt started from when it writes a field: what it read, but for another's draft."""
+        self.fetch([name])
+        found = self._found.get(name)
+        return None if found is None or found.mark == DRAFT else found.text
 
     def mark(self, name: str) -> str:
         """`draft`, `filled:<quality impact>`, or empty for a value that its step has committed."""

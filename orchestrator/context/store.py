@@ -165,7 +165,8 @@ class ContextStore:
         return int(raw[1])
 
     def shared_writes(self, run_id: str, members: Sequence[str]) -> tuple[tuple[str, ...], list[SharedWrite]]:
-        """The members whose branches are not merged yet, and what these have written into shared sections."""
+        """The members whose branches are not merged yet, and what these have written into shared sections, each behind
+        what its writer had read in another branch that the main line does not have either."""
         steps, rows = BRANCHES(self._client, run_id, {"members": list(members)})
         return tuple(step.decode() for step in steps), [_shared(row) for row in rows]
 

@@ -10,8 +10,8 @@ from orchestrator.context.codec import unpack
 from orchestrator.context.fields import FieldWrite
 from orchestrator.context.policy import Writer
 from orchestrator.context.reader import ContextReader
-from orchestrator.context.store import MAX_VALUE_BYTES, moment
-from orchestrator.engine.merging import Edit, Outcome, findings, merge_edits, merge_rules
+from orchestrator.context.store import MAX_VALUE_BYTES, SharedWrite, moment
+from orchestrator.engine.merging import Edit, Outcome, findings, merge_onto, merge_rules, merge_writes
 from orchestrator.engine.runtime import Runtime, log
 from orchestrator.errors import Conflict, LeaseLost
 from orchestrator.run.replies import Claimed, Clash, Moved, Refused, Standing, Unlocked
@@ -36,18 +36,19 @@ def complete(
     """Complete the attempt and commit what it wrote; one round trip, and one more for each time that another writer was
     faster. Raises Conflict when that happens too often, or when the policy is that conflicts fail."""
     step = granted.definition["id"]
-    originals = {write.field: write for write in written.fields}
-    fields = dict(originals)
-    found: dict[str, Mapping[str, Mapping[str, Any]]] = {}
+    merging = _Merging(runtime, run_id, granted, reader, {write.field: write for write in written.fields})
     for _ in range(MERGES):
-        left = findings(runtime, {name: record for one in found.values() for name, record in one.items()})
+        merging.take_branches()
+        left = findings(runtime, {name: record for one in merging.found.values() for name, record in one.items()})
         answer = runtime.ledger.finish(
             run_id,
             step,
             "success",
             token=granted.token,
             snapshot=granted.version,
-            fields=[write.payload() for write in fields.values()],
+            seen=granted.branches,
+            absorbed=merging.absorbed,
+            fields=[write.payload() for write in merging.fields.values()],
             conflicts=left.records,
             undecided=left.undecided,
             files=written.files,
@@ -60,24 +61,61 @@ def complete(
         if not isinstance(answer, Clash):
             return answer
         for standing in answer.fields:
-            log.info("run %s step %s: merging %s, which others have changed", run_id, step, standing.field)
-            original = originals[standing.field]
-            outcome = _merged(runtime, granted, reader, standing, original)
-            if outcome.failed:
-                raise Conflict(outcome.failed)
-            fields[standing.field] = replace(original, text=outcome.text, read_at=standing.version)
-            found[standing.field] = outcome.conflicts
-    raise Conflict(f"step '{step}' could not commit {', '.join(fields)}: others were faster {MERGES} times")
+            merging.take(standing)
+    raise Conflict(f"step '{step}' could not commit {', '.join(merging.fields)}: others were faster {MERGES} times")
 
 
-def _merged(
-    runtime: Runtime, granted: Claimed, reader: ContextReader, standing: Standing, original: FieldWrite
-) -> Outcome:
-    field = standing.field
-    seen = reader.seen(field)
-    ours = unpack(standing.packed, field, limit=MAX_VALUE_BYTES) if standing.packed else None
-    first = Writer(standing.author, moment(standing.at), standing.priority)
-    second = Writer(granted.definition["id"], first.committed + 1, granted.definition["priority"])
-    base = None if seen is None else seen.text
-    edits = [Edit(first, ours), Edit(second, original.text)]
-    return merge_edits(runtime, field, base, edits, merge_rules(granted.definition))
+class _Merging:
+    """What an attempt commits, as it is merged with what others have written. `fields` go to the ledger, `found` are
+    the conflicts by field, `absorbed` what other branches have come in with it."""
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        run_id: str,
+        granted: Claimed,
+        reader: ContextReader,
+        originals: Mapping[str, FieldWrite],
+    ) -> None:
+        self.fields = dict(originals)
+        self.found: dict[str, Mapping[str, Mapping[str, Any]]] = {}
+        self.absorbed: list[tuple[str, str]] = []
+        self._runtime, self._run_id, self._granted, self._reader = runtime, run_id, granted, reader
+        self._originals = originals
+        self._rules = merge_rules(granted.definition)
+
+    def take_branches(self) -> None:
+        """Somebody outside a group who has read branches and writes the same fields brings those edits along: they come
+        before its own, and the main line may have gone on beside them."""
+        shared = [write.field for write in self._originals.values() if write.read_at is not None]
+        if not shared or not self._granted.branches or "group" in self._granted.definition:
+            return
+        _, writes = self._runtime.context.shared_writes(self._run_id, self._granted.branches)
+        by_field: dict[str, list[SharedWrite]] = {}
+        for write in writes:
+            if write.field in shared:
+                by_field.setdefault(write.field, []).append(write)
+        self.absorbed = [(write.writer.step, write.field) for found in by_field.values() for write in found]
+        for name, found in by_field.items():
+            before = merge_writes(self._runtime, name, found, self._rules)
+            latest = max((write.writer for write in found), key=lambda writer: writer.committed)
+            self._settle(name, found[0].version, before, latest)
+
+    def take(self, standing: Standing) -> None:
+        """The main line's field has changed since it was read."""
+        name = standing.field
+        log.info("run %s step %s: merging %s", self._run_id, self._granted.definition["id"], name)
+        text = unpack(standing.packed, name, limit=MAX_VALUE_BYTES) if standing.packed else None
+        writer = Writer(standing.author, moment(standing.at), standing.priority)
+        self._settle(name, standing.version, Outcome(text, {}), writer)
+
+    def _settle(self, name: str, version: int, before: Outcome, first: Writer) -> None:
+        definition = self._granted.definition
+        original = self._originals[name]
+        mine = Edit(Writer(definition["id"], first.committed + 1, definition["priority"]), original.text)
+        edits = [Edit(first, before.text), mine]
+        outcome = merge_onto(self._runtime, name, before, self._reader.base(name), edits, self._rules)
+        if outcome.failed:
+            raise Conflict(outcome.failed)
+        self.fields[name] = replace(original, text=outcome.text, read_at=version)
+        self.found[name] = outcome.conflicts

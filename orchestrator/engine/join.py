@@ -123,6 +123,7 @@ def _carry_out(
         conflicts=joined.left.records,
         undecided=joined.left.undecided,
         marks=joined.marks,
+        absorbed=joined.absorbed,
         early=True,
     )
     if isinstance(moved, Moved):

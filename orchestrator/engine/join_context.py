@@ -12,12 +12,12 @@ from orchestrator.context.consistency import Violation, evaluate
 from orchestrator.context.fields import FILLED, FieldWrite, assemble, split
 from orchestrator.context.policy import ConflictPolicy
 from orchestrator.context.store import SharedWrite
-from orchestrator.engine.merging import Edit, Findings, Outcome, conflict_id, findings, merge_edits, merge_rules
+from orchestrator.engine.merging import Findings, conflict_id, findings, merge_rules, merge_writes
 from orchestrator.engine.runtime import Runtime
 from orchestrator.run.models import QualityMark
 from orchestrator.run.store import Payload
 from orchestrator.workflow.models import BarrierSpec
-from orchestrator.workflow.sharing import ConsistencyRule, MergeRules, OnViolation
+from orchestrator.workflow.sharing import ConsistencyRule, OnViolation
 
 MESSAGE_CHARACTERS = 500
 """Of what a mark says; the conflict's record tells all."""
@@ -27,13 +27,15 @@ MESSAGE_CHARACTERS = 500
 class Joined:
     """The members whose branches are merged, the payload of the merge, and what it left to decide. `failed`: what the
     policy takes for a failure of the group; the main line keeps what it has there, the records tell the rest.
-    `marks` say what is not as it should be, as JSON."""
+    `marks` say what is not as it should be, as JSON; `absorbed` are fields of other groups' branches, which members had
+    read, and which had to be merged with theirs."""
 
     branches: tuple[str, ...]
     fields: list[Payload]
     left: Findings
     failed: str = ""
     marks: tuple[Mapping[str, str], ...] = ()
+    absorbed: tuple[tuple[str, str], ...] = ()
 
 
 def merge_members(
@@ -57,7 +59,7 @@ def merge_members(
     conflicts: dict[str, Mapping[str, Any]] = {}
     rules = merge_rules(definition)
     for field, found in by_field.items():
-        outcome = _merged(runtime, field, found, rules)
+        outcome = merge_writes(runtime, field, found, rules)
         if outcome.failed:
             failed.append(outcome.failed)
         else:
@@ -71,7 +73,8 @@ def merge_members(
     failed += [str(one) for one in violations if one.rule.on_violation is OnViolation.FAIL]
     payloads: list[Payload] = [field.payload() for field in fields]
     marks = _marks(runtime, definition["group"], filled, violations)
-    return Joined(branches, payloads, findings(runtime, conflicts), "; ".join(failed), marks)
+    absorbed = tuple((one.writer.step, one.field) for one in writes if one.writer.step not in branches)
+    return Joined(branches, payloads, findings(runtime, conflicts), "; ".join(failed), marks, absorbed)
 
 
 def _stand_ins(runtime: Runtime, filled: Mapping[str, Mapping[str, Any]]) -> list[FieldWrite]:
@@ -117,19 +120,3 @@ def _marks(
 def mark(kind: str, group: str, level: str, message: str) -> Mapping[str, str]:
     """Something that is not as it should be, as the ledger takes it."""
     return QualityMark(kind=kind, group=group, level=level, message=message[:MESSAGE_CHARACTERS]).model_dump()
-
-
-def _merged(runtime: Runtime, field: str, writes: Sequence[SharedWrite], rules: MergeRules) -> Outcome:
-    """All edits at once when they started from one value; else one after the other, each from its own."""
-    now = Edit(writes[0].standing, writes[0].ours)
-    if len({write.base for write in writes}) == 1:
-        edits = [now, *(Edit(one.writer, one.theirs) for one in writes)]
-        return merge_edits(runtime, field, writes[0].base, edits, rules)
-    conflicts: dict[str, Mapping[str, Any]] = {}
-    failed = ""
-    for write in writes:
-        outcome = merge_edits(runtime, field, write.base, [now, Edit(write.writer, write.theirs)], rules)
-        failed = failed or outcome.failed
-        now = Edit(max(now.writer, write.writer, key=lambda writer: writer.committed), outcome.text)
-        conflicts |= outcome.conflicts
-    return Outcome(now.text or "null", conflicts, failed)

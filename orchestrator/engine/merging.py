@@ -14,6 +14,7 @@ from orchestrator.context.codec import pack
 from orchestrator.context.joining import Branch, ConflictRecord, join
 from orchestrator.context.merge_models import ABSENT
 from orchestrator.context.policy import Action, ConflictPolicy, ConflictSpec, Contest, Writer, decide
+from orchestrator.context.store import SharedWrite
 from orchestrator.context.values import canonical
 from orchestrator.engine.runtime import Runtime
 from orchestrator.run.store import Payload, Undecided
@@ -33,10 +34,11 @@ class Edit:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The text of the field with all edits, and the conflicts that were found, as JSON documents by id. `failed` says
-    what could not be merged when the policy is that this fails; the text is of no use then."""
+    """The text of the field with all edits, None when it has no value any more, and the conflicts that were found, as
+    JSON documents by id. `failed` says what could not be merged when the policy is that this fails; the text is of no
+    use then."""
 
-    text: str
+    text: str | None
     conflicts: Mapping[str, Mapping[str, Any]]
     failed: str = ""
 
@@ -60,7 +62,7 @@ def merge_edits(runtime: Runtime, field: str, base: str | None, edits: Sequence[
     """Merge the edits of one field, which all started from `base`, in the given order, by the workflow's rules."""
     changed = [edit for edit in edits if edit.text != base]
     if len({edit.text for edit in changed}) <= 1:
-        return Outcome((changed[0] if changed else edits[0]).text or "null", {})
+        return Outcome((changed[0] if changed else edits[0]).text, {})
     path = tuple(field.split(".", 1))
     spec = conflict_spec(runtime)
     joined = join(
@@ -74,10 +76,33 @@ def merge_edits(runtime: Runtime, field: str, base: str | None, edits: Sequence[
     places = ", ".join(str(record.conflict) for record in joined.failed)
     steps = ", ".join(edit.writer.step for edit in changed)
     failed = f"what {steps} wrote cannot be merged: {places}" if places else ""
-    text = canonical(joined.value, limit=MERGE_LIMIT, what=f"the merged '{field}'")
+    merged = joined.value
+    text = None if merged is ABSENT else canonical(merged, limit=MERGE_LIMIT, what=f"the merged '{field}'")
     writers = {edit.writer.step: edit.writer for edit in changed}
     records = [_record(field, record, spec, writers) for record in joined.records]
     return Outcome(text, {conflict_id(record): record for record in records}, failed)
+
+
+def merge_writes(runtime: Runtime, field: str, writes: Sequence[SharedWrite], rules: MergeRules) -> Outcome:
+    """Merge what branches have made of one field into what the main line has: all at once when they started from one
+    value, else one after the other, each from its own."""
+    now = Edit(writes[0].standing, writes[0].ours)
+    if len({write.base for write in writes}) == 1:
+        edits = [now, *(Edit(one.writer, one.theirs) for one in writes)]
+        return merge_edits(runtime, field, writes[0].base, edits, rules)
+    outcome = Outcome(now.text, {})
+    for write in writes:
+        outcome = merge_onto(runtime, field, outcome, write.base, [now, Edit(write.writer, write.theirs)], rules)
+        now = Edit(max(now.writer, write.writer, key=lambda writer: writer.committed), outcome.text)
+    return outcome
+
+
+def merge_onto(
+    runtime: Runtime, field: str, before: Outcome, base: str | None, edits: Sequence[Edit], rules: MergeRules
+) -> Outcome:
+    """The next merge of a field after another one, whose conflicts and failure are kept."""
+    after = merge_edits(runtime, field, base, edits, rules)
+    return Outcome(after.text, {**before.conflicts, **after.conflicts}, before.failed or after.failed)
 
 
 def _value(text: str | None) -> Any:

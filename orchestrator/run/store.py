@@ -164,6 +164,8 @@ class Ledger:
         error: str = "",
         reason: str = "",
         snapshot: int = 0,
+        seen: Sequence[str] = (),
+        absorbed: Sequence[tuple[str, str]] = (),
         fields: Sequence[Payload] = (),
         conflicts: Sequence[Payload] = (),
         undecided: Sequence[Undecided] = (),
@@ -172,14 +174,16 @@ class Ledger:
     ) -> Moved | Clash | Unlocked | Refused:
         """End the current attempt, known by its token. `executed`: by its own Celery task, whose canvas goes on.
 
-        `fields` are what it commits to the context, having read that at version `snapshot`, `conflicts` what a merge
-        left to decide; for the `undecided` ones the run waits. `locks` are the tokens of the locks it wrote under.
-        Attempts that are refused, or clash with another writer, change nothing.
+        `fields` are what it commits to the context, having read that at version `snapshot` with the branches of the
+        steps `seen` over it; merged with what those have written into the `absorbed` (step, field). `conflicts` are
+        what a merge left to decide; for the `undecided` ones the run waits. `locks` are the tokens of the locks it
+        wrote under. Attempts that are refused, or clash with another writer, change nothing.
         """
         arguments = self._arguments(
             step=step, state=state, token=token, executed=executed or None, delay=delay,
             error=error[:2000], reason=reason, snapshot=snapshot, fields=len(fields), nonce=token_hex(NONCE_BYTES),
-            conflicts=len(conflicts), open=_open(undecided), locks=locks or None,
+            conflicts=len(conflicts), open=_open(undecided), locks=locks or None, seen=list(seen) or None,
+            absorbed=list(absorbed) or None,
         ) | self._writing  # fmt: skip
         payloads = [part for row in (*fields, *conflicts) for part in row]
         for name, content in (files or {}).items():
@@ -269,19 +273,22 @@ class Ledger:
         conflicts: Sequence[Payload] = (),
         undecided: Sequence[Undecided] = (),
         marks: Sequence[Mapping[str, str]] = (),
+        absorbed: Sequence[tuple[str, str]] = (),
         early: bool = False,
     ) -> Moved | Refused:
         """A barrier's decision takes effect, once: an `action`, with its reason. `filled` are members for whose output
         something in `fields` stands, with that `impact` on quality; `early`: members may still be running, and are
         ended as timed out. `marks` say what is not as it should be, as `models.QualityMark`.
 
-        `branches` are the members that have written, `fields` what the merge of their shared sections gave. When there
-        are others by now, or the context went on, Refused("moved"): merge again.
+        `branches` are the members that have written, `fields` what the merge of their shared sections gave, together
+        with the `absorbed` (step, field) of other branches, which they had read. When there are others by now, or the
+        context went on, Refused("moved"): merge again.
         """
         arguments = self._arguments(
             node=node, state=state, action=action, decision=decision, members=list(members), filled=list(filled),
             impact=impact, branches=list(branches), fields=len(fields), conflicts=len(conflicts), early=early or None,
             open=_open(undecided), marks=list(marks) or None,
+            absorbed=list(absorbed) or None,
         ) | self._writing  # fmt: skip
         payloads = [part for row in (*fields, *conflicts) for part in row]
         return replies.moved(self._scripts.judge(self.client, run_id, arguments, payloads))

@@ -1,18 +1,33 @@
 -- Branches: what a member of a group has written, until its barrier merges it. P:ctx:b:<step> is a hash: field ->
--- '<version read at, or empty>:<hash it had then>:<hash>'; '@at', and '@merged' when the main line has it.
+-- '<version read at, or empty>:<hash that its writer saw>:<hash>'; '@at'; '@seen', the branches that its writer read;
+-- '!<field>', the version with which the main line got the field from a step that had read it here; '@merged'.
 local function branch_key(step) return P .. ':ctx:b:' .. step end
 
 local function branched(text) return string.match(text, '^(%d*):([^:]+):([^:]+)$') end
 
+local function absorbed(step, field, version) -- whether that version of the main line has the field of the branch
+  local at = redis.call('HGET', branch_key(step), '!' .. field)
+  return at and tonumber(at) <= version
+end
+
+local function absorb(version) -- A.absorbed: {step, field} of branches that the payload has been merged with
+  for _, item in ipairs(A.absorbed or {}) do redis.call('HSETNX', branch_key(item[1]), '!' .. item[2], version) end
+end
+
+local function seen_by(field, snapshot) -- the hash that an attempt read, with A.seen laid over that version
+  local _, hash = value_at(field, snapshot)
+  for _, step in ipairs(A.seen or {}) do
+    local _, _, theirs = branched(redis.call('HGET', branch_key(step), field) or '')
+    if theirs and theirs ~= NONE and not absorbed(step, field, snapshot) then hash = theirs end
+  end
+  return hash
+end
+
 local function commit_branch(step, snapshot)
-  redis.call('HSET', branch_key(step), '@at', STAMP)
+  redis.call('HSET', branch_key(step), '@at', STAMP, '@seen', table.concat(A.seen or {}, ' '))
   for i = 2, LAST_FIELD, 5 do
-    local base = NONE
-    if ARGV[i + 1] ~= '' then
-      local _, hash = value_at(ARGV[i], snapshot)
-      base = hash
-      hold(base)
-    end
+    local base = ARGV[i + 1] ~= '' and seen_by(ARGV[i], snapshot) or NONE
+    hold(base)
     hold(ARGV[i + 2], ARGV[i + 3])
     redis.call('HSET', branch_key(step), ARGV[i], ARGV[i + 1] .. ':' .. base .. ':' .. ARGV[i + 2])
   end

@@ -21,6 +21,7 @@ end
 
 local function commit(step, attempt) -- a step outside any group writes to the main line
   local changes = {}
+  absorb(newest() + 1)
   put_fields(changes, newest() + 1)
   keep_conflicts()
   keep_files(step)

@@ -13,6 +13,7 @@ end
 local function join(node)
   local changes, version = {}, newest() + 1
   for _, step in ipairs(A.branches) do merge_branch(changes, version, step) end
+  absorb(version)
   put_fields(changes, version)
   keep_conflicts()
   redis.call('ZADD', NAMES, record(node, 0, changes), 'barrier:' .. string.sub(node, 2))

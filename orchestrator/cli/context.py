@@ -1,9 +1,9 @@
-"""`context show|history|diff|restore`: what the agents of a run share."""
+"""`context show|history|diff|restore|locks`: what the agents of a run share."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ from orchestrator.cli.output import common_options, emit_data, output_option, ta
 from orchestrator.cli.targets import check_id
 
 if TYPE_CHECKING:
+    from orchestrator.context.lock_models import Entry, LockStatus
     from orchestrator.context.models import Difference, Version
 
 _SHOWN = 60
@@ -131,6 +132,45 @@ def restore(run: str, version: str, form: str) -> None:
         made = client.get(run).restore(version)
     emit_data({"run_id": run, "version": made}, form, lambda: str(made))
     talk(f"orchestrator context diff {run} {made - 1} {made}")
+
+
+@context.command("locks")
+@click.argument("run")
+@output_option
+@common_options
+def locks(run: str, form: str) -> None:
+    """Show the locks of RUN's sections: who holds them, who waits, and how long they were waited for."""
+    from orchestrator.cli.connect import store_only
+    from orchestrator.environment import Environment
+
+    check_id(run, "run")
+    with store_only(Environment.load()) as client:
+        found = client.get(run).locks()
+    emit_data({section: _lock_document(lock) for section, lock in found.items()}, form, lambda: _locks(found))
+
+
+def _lock_document(lock: LockStatus) -> dict[str, Any]:
+    return {
+        **{name: getattr(lock, name) for name in ("grants", "waits", "late", "total", "max", "p50", "p99")},
+        "holders": [_holder(entry) for entry in lock.holders],
+        "queue": [_holder(entry) for entry in lock.queue],
+    }
+
+
+def _holder(entry: Entry) -> dict[str, Any]:
+    mode = "write" if entry.write else "read"
+    return {"step": entry.holder.step, "mode": mode, "declared": entry.declared, "token": entry.token}
+
+
+def _locks(found: Mapping[str, LockStatus]) -> str:
+    rows = []
+    for section, lock in found.items():
+        times = [f"{value:.3f}" if lock.waits else None for value in (lock.p50, lock.p99, lock.max, lock.total)]
+        names = (", ".join(f"{one.holder.step} ({'writes' if one.write else 'reads'})" for one in entries) or None
+                 for entries in (lock.holders, lock.queue))  # fmt: skip
+        rows.append((section, lock.grants, lock.waits, lock.late, *times, *names))
+    titles = ("section", "grants", "waited", "gave up", "p50 s", "p99 s", "max s", "total s", "held by", "waiting")
+    return table(titles, rows)
 
 
 def _short(value: Any) -> str:

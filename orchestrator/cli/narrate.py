@@ -9,7 +9,15 @@ from typing import Any
 
 from orchestrator.errors import NotFound
 from orchestrator.units import format_duration
-from orchestrator.workflow.models import BarrierSpec, CrossValidation, GroupSpec, RetryPolicy, StepSpec, TriggerRule
+from orchestrator.workflow.models import (
+    BarrierSpec,
+    CrossValidation,
+    GroupSpec,
+    LockMode,
+    RetryPolicy,
+    StepSpec,
+    TriggerRule,
+)
 from orchestrator.workflow.plan import Plan
 from orchestrator.workflow.sharing import MergeRules
 
@@ -125,8 +133,14 @@ def _data(step: StepSpec) -> Iterator[str]:
     yield f"writes {', '.join(dict.fromkeys(writes))}" if writes else f"may write anything below {step.id}.*"
     if step.with_:
         yield f"gets the parameters {_short(dict(step.with_))}"
+    if step.locks:
+        yield f"starts when it has the locks {_locks(step.locks)}, and holds them until it ends"
     if step.defaults is not None:
         yield f"a barrier may fill in {_short(dict(step.defaults))} for it"
+
+
+def _locks(locks: Mapping[str, LockMode]) -> str:
+    return ", ".join(f"{section} (to {mode})" for section, mode in locks.items())
 
 
 def _bounds(step: StepSpec) -> Iterator[str]:

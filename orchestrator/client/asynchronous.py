@@ -10,6 +10,7 @@ from orchestrator import keys
 from orchestrator.client.blocking import Client
 from orchestrator.client.handle import BLOCK_MS, EVENTS_AT_ONCE, RunHandle
 from orchestrator.connection import connect_async, guarded
+from orchestrator.context.lock_models import LockStatus
 from orchestrator.context.merge_models import ABSENT
 from orchestrator.context.models import ContextConflict, Difference, Version
 from orchestrator.errors import WaitTimeout
@@ -92,6 +93,10 @@ class AsyncRunHandle:
     async def restore(self, version: int | str) -> int:
         """As `RunHandle.restore`."""
         return await asyncio.to_thread(self._handle.restore, version)
+
+    async def locks(self) -> dict[str, LockStatus]:
+        """As `RunHandle.locks`."""
+        return await asyncio.to_thread(self._handle.locks)
 
     async def conflicts(self) -> list[ContextConflict]:
         """As `RunHandle.conflicts`."""

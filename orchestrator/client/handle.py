@@ -11,6 +11,8 @@ import redis
 
 from orchestrator import keys
 from orchestrator.connection import BLOCK_SECONDS, connect_blocking, guarded
+from orchestrator.context.lock_models import LockStatus
+from orchestrator.context.locks import Locks
 from orchestrator.context.merge_models import ABSENT
 from orchestrator.context.models import ContextConflict, Difference, Version
 from orchestrator.engine import decisions, steering
@@ -95,6 +97,11 @@ class RunHandle:
         contexts = self._client.contexts
         self._client.reader.state(self.id)
         return contexts.restore(self.id, contexts.number(self.id, version) or 0)
+
+    def locks(self) -> dict[str, LockStatus]:
+        """Section of the context -> its lock: who holds it, who waits, and how long it was waited for."""
+        self._client.reader.state(self.id)
+        return Locks(self._client.redis, self.id).status()
 
     def conflicts(self) -> list[ContextConflict]:
         """What the steps of the run wrote that could not be merged; those that are `open` wait for `resolve`."""

@@ -70,10 +70,12 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
-class LockWaits:
-    """How long the lock of one section was waited for: `grants` in all, `waits` of them not at once, `late` that gave
-    up. Times are in seconds. `p50` and `p99` are over all grants: upper bounds from a histogram, whose `buckets` map a
-    bound to the number of grants that waited so long at most, and longer than the bound before."""
+class LockStatus:
+    """The lock of one section: who holds it, who waits (the next one first), and how long it was waited for so far.
+
+    There were `grants` in all, `waits` of them not at once, and `late` that gave up. Times are in seconds. `p50` and
+    `p99` are over all grants: upper bounds from a histogram, whose `buckets` map a bound to the number of grants that
+    waited so long at most, and longer than the bound before."""
 
     grants: int
     waits: int
@@ -83,9 +85,13 @@ class LockWaits:
     p50: float
     p99: float
     buckets: Mapping[float, int]
+    holders: tuple[Entry, ...] = ()
+    queue: tuple[Entry, ...] = ()
 
     @classmethod
-    def of(cls, grants: int, numbers: Mapping[str, int]) -> LockWaits:
+    def of(
+        cls, grants: int, numbers: Mapping[str, int], holders: tuple[Entry, ...] = (), queue: tuple[Entry, ...] = ()
+    ) -> LockStatus:
         """From what `lock_waits.lua` keeps of a section, in milliseconds."""
         longest = numbers.get("max", 0) / 1000
         counts = {float(name) / 1000: n for name, n in numbers.items() if name not in ("total", "max", "late")}
@@ -106,4 +112,6 @@ class LockWaits:
             p50=quantile(0.5),
             p99=quantile(0.99),
             buckets=buckets,
+            holders=holders,
+            queue=queue,
         )

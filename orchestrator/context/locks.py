@@ -21,7 +21,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from orchestrator import keys
 from orchestrator.connection import BLOCK_SECONDS, SOCKET_TIMEOUT, guarded
-from orchestrator.context.lock_models import Entry, Holder, Lock, LockRules, LockWaits, Request
+from orchestrator.context.lock_models import Entry, Holder, Lock, LockRules, LockStatus, Request
 from orchestrator.errors import AgentError, InvalidValue, LeaseLost, LockTimeout, OrchestratorError
 from orchestrator.scripts import Script, encode, fragment
 
@@ -90,7 +90,12 @@ class Locks:
         Raises LockTimeout when it was not free in time, LeaseLost when the attempt is no longer the current one of its
         step, AgentError when the attempt holds or awaits that lock already.
         """
-        request = self.request(section, holder, write=write, priority=priority, timeout=timeout, covered=covered)
+        return self.obtain(
+            self.request(section, holder, write=write, priority=priority, timeout=timeout, covered=covered)
+        )
+
+    def obtain(self, request: Request) -> Lock:
+        """As `acquire`, with a request made before."""
         try:
             return self._await(request)
         except OrchestratorError:
@@ -99,8 +104,8 @@ class Locks:
             self._withdraw(request)
             raise
 
-    async def acquire_async(self, request: Request, client: redis.asyncio.Redis) -> Lock:
-        """As `acquire`, without holding up the event loop: while it waits, it waits on a connection of `client`, which
+    async def obtain_async(self, request: Request, client: redis.asyncio.Redis) -> Lock:
+        """As `obtain`, without holding up the event loop: while it waits, it waits on a connection of `client`, which
         belongs to that loop. Cancelled, it leaves nothing behind."""
         try:
             answer = self.ask(request)
@@ -223,35 +228,36 @@ class Locks:
         held = [one for one in self.holders(section) if one.declared and one.holder.step == node]
         return Lock(section, held[0].holder, held[0].write, held[0].token or 0, held[0].waited, "") if held else None
 
-    def waits(self) -> dict[str, LockWaits]:
-        """Section -> how long its lock was waited for."""
+    def status(self) -> dict[str, LockStatus]:
+        """Every section that was ever locked, or waited for. Holders whose lease is over may still be among them."""
         with guarded():
             pipe = self._client.pipeline(transaction=False)
             pipe.hgetall(keys.run_key(self._run_id, "locks"))
             pipe.hgetall(keys.run_key(self._run_id, "waits"))
             locks, waits = pipe.execute()
-        found: dict[str, dict[str, int]] = {name.decode(): {} for name in locks}
+        states = {name.decode(): _state(text) for name, text in locks.items()}
+        found: dict[str, dict[str, int]] = {name: {} for name in states}
         for name, number in waits.items():
             section, what = name.decode().split()
             found.setdefault(section, {})[what] = int(number)
-        grants = {name.decode(): _state(text)["token"] for name, text in locks.items()}
-        return {section: LockWaits.of(grants.get(section, 0), found[section]) for section in sorted(found)}
+        status = {}
+        for section in sorted(found):
+            state = states.get(section, _state(None))
+            held, queue = _entries(state["held"]), _entries(state["queue"])
+            status[section] = LockStatus.of(state["token"], found[section], held, queue)
+        return status
 
     def holders(self, section: str) -> tuple[Entry, ...]:
         """Who holds the lock of a section; a lease that is over may still be among them until somebody asks for it."""
-        return tuple(self._entries(section, "held"))
+        return _entries(self._stored(section)["held"])
 
     def queue(self, section: str) -> tuple[Entry, ...]:
         """Who waits for the lock of a section, the next one first."""
-        return tuple(self._entries(section, "queue"))
+        return _entries(self._stored(section)["queue"])
 
-    def _entries(self, section: str, part: str) -> Iterable[Entry]:
+    def _stored(self, section: str) -> dict[str, Any]:
         with guarded():
-            text = cast("bytes | None", self._client.hget(keys.run_key(self._run_id, "locks"), section))
-        for one in _state(text)[part]:
-            holder = Holder(one["step"], one.get("attempt", 0), one.get("owner", ""))
-            ends, waited = one["ends"] / 1000 if "ends" in one else None, one.get("waited", 0) / 1000
-            yield Entry(holder, one["write"], one["priority"], one.get("token"), ends, waited, "all" in one)
+            return _state(cast("bytes | None", self._client.hget(keys.run_key(self._run_id, "locks"), section)))
 
     def _arguments(self, **given: Any) -> dict[str, Any]:
         return self._common | given
@@ -271,6 +277,15 @@ def _state(text: bytes | None) -> dict[str, Any]:
     """The lock of a section, as it is stored."""
     stored: dict[str, Any] | int = json.loads(text or b"0")
     return {"token": stored, "held": (), "queue": ()} if isinstance(stored, int) else stored
+
+
+def _entries(stored: Iterable[dict[str, Any]]) -> tuple[Entry, ...]:
+    found = []
+    for one in stored:
+        holder = Holder(one["step"], one.get("attempt", 0), one.get("owner", ""))
+        ends, waited = one["ends"] / 1000 if "ends" in one else None, one.get("waited", 0) / 1000
+        found.append(Entry(holder, one["write"], one["priority"], one.get("token"), ends, waited, "all" in one))
+    return tuple(found)
 
 
 def _milliseconds(seconds: float) -> int:

@@ -6,8 +6,8 @@ import copy
 import logging
 import re
 import subprocess
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
@@ -55,6 +55,8 @@ class Link(Protocol):
 
     def lock(self, section: str, write: bool, timeout: float | None) -> Lock: ...
 
+    async def alock(self, section: str, write: bool, timeout: float | None) -> Lock: ...  # noqa: ASYNC109
+
     def unlock(self, lock: Lock, wrote: bool) -> None: ...
 
 
@@ -88,6 +90,9 @@ class _NoLink:
 
     def lock(self, section: str, write: bool, timeout: float | None) -> Lock:
         return Lock(section, Holder("test", 1), write, 1, 0.0, "")
+
+    async def alock(self, section: str, write: bool, timeout: float | None) -> Lock:  # noqa: ASYNC109
+        return self.lock(section, write, timeout)
 
     def unlock(self, lock: Lock, wrote: bool) -> None:
         return None
@@ -262,9 +267,25 @@ class AgentContext:
         Inside, the section is read as it is now (in a group, as the group began). If the attempt writes to it, the lock
         is kept until that is committed with the attempt's end. `timeout` (seconds) bounds the wait; the deployment's
         `lock_timeout` is the default. Raises LockTimeout, and LeaseLost when the lease was over before the end;
-        AgentError for a lock that this attempt holds already.
+        AgentError for a lock that this attempt holds already, but for one that its workflow declares.
         """
-        lock = self._link.lock(section, write, timeout)
+        with self._holding(self._link.lock(section, write, timeout), section, write) as lock:
+            yield lock
+
+    @asynccontextmanager
+    async def alock(
+        self,
+        section: str,
+        *,
+        write: bool = False,
+        timeout: float | None = None,  # noqa: ASYNC109 - as `lock`
+    ) -> AsyncIterator[Lock]:
+        """As `lock`, for agents that are coroutines: other coroutines of the attempt go on while it waits."""
+        with self._holding(await self._link.alock(section, write, timeout), section, write) as lock:
+            yield lock
+
+    @contextmanager
+    def _holding(self, lock: Lock, section: str, write: bool) -> Iterator[Lock]:
         try:
             yield lock
         except BaseException:

@@ -16,13 +16,14 @@ from orchestrator import keys
 from orchestrator.connection import guarded
 from orchestrator.context.codec import pack
 from orchestrator.context.fields import FieldWrite, split
-from orchestrator.context.lock_models import Holder, Lock
+from orchestrator.context.lock_models import Lock
 from orchestrator.context.reader import ContextReader, Inputs
 from orchestrator.context.values import canonical
 from orchestrator.engine import recovery
 from orchestrator.engine.access import StepAccess, rules_of
 from orchestrator.engine.agent import Agent, find_agent
 from orchestrator.engine.agent_context import AgentContext
+from orchestrator.engine.attempt_locks import AttemptLocks
 from orchestrator.engine.attempt_log import AttemptLog, flush_left
 from orchestrator.engine.commits import Written, complete
 from orchestrator.engine.foresight import warn_early
@@ -44,7 +45,6 @@ class Attempt:
     """A granted attempt; the link through which its agent reports."""
 
     def __init__(self, app: Celery, run_id: str, step: str, granted: Claimed) -> None:
-        self._app = app
         self.runtime = runtime = runtime_of(app)
         self.run_id = run_id
         self.step = step
@@ -58,8 +58,7 @@ class Attempt:
             drafts=granted.definition.get("wants", ()),
             ahead=[path for path in granted.definition.get("read", ()) if path.count(".") == 1],
         )
-        self._locks = runtime.locks(run_id)
-        self._kept: dict[str, Lock] = {}
+        self._locks = AttemptLocks(app, run_id, granted.definition, granted.token, self.reader)
         self._asked_at = monotonic()
         self._cancelled = False
 
@@ -93,25 +92,16 @@ class Attempt:
         warn_early(self.runtime, self.run_id, self.definition, [field])
 
     def lock(self, section: str, write: bool, timeout: float | None) -> Lock:
-        """Take a section's lock; one that was kept for what was written under it is still there."""
-        kept = self._kept.get(section)
-        if kept is not None:
-            self._locks.extend(kept)
-            return kept
-        holder = Holder(self.step, self.token, self.runtime.owner)
-        lock = self._locks.acquire(
-            section, holder=holder, write=write, priority=self.definition["priority"], timeout=timeout
-        )
-        if "group" not in self.definition:  # members of a group write to branches, which their barrier merges
-            self.reader.refresh(section)
-        return lock
+        """Take a section's lock."""
+        return self._locks.take(section, write, timeout)
+
+    async def alock(self, section: str, write: bool, timeout: float | None) -> Lock:  # noqa: ASYNC109 - as above
+        """The same, without holding up the event loop."""
+        return await self._locks.take_async(section, write, timeout)
 
     def unlock(self, lock: Lock, wrote: bool) -> None:
         """Release a lock, unless something was written under it: then it is kept until that is committed."""
-        if wrote:
-            self._kept[lock.section] = lock
-        elif lock.section not in self._kept:
-            recovery.admit(self._app, self.run_id, self._locks.release(lock))
+        self._locks.release(lock, wrote)
 
     @property
     def _validates(self) -> bool:
@@ -163,8 +153,7 @@ class Attempt:
             seen = self.reader.seen(field)
             text = canonical(value, limit=limit, what=f"'{field}'")
             fields.append(FieldWrite(field, text, 0 if seen is None else seen.version))
-        tokens = {section: lock.token for section, lock in self._kept.items()}
-        return Written(tuple(fields), context.artifacts, tokens)
+        return Written(tuple(fields), context.artifacts, self._locks.tokens)
 
 
 def execute(task: Task[Any, Any], run_id: str, step: str) -> dict[str, str]:

@@ -12,7 +12,7 @@ from orchestrator.keys import barrier_node, gate_node
 from orchestrator.keys import group_of as group_of_node
 from orchestrator.run.validation import release_node, validation_nodes
 from orchestrator.settings import EngineSettings
-from orchestrator.workflow.models import BarrierSpec, GroupSpec, StepSpec, TriggerRule
+from orchestrator.workflow.models import BarrierSpec, GroupSpec, LockMode, StepSpec, TriggerRule
 from orchestrator.workflow.plan import Plan
 from orchestrator.workflow.structure import is_parallel, only_validates
 
@@ -26,14 +26,32 @@ that a message stays below 4 KiB."""
 @dataclass(frozen=True, slots=True)
 class Shape:
     """What the deployment's settings say about the form of a run: how many steps a chain carries, and what holds for
-    barriers that do not say otherwise. A group's extension may be shorter than the setting's, and never longer."""
+    barriers that do not say otherwise. A group's extension may be shorter than the setting's, and never longer.
+
+    So many `readers` or `writers` may hold a section's lock at a time; groups take theirs only with `group_locks`."""
 
     segment_links: int = SEGMENT_LINKS
     timeouts: TimeoutHandling = field(default_factory=TimeoutHandling)
+    readers: int = 5
+    writers: int = 1
+    group_locks: bool = True
 
     @classmethod
     def of(cls, settings: EngineSettings) -> Shape:
-        return cls(settings.engine.segment_links, settings.barrier_synchronization.timeout_handling)
+        barriers, store = settings.barrier_synchronization, settings.resource_manager.resource_pool.context_store
+        return cls(
+            settings.engine.segment_links,
+            barriers.timeout_handling,
+            readers=store.concurrent_readers,
+            writers=store.concurrent_writers,
+            group_locks="establish_shared_context_locks" in barriers.phases.phase_1_initiation,
+        )
+
+    def locks(self, declared: Mapping[str, LockMode], priority: int) -> str | None:
+        """What `lock_admit.lua` reads: the priority, and mode and number of holders of each section, in one order."""
+        most = {LockMode.READ: f"r{self.readers}", LockMode.WRITE: f"w{self.writers}"}
+        texts = [f"{section}:{most[declared[section]]}" for section in sorted(declared)]
+        return " ".join([str(priority), *texts]) if texts else None
 
     def barrier(self, group: GroupSpec) -> BarrierSpec:
         """The barrier of a group, with every setting."""
@@ -65,6 +83,8 @@ class Node:
     chord: bool = False
     awaited: bool = False
     schedule: float | None = None
+    locks: str | None = None
+    group_locks: str | None = None
 
     def row(self) -> dict[str, Any]:
         """The JSON form that `create.lua` reads."""
@@ -76,7 +96,8 @@ class Node:
             "to": " ".join(self.to),
         }
         marks = {"gate": self.gate, "carried": self.carried, "leaf": self.leaf, "barrier": self.barrier,
-                 "chord": self.chord, "awaited": self.awaited}  # fmt: skip
+                 "chord": self.chord, "awaited": self.awaited, "locks": self.locks,
+                 "group_locks": self.group_locks}  # fmt: skip
         row |= {name: mark if isinstance(mark, str) else 1 for name, mark in marks.items() if mark}
         return row if self.schedule is None else row | {"schedule": self.schedule}
 
@@ -183,9 +204,14 @@ def _barrier(plan: Plan, group: GroupSpec, shape: Shape) -> Node:
         "barrier": shape.barrier(group).model_dump(mode="json", exclude_defaults=True),
         "merge": _merge_rules(plan),
     }
-    return Node(
-        barrier_node(group.id), "barrier", TriggerRule.ALL_DONE, group.steps, definition, chord=_is_chord(plan, group)
-    )
+    return Node(barrier_node(group.id), "barrier", TriggerRule.ALL_DONE, group.steps, definition,
+                chord=_is_chord(plan, group), locks=_group_locks(plan, group, shape))  # fmt: skip
+
+
+def _group_locks(plan: Plan, group: GroupSpec | None, shape: Shape) -> str | None:
+    if group is None or not shape.group_locks:
+        return None
+    return shape.locks(group.locks, max(plan.steps[step].priority for step in group.steps))
 
 
 def _is_chord(plan: Plan, group: GroupSpec) -> bool:
@@ -223,6 +249,7 @@ def _step_node(
         "validates": list(step.validates),
         "wants": list(step.wants),
         "after": list(after),
+        "locks": dict(step.locks),
         "defaults": None if step.defaults is None else dict(step.defaults),
         "next": _links(plan, pieces.get(step_id, ()), queue_of),
     }
@@ -232,12 +259,16 @@ def _step_node(
     if group is not None:
         definition |= {"group": group.id, "index": group.steps.index(step_id), "chord": _is_chord(plan, group)}
         definition["barrier_timeout"] = shape.barrier(group).timeout
+        if group.locks and shape.group_locks:
+            definition["group_locks"] = dict(group.locks)
     elif plan.workflow.merge.paths:
         definition["merge"] = _merge_rules(plan)
     carried = any(step_id in later for later in pieces.values())
     return Node(step_id, "step", step.trigger_rule, needs, definition, carried=carried,
                 gate=group is not None and group.id in gated, schedule=step.schedule_timeout,
-                barrier=barrier_node(group.id) if group is not None else None)  # fmt: skip
+                barrier=barrier_node(group.id) if group is not None else None,
+                locks=shape.locks(step.locks, plan.steps[step_id].priority),
+                group_locks=_group_locks(plan, group, shape))  # fmt: skip
 
 
 def _merge_rules(plan: Plan) -> dict[str, Any]:
@@ -276,12 +307,15 @@ def _links(plan: Plan, later: tuple[str, ...], queue_of: Callable[[str], str]) -
 def _pieces(
     plan: Plan, needs: Mapping[str, tuple[str, ...]], group_of: Mapping[str, str], segment_links: int
 ) -> dict[str, tuple[str, ...]]:
-    """Step -> the links that its message carries after it. Linear runs are cut after `segment_links` steps."""
+    """Step -> the links that its message carries after it. Linear runs are cut after `segment_links` steps, and before
+    a step that may have to wait for locks."""
     pieces: dict[str, tuple[str, ...]] = {}
     for run in plan.segments.values():
         links: list[str] = []
         for step_id in run:
-            free = step_id not in group_of and (not links or needs[step_id] == (links[-1],))
+            free = step_id not in group_of and (
+                not links or (needs[step_id] == (links[-1],) and not plan.workflow.step(step_id).locks)
+            )
             if not free or len(links) == segment_links or _weight(plan, [*links, step_id]) > SEGMENT_BYTES:
                 _close(links, pieces)
                 links = []

@@ -40,6 +40,7 @@ class StepKeys(TypedDict, total=False):
     outputs: Sequence[str]
     context: Mapping[str, Sequence[str]]
     context_access: str
+    locks: Mapping[str, str]
     resources: Mapping[str, Any]
     timeout: Duration
     idle_timeout: Duration
@@ -66,6 +67,7 @@ class GroupKeys(TypedDict, total=False):
     estimated_duration: Duration
     resources: Mapping[str, Any]
     context_access: str
+    locks: Mapping[str, str]
     agent_specifications: Mapping[str, Mapping[str, Any]]
     barrier: Mapping[str, Any]
     cross_validation: Mapping[str, Any]

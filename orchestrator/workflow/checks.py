@@ -9,6 +9,7 @@ from orchestrator.problems import did_you_mean
 from orchestrator.settings import EngineSettings
 from orchestrator.workflow.drafts import GroupDraft, Reading, StepDraft
 from orchestrator.workflow.graph import find_cycles, topological_order
+from orchestrator.workflow.lock_checks import check_locks
 
 MAX_STEPS = 100_000
 MAX_GROUP_STEPS = 10_000
@@ -32,6 +33,7 @@ def check_limits(reading: Reading) -> bool:
 def check_workflow(reading: Reading, engine: EngineSettings) -> None:
     """Note everything that makes the workflow as a whole unusable."""
     _check_cycles(reading)
+    check_locks(reading)
     for step in reading.steps:
         _check_resources(reading, step, engine)
         _check_owners(reading, step, engine.owners, {other.id for other in reading.steps} if step.writes else set())

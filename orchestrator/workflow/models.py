@@ -28,6 +28,7 @@ __all__ = [
     "GroupSpec",
     "Identifier",
     "InputSpec",
+    "LockMode",
     "Priority",
     "Resources",
     "RetryPolicy",
@@ -131,8 +132,16 @@ class ContextAccess(Frozen):
     write: tuple[ContextPath, ...] | None = None
 
 
+class LockMode(StrEnum):
+    """How a section is locked: together with others who read it, or alone."""
+
+    READ = "read"
+    WRITE = "write"
+
+
 class StepSpec(Frozen):
-    """One unit of work of a workflow: an agent, its parameters and its dependencies."""
+    """One unit of work of a workflow: an agent, its parameters and its dependencies. It waits for its `locks` (section
+    of the context -> mode) before it is given to a worker, and holds them until its attempt ends."""
 
     id: Identifier
     agent: Identifier
@@ -144,6 +153,7 @@ class StepSpec(Frozen):
     outputs: tuple[ContextPath, ...] = ()
     context: ContextAccess = ContextAccess()
     context_access: str | None = None
+    locks: Mapping[Identifier, LockMode] = Field(default_factory=dict)
     resources: Resources = Field(default_factory=lambda: _NOTHING)
     timeout: Seconds | None = None
     idle_timeout: Seconds | None = None
@@ -214,13 +224,14 @@ class BarrierSpec(Frozen):
 
 
 class GroupSpec(Frozen):
-    """Steps that start together and are joined by one barrier."""
+    """Steps that start together and are joined by one barrier. Its locks are held from its start to its barrier."""
 
     id: Identifier
     steps: tuple[Identifier, ...]
     parallel_capable: bool = True
     barrier: BarrierSpec = BarrierSpec()
     estimated_duration: Estimate | None = None
+    locks: Mapping[Identifier, LockMode] = Field(default_factory=dict)
     resource_isolation: bool = False
     name: str = ""
     description: str = ""

@@ -30,7 +30,7 @@ _SUCCESS_RULES = {
     "at_least_one_agent_succeeds": TriggerRule.ALL_DONE_MIN_ONE_SUCCESS,
     "all_agents_succeed": TriggerRule.ALL_SUCCESS,
 }
-_PLAIN = ("id", "name", "description", "estimated_duration", "parallel_capable", "resource_isolation")
+_PLAIN = ("id", "name", "description", "estimated_duration", "parallel_capable", "resource_isolation", "locks")
 _SHARED = ("dependencies", "needs", "resource_requirements", "resources", "context_access")
 
 

@@ -23,6 +23,7 @@ _PLAIN = frozenset(
         "trigger_rule",
         "defaults",
         "outputs",
+        "locks",
         "description",
     }
 )

@@ -74,6 +74,8 @@ def _group(group: GroupSpec) -> dict[str, Any]:
             written[key] = getattr(group, key)
     if group.estimated_duration is not None:
         written["estimated_duration"] = format_range(group.estimated_duration.low, group.estimated_duration.high)
+    if group.locks:
+        written["locks"] = {section: mode.value for section, mode in group.locks.items()}
     barrier = _barrier(group.barrier)
     if barrier:
         written["barrier"] = barrier

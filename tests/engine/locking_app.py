@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+from collections.abc import Awaitable
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -13,7 +15,7 @@ from orchestrator.errors import AgentError
 from orchestrator.settings import Environment, load_engine
 from tests.workers import eventually
 
-OWNERS = {"counter": ["board"], "holder": ["held"]}
+OWNERS = {"holder": ["held"]}
 
 
 @agent("counter", queue="locking")
@@ -32,13 +34,53 @@ def counter(ctx: AgentContext) -> dict[str, Any]:
 @agent("holder", queue="locking")
 def holder(ctx: AgentContext) -> dict[str, Any]:
     """Hold the board until told otherwise, or die holding it at the first attempt."""
-    with ctx.lock("board", write=True) as lock:
+    with ctx.lock("held", write=True), ctx.lock("board", write=True) as lock:
         Path(ctx.params["started"]).touch()
         if ctx.params.get("dies") and ctx.attempt == 1:
             os.kill(os.getpid(), 9)
         begun = monotonic()
         eventually(Path(ctx.params["go"]).exists, within=20, what="the test lets the holder go on")
     return {"token": lock.token, "held": monotonic() - begun}
+
+
+@agent("tally", queue="locking")
+def tally(ctx: AgentContext) -> dict[str, Any]:
+    """Count the board up under the lock that the workflow declares."""
+    number = ctx.get("board.count", 0) + 1
+    ctx.write("board.count", number)
+    return {"number": number}
+
+
+@agent("patient", queue="locking")
+def patient(ctx: AgentContext) -> Awaitable[dict[str, Any]]:
+    """Wait for the board once another one holds it."""
+    eventually(Path(ctx.params["started"]).exists, within=20, what="another one holds the lock")
+    return _side_by_side(ctx)
+
+
+async def _side_by_side(ctx: AgentContext) -> dict[str, Any]:
+    """Wait for the board beside other work, of which its holder waits for a sign of life."""
+
+    async def wait() -> float:
+        async with ctx.alock("board", write=True) as lock:
+            ctx.write("board.count", ctx.get("board.count", 0) + 1)
+            return lock.waited
+
+    async def work() -> None:
+        try:
+            async with asyncio.timeout(0.2), ctx.alock("held", write=True):
+                raise AssertionError("somebody else holds it")
+        except TimeoutError:
+            await asyncio.to_thread(Path(ctx.params["go"]).touch)
+
+    waiting, _ = await asyncio.gather(wait(), work())
+    return {"waited": waiting}
+
+
+@agent("free", queue="locking")
+def free(ctx: AgentContext) -> dict[str, Any]:
+    """Need no lock."""
+    return {}
 
 
 @agent("nesting", queue="locking")

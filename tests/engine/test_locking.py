@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 
 from orchestrator import Client
+from orchestrator.cli import main
 from orchestrator.context.locks import Locks
 from orchestrator.run.models import RunState, StepState
 from tests.conftest import Store
@@ -92,3 +94,64 @@ def test_an_attempt_asks_once(locking: Client) -> None:
     run = locking.submit({"name": "nested", "steps": [step("twice", "nesting")]})
     assert run.wait(SECONDS).state is RunState.SUCCESS
     assert "has the lock of 'board' already" in run.result()["twice"]["refused"]
+
+
+def test_steps_that_declare_a_lock_take_turns_and_no_worker_while_they_wait(
+    locking: Client,
+    module_store: Store,
+    marks: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    declared = {"locks": {"board": "write"}, "priority": 5}
+    first = {**step("first", "holder", **marks), **declared, "priority": 9}
+    steps = [first, *({**step(f"s{number}", "tally"), **declared} for number in range(8))]
+    run = locking.submit({"name": "declared", "steps": [*steps, step("free", "free")]})
+    eventually(lambda: run.status().steps["free"].state is StepState.SUCCESS, within=SECONDS, what="a slot is free")
+    eventually(Path(marks["started"]).exists, within=SECONDS, what="the holder holds")
+    states = {name: status.state for name, status in run.status().steps.items() if name[0] == "s"}
+    assert set(states.values()) == {StepState.READY}, run.status()
+    monkeypatch.setenv("ORCHESTRATOR_STORE_URL", module_store.url)
+    assert main(["context", "locks", run.id]) == 0
+    assert "first (writes)" in capsys.readouterr().out
+    Path(marks["go"]).touch()
+    assert run.wait(SECONDS).state is RunState.SUCCESS, run.status()
+    assert sorted(run.result()[name]["number"] for name in states) == list(range(1, 9)), "each saw the one before"
+    assert run.context()["board"] == {"count": 8}
+    board = locks(locking, run.id, module_store)
+    assert (board.holders("board"), board.queue("board")) == ((), ())
+    assert main(["context", "locks", run.id, "-o", "json"]) == 0
+    told = json.loads(capsys.readouterr().out)["board"]
+    assert (told["grants"], told["holders"], told["queue"]) == (9, [], [])
+    waits = run.locks()["board"]
+    assert (waits.grants, waits.waits, waits.late) == (9, 8, 0)
+    assert waits.max <= waits.total
+
+
+def test_the_declared_lock_of_a_dead_child_passes_to_the_next(locking: Client, marks: dict[str, str]) -> None:
+    declared = {"locks": {"board": "write"}}
+    dies = {**step("dies", "holder", dies=True, **marks), **declared, "priority": 9}
+    run = locking.submit({"name": "crash", "steps": [dies, {**step("next", "tally"), **declared}]})
+    status = run.wait(SECONDS)
+    assert (status.steps["dies"].state, status.steps["next"].state) == (StepState.FAILED, StepState.SUCCESS)
+
+
+def test_what_an_agent_gives_back_admits_who_waits(locking: Client, marks: dict[str, str]) -> None:
+    waits = {**step("waits", "tally"), "locks": {"board": "write"}, "needs": ["second"]}
+    steps = [step("first", "holder", **marks), step("second", "counter", after=marks["started"], timeout=0.1)]
+    steps[1]["defaults"] = {}
+    waits["trigger_rule"] = "all_done"
+    run = locking.submit({"name": "handed", "steps": [*steps, waits]})
+    eventually(lambda: run.status().steps["waits"].state is StepState.READY, within=SECONDS, what="it waits")
+    Path(marks["go"]).touch()
+    assert run.wait(SECONDS).steps["waits"].state is StepState.SUCCESS
+
+
+def test_coroutines_go_on_while_one_of_them_waits(
+    locking: Client, module_store: Store, marks: dict[str, str]
+) -> None:
+    run = locking.submit({"name": "async", "steps": [step("first", "holder", **marks), step("p", "patient", **marks)]})
+    status = run.wait(SECONDS)
+    assert status.state is RunState.SUCCESS, status
+    assert run.context()["board"] == {"count": 1}
+    assert locks(locking, run.id, module_store).queue("board") == ()

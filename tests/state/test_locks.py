@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -16,10 +17,11 @@ import pytest
 import redis
 
 from orchestrator import keys
-from orchestrator.connection import connect
+from orchestrator.connection import connect, connect_async
 from orchestrator.context.lock_models import Holder, Lock, LockRules
 from orchestrator.context.locks import Locks
 from orchestrator.errors import AgentError, InvalidValue, LeaseLost, LockTimeout
+from orchestrator.run.reader import parse_events
 from tests.conftest import StartServer
 from tests.state.locking import EXTEND_ALL, FREE_STEP, RUN, begin, read, write
 from tests.workers import eventually
@@ -199,7 +201,10 @@ def test_waiters_are_woken_one_by_one_and_send_nothing_while_they_wait(
 
 
 def _blocked(client: redis.Redis) -> int:
-    return int(client.info("clients")["blocked_clients"])
+    """How many wait in this database for a list to be filled."""
+    database = str(client.connection_pool.connection_kwargs["db"])
+    clients: Any = client.client_list()
+    return sum("b" in one["flags"] and one["db"] == database for one in clients)
 
 
 def test_first_come_first_served_within_a_priority(bench: Bench) -> None:
@@ -298,6 +303,87 @@ def connect_beside(bench: Bench) -> redis.Redis:
     """A connection that is not among those of the client under test."""
     return redis.Redis(connection_pool=redis.ConnectionPool(**bench.client.connection_pool.connection_kwargs,
                        connection_class=bench.client.connection_pool.connection_class))  # fmt: skip
+
+
+def test_waits_are_counted_and_told(bench: Bench) -> None:
+    first = bench.locks(100.0).acquire("requirements", holder=bench.holder("a"), write=True)
+    for number in range(2):
+        bench.locks(100.0).ask(bench.locks().request("requirements", bench.holder(f"s{number}"), write=True))
+    bench.locks(100.03).release(first)
+    second = bench.locks(100.03).holders("requirements")[0]
+    assert second.waited == 0.03
+    FREE_STEP(bench.client, RUN, {"step": "s0", "now": 100.73})
+    with pytest.raises(LockTimeout):
+        bench.locks(101.0, queuing=False).acquire("requirements", holder=bench.holder("b"))
+    status = bench.locks().status()["requirements"]
+    assert (status.grants, status.waits, status.late) == (3, 2, 1)
+    assert (status.total, status.max) == (0.76, 0.73)
+    assert (status.p50, status.p99) == (0.05, 0.73), "bounds of a histogram, and never more than the longest wait"
+    assert status.buckets == {0: 1, 0.05: 1, 1: 1}
+    assert [entry.holder.step for entry in status.holders] == ["s1"]
+    told = [(one.state, one.step, one.detail["message"]) for one in parse_events(_events(bench.client))]
+    assert told == [("granted", f"s{at}", f"requirements to write after {waited} s")
+                    for at, waited in ((0, "0.030"), (1, "0.730"))]  # fmt: skip
+
+
+def test_giving_up_is_told(bench: Bench) -> None:
+    bench.locks(lease=60).acquire("requirements", holder=bench.holder("a"), write=True)
+    with pytest.raises(LockTimeout):
+        bench.locks().acquire("requirements", holder=bench.holder("b"), timeout=0.05)
+    (event,) = parse_events(_events(bench.client))
+    assert (event.type, event.state, event.step, event.detail["message"]) == (
+        "lock", "timed_out", "b", "requirements to read after 0.050 s"
+    )  # fmt: skip
+    assert bench.locks().status()["requirements"].late == 1
+
+
+def _events(client: redis.Redis) -> Any:
+    return client.xrange(keys.run_key(RUN, "events"))
+
+
+def test_a_cancelled_coroutine_leaves_the_queue(bench: Bench, store_url: str) -> None:
+    locks = bench.locks(lease=60)
+    held = locks.acquire("requirements", holder=bench.holder("a"), write=True)
+    names = "bcd"
+    wishes = [locks.request("requirements", bench.holder(name), write=True) for name in names]
+
+    async def scene() -> Lock:
+        client = connect_async(store_url)
+        try:
+            tasks = [asyncio.create_task(locks.obtain_async(wish, client)) for wish in wishes]
+            while _blocked(bench.client) < len(names):  # noqa: ASYNC110 - the server is asked
+                await asyncio.sleep(0.01)
+            tasks[0].cancel()
+            await asyncio.wait(tasks[:1])
+            assert [entry.holder.step for entry in locks.queue("requirements")] == ["c", "d"]
+            locks.release(held)
+            lock = await tasks[1]
+            tasks[2].cancel()
+            await asyncio.wait(tasks[2:])
+            return lock
+        finally:
+            await client.aclose()
+
+    lock = asyncio.run(scene())
+    assert lock.holder.step == "c"
+    assert locks.queue("requirements") == ()
+    assert bench.client.keys("*wake*") == []
+
+
+def test_a_coroutine_waits_no_longer_than_its_patience(bench: Bench, store_url: str) -> None:
+    locks = bench.locks(lease=60)
+    locks.acquire("requirements", holder=bench.holder("a"), write=True)
+    wish = locks.request("requirements", bench.holder("b"), write=True, timeout=0.1)
+
+    async def scene() -> None:
+        client = connect_async(store_url)
+        try:
+            await locks.obtain_async(wish, client)
+        finally:
+            await client.aclose()
+
+    with pytest.raises(LockTimeout):
+        asyncio.run(scene())
 
 
 # -- leases -----------------------------------------------------------------------------------------------------------

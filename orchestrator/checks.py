@@ -13,6 +13,7 @@ Status = Literal["ok", "warn", "fail"]
 MIN_REDIS, MIN_VALKEY = 7, 8
 CLOCK_WARN, CLOCK_FAIL = 0.5, 5.0
 LONG_VISIBILITY = 600.0
+LATE = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +113,16 @@ def content(conf: Mapping[str, Any]) -> Check:
     found = ", ".join(others) or f"{conf['task_serializer']}, {conf['result_serializer']}"
     remedy = "set accept_content and both serializers to json"
     return Check("content", "fail", f"{found} is accepted or sent", remedy, blocks=True)
+
+
+def lateness(count: int, p95: float, sweep: float) -> Check:
+    """How late the newest `count` deadlines fired; `sweep`: how often somebody looks for them. In seconds."""
+    if not count:
+        return Check("deadlines", "ok", "none has fired yet")
+    message = f"95 % of the last {count} fired within {p95:.2f} s"
+    if p95 <= 2 * sweep + LATE:
+        return Check("deadlines", "ok", message)
+    return Check("deadlines", "warn", message, "the workers are too busy to look: start more of them")
 
 
 def workers(names: Sequence[str]) -> Check:

@@ -49,6 +49,9 @@ DEAD_STEPS = "orc:dlq"
 DEAD_MESSAGES = "orc:dlq:messages"
 """stream: messages that a worker could not run, as JSON; bounded, and expires after the last one."""
 
+LATENESS = "orc:lateness"
+"""list, bounded: by how many seconds the newest deadlines fired late."""
+
 SETTINGS = "orc:settings"
 """string: the engine's settings as JSON, published by workers when they start."""
 

@@ -93,7 +93,7 @@ def _server(name: str, url: str) -> Iterator[Check]:
 
 
 def _app(environment: Environment) -> Iterator[Check]:
-    from orchestrator.engine.startup import of_app, of_fleet
+    from orchestrator.engine.startup import of_app, of_fleet, of_store
 
     try:
         app = load_app(environment.app)
@@ -103,6 +103,7 @@ def _app(environment: Environment) -> Iterator[Check]:
         return
     yield Check("app", "ok", environment.app)
     yield from of_app(app)
+    yield from of_store(app)
     yield from of_fleet(app)
 
 

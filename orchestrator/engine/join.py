@@ -23,6 +23,9 @@ from orchestrator.metrics.alerts import Alert, raise_alert
 from orchestrator.run.replies import GroupState, Moved, Refused
 from orchestrator.workflow.models import BarrierSpec
 
+NOTHING_DONE = ("decided", Action.WAIT)
+"""What `judge` answers when it has changed nothing."""
+
 
 def follow(app: Celery, run_id: str, moved: Moved) -> None:
     """Publish what a transition released, and judge the barriers that it joined. Never raises: what fails here is

@@ -23,6 +23,7 @@ from orchestrator.engine.index import look_seconds, look_soon, store_time
 from orchestrator.engine.join import follow
 from orchestrator.engine.runtime import Runtime, log, runtime_of
 from orchestrator.errors import RunStateError
+from orchestrator.metrics.lateness import record
 from orchestrator.run import dead_letters
 from orchestrator.run.models import FINAL_RUN_STATES, StepState
 from orchestrator.run.policy import POISONED, Cause, Ended, decide
@@ -65,8 +66,8 @@ def _look_at(app: Celery, runtime: Runtime, run_id: str, now: float) -> None:
     for item in agenda.items:
         handle = _HANDLERS.get(item.kind)
         try:
-            if handle is not None:
-                handle(app, run_id, item)
+            if handle is not None and handle(app, run_id, item):
+                record(runtime.client, item.late)
         except Exception:  # noqa: BLE001 - one item must not keep the run from its others
             log.exception("sweep: run %s: %s", run_id, item.item)
     with guarded():
@@ -153,9 +154,9 @@ def _lease(app: Celery, run_id: str, item: Due) -> None:
         attempt_lost(app, run_id, item.node, definition=item.definition, token=item.token)
 
 
-def _timeout(app: Celery, run_id: str, item: Due) -> None:
+def _timeout(app: Celery, run_id: str, item: Due) -> bool:
     if item.state != "running":
-        return
+        return False
     cause = Cause.IDLE if item.kind == "idle" else Cause.TIMEOUT
     runtime = runtime_of(app)
     policy = RetryPolicy.model_validate(item.definition.get("retry", {}))
@@ -171,6 +172,7 @@ def _timeout(app: Celery, run_id: str, item: Due) -> None:
         follow(app, run_id, moved)
         if verdict.state is StepState.RETRYING:
             look_soon(runtime, run_id, verdict.delay)
+    return isinstance(moved, Moved)
 
 
 def _queued(app: Celery, run_id: str, item: Due) -> None:
@@ -179,10 +181,11 @@ def _queued(app: Celery, run_id: str, item: Due) -> None:
         again(app, run_id, item.node, item.definition, found="queued")
 
 
-def _schedule(app: Celery, run_id: str, item: Due) -> None:
+def _schedule(app: Celery, run_id: str, item: Due) -> bool:
     moved = runtime_of(app).ledger.expire(run_id, item.node, error="StepTimeout: no worker took it in time")
     if isinstance(moved, Moved):
         follow(app, run_id, moved)
+    return isinstance(moved, Moved)
 
 
 def _retry(app: Celery, run_id: str, item: Due) -> None:
@@ -194,9 +197,10 @@ def _joined(app: Celery, run_id: str, item: Due) -> None:
         join.judge(app, run_id, item.definition["group"])
 
 
-def _barrier(app: Celery, run_id: str, item: Due) -> None:
-    if item.state in ("pending", "joined"):
-        join.judge(app, run_id, item.definition["group"], overdue=True)
+def _barrier(app: Celery, run_id: str, item: Due) -> bool:
+    if item.state not in ("pending", "joined"):
+        return False
+    return join.judge(app, run_id, item.definition["group"], overdue=True) not in join.NOTHING_DONE
 
 
 def _alert(app: Celery, run_id: str, item: Due) -> None:
@@ -212,10 +216,11 @@ def _cancel(app: Celery, run_id: str, item: Due) -> None:
             follow(app, run_id, moved)
 
 
-def _run(app: Celery, run_id: str, item: Due) -> None:
+def _run(app: Celery, run_id: str, item: Due) -> bool:
     runtime = runtime_of(app)
     grace = runtime.settings.engine.cancel_grace
-    runtime.ledger.stop(run_id, "timed_out", reason="the run's timeout is over", grace=grace)
+    moved = runtime.ledger.stop(run_id, "timed_out", reason="the run's timeout is over", grace=grace)
+    return isinstance(moved, Moved)
 
 
 def _conflict(app: Celery, run_id: str, item: Due) -> None:
@@ -243,7 +248,7 @@ def _admit(app: Celery, run_id: str, item: Due) -> None:
     admit(app, run_id, [item.node])
 
 
-_HANDLERS: Mapping[str, Callable[[Celery, str, Due], None]] = {
+_HANDLERS: Mapping[str, Callable[[Celery, str, Due], bool | None]] = {
     "lease": _lease,
     "timeout": _timeout,
     "idle": _timeout,

@@ -15,6 +15,7 @@ from orchestrator.checks import Check
 from orchestrator.connection import broker_url, guarded
 from orchestrator.engine.runtime import log, runtime_of
 from orchestrator.errors import OrchestratorError
+from orchestrator.metrics.lateness import lateness
 
 REFUSED = 2
 """Exit status of a worker or a beat that refuses to start: its settings, or those of Redis, have to be changed."""
@@ -53,6 +54,14 @@ def of_app(app: Celery) -> Iterator[Check]:
     runtime = getattr(app, "orchestrator", None)
     lease = runtime.settings.engine.lease_seconds if runtime else 0.0
     yield checks.visibility(app.conf.broker_transport_options, lease)
+
+
+def of_store(app: Celery) -> Iterator[Check]:
+    """What the deployment has left in its store. Raises StoreUnavailable."""
+    runtime = getattr(app, "orchestrator", None)
+    if runtime:
+        found = lateness(runtime.client)
+        yield checks.lateness(found.count, found.p95, runtime.settings.engine.sweep_seconds)
 
 
 def of_fleet(app: Celery) -> Iterator[Check]:

@@ -74,7 +74,7 @@ class Claimed:
 @dataclass(frozen=True, slots=True)
 class Due:
     """One item that is due: its kind (`lease`, `timeout`, `idle`, `queued`, `retry`, `barrier`, `joined`, `cancel`,
-    `run`), the node that it concerns, and that node as it stands."""
+    `run`), the node that it concerns, that node as it stands, and by how many seconds it is `late`."""
 
     item: str
     kind: str
@@ -86,6 +86,7 @@ class Due:
     progress_at: float
     started_at: float
     extensions: int
+    late: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,9 +186,11 @@ def claimed(raw: Sequence[Any]) -> Claimed | Refused:
 def agenda(raw: Sequence[Any]) -> Agenda:
     items = []
     for row in raw[2:]:
-        item, kind, node, state, token, definition, queued, progress, started, extensions = (x.decode() for x in row)
+        item, kind, node, state, token, definition, queued, progress, started, extensions, late = (
+            x.decode() for x in row
+        )
         items.append(
             Due(item, kind, node, state, int(token), json.loads(definition) if definition else {},
-                float(queued), float(progress), float(started), int(extensions))
+                float(queued), float(progress), float(started), int(extensions), float(late))
         )  # fmt: skip
     return Agenda(raw[0].decode(), float(raw[1]) if raw[1] else None, tuple(items))

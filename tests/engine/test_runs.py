@@ -11,6 +11,7 @@ from celery.result import AsyncResult
 
 from orchestrator import AsyncClient, Client, InvalidWorkflow, RunHandle, Workflow
 from orchestrator.errors import Conflict, OrchestratorError, WaitTimeout
+from orchestrator.metrics.lateness import lateness
 from orchestrator.run.models import RunState, RunStatus, StepState
 from tests.conftest import Store
 from tests.workers import eventually
@@ -143,8 +144,10 @@ def test_a_step_outlives_its_first_lease(client: Client) -> None:
 
 def test_a_step_that_runs_too_long_is_timed_out(client: Client) -> None:
     document = definition(step("a", "hang", timeout=0.5, retry={"maximum_attempts": 1}), step("b", needs=["a"]))
+    before = lateness(client.redis).count
     _, status = finished(client, document)
     assert states(status) == {"a": "timed_out", "b": "upstream_failed"}
+    eventually(lambda: lateness(client.redis).count == before + 1, within=5, what="it is recorded how late that was")
 
 
 def test_cancel_ends_what_runs_and_what_waits(client: Client) -> None:

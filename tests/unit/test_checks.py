@@ -41,6 +41,19 @@ def test_visibility_timeout(seconds: float, status: str) -> None:
     assert checks.visibility({"visibility_timeout": seconds}, lease=5.0).status == status
 
 
+@pytest.mark.parametrize(("count", "p95", "status"), [(0, 0.0, "ok"), (50, 1.9, "ok"), (50, 3.1, "warn")])
+def test_lateness(count: int, p95: float, status: str) -> None:
+    assert checks.lateness(count, p95, sweep=1.0).status == status
+
+
+def test_other_apps() -> None:
+    own = {"visibility_timeout": 30}
+    assert checks.others(own, {"a@h": own}).status == "ok"
+    found = checks.others(own, {"a@h": own, "plain@h": {}})
+    assert found.status == "warn"
+    assert "plain@h has 3600 s" in found.message
+
+
 def test_content() -> None:
     conf: dict[str, Any] = {
         "accept_content": ["json"],

@@ -2,8 +2,11 @@
 -- -> {state of the run or '', time of the next item or '', {item, node, state, token, definition, facts as JSON}, ...}
 local state = redis.call('HGET', META, 'state')
 local found = {state or '', ''}
-local items, queued = {}, {}
-for _, item in ipairs(redis.call('ZRANGEBYSCORE', DUE, '-inf', STAMP, 'LIMIT', 0, 2000)) do
+local items, queued, since = {}, {}, {}
+local listed = redis.call('ZRANGEBYSCORE', DUE, '-inf', STAMP, 'WITHSCORES', 'LIMIT', 0, 2000)
+for at = 1, #listed, 2 do
+  local item = listed[at]
+  since[item] = tonumber(listed[at + 1])
   local into = string.find(item, '^queued:') and queued or items
   if #into < (into == queued and 20 or 100) then into[#into + 1] = item end
 end
@@ -13,7 +16,7 @@ for _, item in ipairs(items) do
   local f = redis.call('HMGET', step_key(node), 'state', 'token', 'queued_at', 'progress_at', 'started_at', 'extensions')
   due_at(item, kind == 'queued' and (A.lost or 10) or A.again)
   found[#found + 1] = {item, kind, node, f[1] or '', f[2] or '0', redis.call('HGET', DEFS, node) or '',
-    f[3] or '0', f[4] or '0', f[5] or '0', f[6] or '0'}
+    f[3] or '0', f[4] or '0', f[5] or '0', f[6] or '0', string.format('%.6f', NOW - since[item])}
 end
 local first = redis.call('ZRANGE', DUE, 0, 0, 'WITHSCORES')
 if first[2] then found[2] = first[2] end

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import threading
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs, urlsplit
 
 import redis
 from redis.backoff import ExponentialBackoff
@@ -18,6 +20,7 @@ from orchestrator.errors import Backpressure, StoreUnavailable
 if TYPE_CHECKING:
     import redis.asyncio
 
+SENTINEL, SENTINEL_PORT = "sentinel://", 26379
 RETRIES = 8
 SOCKET_TIMEOUT = 5.0
 BLOCK_SECONDS = 5.0
@@ -40,14 +43,55 @@ def client_url(url: str) -> str:
     """The form redis-py reads, from Celery's: `redis+socket:///x.sock?virtual_host=1` -> `unix:///x.sock?db=1`."""
     if url.startswith(("redis+socket://", "socket://")):
         return "unix://" + url.split("://", 1)[1].replace("virtual_host=", "db=")
-    return url
+    return _redis_scheme(url)
 
 
 def broker_url(url: str) -> str:
-    """The form Celery reads, from redis-py's: `unix:///x.sock?db=1` -> `redis+socket:///x.sock?virtual_host=1`."""
+    """The form Celery reads, from redis-py's: `unix:///x.sock?db=1` -> `redis+socket:///x.sock?virtual_host=1`. The
+    name of Sentinel's primary is no part of it: see `master_name`."""
     if url.startswith("unix://"):
         return "redis+socket://" + url.split("://", 1)[1].replace("db=", "virtual_host=")
-    return url
+    if url.startswith(SENTINEL):
+        return ";".join(part.partition("?")[0] for part in url.split(";"))
+    return _redis_scheme(url)
+
+
+def master_name(url: str) -> str | None:
+    """What Sentinel calls the primary, `?master_name=` of its URL; None for the URL of a server."""
+    if not url.startswith(SENTINEL):
+        return None
+    for part in url.split(";"):
+        named = parse_qs(urlsplit(part).query).get("master_name")
+        if named:
+            return named[0]
+    return "mymaster"
+
+
+def _redis_scheme(url: str) -> str:
+    """Valkey is spoken to as Redis is."""
+    return "redis" + url.removeprefix("valkey") if url.startswith(("valkey://", "valkeys://")) else url
+
+
+def _sentinels(url: str, options: Mapping[str, Any]) -> tuple[list[tuple[str, int]], dict[str, Any], dict[str, Any]]:
+    """The addresses of the sentinels, how to ask them, and how to log in at the primary: as at the first of them."""
+    parts = [urlsplit(part) for part in url.split(";")]
+    first = parts[0]
+    hosts = [(part.hostname or "localhost", part.port or SENTINEL_PORT) for part in parts]
+    asking = {name: options[name] for name in ("socket_timeout", "socket_connect_timeout")}
+    login = {"db": int(first.path.strip("/") or 0), "username": first.username, "password": first.password}
+    return hosts, asking, login
+
+
+def _client(url: str, **options: Any) -> redis.Redis:
+    name = master_name(url)
+    if name is None:
+        return redis.Redis.from_url(client_url(url), **options)
+    from redis import sentinel as asked  # few deployments have one
+
+    hosts, asking, login = _sentinels(url, options)
+    sentinel: Any = asked.Sentinel(hosts, sentinel_kwargs=asking)  # type: ignore[no-untyped-call]
+    client: redis.Redis = sentinel.master_for(name, **login, **options)
+    return client
 
 
 def connect(url: str, *, text: bool = False) -> redis.Redis:
@@ -60,8 +104,8 @@ def connect(url: str, *, text: bool = False) -> redis.Redis:
     with _lock:
         client = _clients.get(key)
         if client is None:
-            client = _clients[key] = redis.Redis.from_url(
-                client_url(url),
+            client = _clients[key] = _client(
+                url,
                 protocol=2,
                 decode_responses=text,
                 socket_timeout=SOCKET_TIMEOUT,
@@ -76,8 +120,8 @@ def connect(url: str, *, text: bool = False) -> redis.Redis:
 
 def connect_blocking(url: str) -> redis.Redis:
     """A client for commands that wait on the server for up to BLOCK_SECONDS. The caller closes it."""
-    return redis.Redis.from_url(
-        client_url(url),
+    return _client(
+        url,
         protocol=2,
         socket_timeout=BLOCK_SECONDS + SOCKET_TIMEOUT,
         socket_connect_timeout=SOCKET_TIMEOUT,
@@ -90,13 +134,21 @@ def connect_async(url: str) -> redis.asyncio.Redis:
     """An asyncio client for `url`, in bytes. The caller closes it."""
     import redis.asyncio  # a tenth of a second that only asyncio callers pay
 
-    return redis.asyncio.Redis.from_url(
-        client_url(url),
-        protocol=2,
-        socket_timeout=BLOCK_SECONDS + SOCKET_TIMEOUT,
-        socket_connect_timeout=SOCKET_TIMEOUT,
-        max_connections=10_000,
-    )
+    options: dict[str, Any] = {
+        "protocol": 2,
+        "socket_timeout": BLOCK_SECONDS + SOCKET_TIMEOUT,
+        "socket_connect_timeout": SOCKET_TIMEOUT,
+        "max_connections": 10_000,
+    }
+    name = master_name(url)
+    if name is None:
+        return redis.asyncio.Redis.from_url(client_url(url), **options)
+    import redis.asyncio.sentinel
+
+    hosts, asking, login = _sentinels(url, options)
+    sentinel: Any = redis.asyncio.sentinel.Sentinel(hosts, sentinel_kwargs=asking)  # type: ignore[no-untyped-call]
+    client: redis.asyncio.Redis = sentinel.master_for(name, **login, **options)
+    return client
 
 
 class _Guard:

@@ -27,7 +27,11 @@ _MASK = "***"
 
 
 def mask_url(url: str) -> str:
-    """A URL without its password."""
+    """A URL, or several with semicolons between, without passwords."""
+    return ";".join(_masked(part) for part in url.split(";"))
+
+
+def _masked(url: str) -> str:
     try:
         parts = urlsplit(url)
         password = parts.password
@@ -122,7 +126,7 @@ class Environment(Frozen):
         """Variable name -> value, without passwords; what is not set is left out."""
         values = {PREFIX + name.upper(): getattr(self, name) for name in type(self).model_fields}
         return {
-            name: ";".join(mask_url(url) for url in str(value).split(";")) if name.endswith("_URL") else str(value)
+            name: mask_url(str(value)) if name.endswith("_URL") else str(value)
             for name, value in values.items()
             if value is not None
         }

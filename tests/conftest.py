@@ -145,9 +145,16 @@ def start_server() -> Iterator[StartServer]:
 
 
 @pytest.fixture
-def free_port() -> int:
+def free_port(free_ports: list[int]) -> int:
     """A loopback port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    return free_ports[0]
+
+
+@pytest.fixture
+def free_ports() -> list[int]:
+    """Three such ports."""
+    with ExitStack() as open_sockets:
+        probes = [open_sockets.enter_context(socket.socket()) for _ in range(3)]
+        for probe in probes:
+            probe.bind(("127.0.0.1", 0))
+        return [int(probe.getsockname()[1]) for probe in probes]

@@ -8,7 +8,7 @@ from typing import Any
 
 from celery import Celery
 
-from orchestrator.connection import broker_url
+from orchestrator.connection import broker_url, master_name
 from orchestrator.engine.agent import REGISTRY
 from orchestrator.engine.dead_messages import Undecodable
 from orchestrator.engine.keeper import SweepTimer
@@ -19,6 +19,7 @@ from orchestrator.engine.startup import Checks
 from orchestrator.settings import EngineSettings
 
 BACKEND = "orchestrator.engine.backend:LedgerBackend"
+SENTINEL_BACKEND = "orchestrator.engine.backend:SentinelLedgerBackend"
 BEAT_LOOKS = 5
 """How often in the time of its lock the leading beat renews it, and the others ask for it."""
 
@@ -98,14 +99,20 @@ def create_app(
     import orchestrator.engine.signals
     import orchestrator.engine.tasks  # noqa: F401 - registers the tasks
 
+    results = results or store
+    backend = SENTINEL_BACKEND if master_name(results) else BACKEND
     app = Celery(
         name,
         broker=broker_url(broker),
-        backend=f"{BACKEND}+{broker_url(results or store).removeprefix('redis+')}",  # Celery drops that prefix itself
+        backend=f"{backend}+{broker_url(results).removeprefix('redis+')}",  # Celery drops that prefix itself
         amqp="orchestrator.engine.transport:AMQP",
         set_as_current=set_as_current,
     )
-    app.conf.update(configuration(settings), redbeat_redis_url=store)
+    app.conf.update(configuration(settings), redbeat_redis_url=broker_url(store))
+    if master_name(broker):
+        app.conf.broker_transport_options["master_name"] = master_name(broker)
+    if master_name(results):
+        app.conf.result_backend_transport_options = {"master_name": master_name(results)}
     app.conf.task_queues = queues(agent.queue for agent in REGISTRY.values())
     app.steps["consumer"].update((Checks, SweepTimer, Undecodable))
     runtime = Runtime(store, settings, templates=tuple(templates), mail=Mail(app, store))

@@ -3,21 +3,26 @@ member where Celery would give up the chord. Plain chords of the user's keep Cel
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from celery import Celery, states
-from celery.backends.redis import RedisBackend
+from celery.backends.redis import RedisBackend, SentinelBackend
 
 from orchestrator.engine import attempt
 from orchestrator.engine.canvas import STEP, is_step_task
 from orchestrator.engine.runtime import runtime_of
+
+if TYPE_CHECKING:
+    _Base = RedisBackend
+else:
+    _Base = object
 
 
 def _ours(request: Any) -> bool:
     return request is not None and getattr(request, "task", None) == STEP
 
 
-class LedgerBackend(RedisBackend):  # type: ignore[misc, unused-ignore]
+class _Ledger(_Base):
     """Stores results as Celery does. When the parent process reports a lost child, the ledger hears of it first."""
 
     app: Celery
@@ -57,3 +62,11 @@ class LedgerBackend(RedisBackend):  # type: ignore[misc, unused-ignore]
                 self.mark_as_retry(task_id, exc, traceback=traceback, request=request, store_result=store_result)
                 return
         super().mark_as_failure(task_id, exc, traceback, request, store_result, call_errbacks, state)
+
+
+class LedgerBackend(_Ledger, RedisBackend):  # type: ignore[misc, unused-ignore]
+    """Results in one server."""
+
+
+class SentinelLedgerBackend(_Ledger, SentinelBackend):  # type: ignore[misc, unused-ignore]
+    """Results in the server that Sentinel names."""

@@ -9,7 +9,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -42,19 +41,23 @@ def kitchen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kitchen]:
 
 
 @pytest.fixture(scope="module")
-def failed(kitchen: Kitchen) -> str:
-    """A run that has failed."""
-    done = kitchen.call("submit", "burnt", "--wait")
-    assert done.returncode == 1
-    return done.stdout.split()[0]
+def past(kitchen: Kitchen) -> tuple[str, str]:
+    """A run that has failed and one that has succeeded."""
+    failed, served = kitchen.together(
+        ["submit", "burnt", "--wait"], ["submit", "tea", "--wait", "--input", "guest=Ada"]
+    )
+    assert (failed.returncode, served.returncode) == (1, 0), served.stderr
+    return failed.stdout.split()[0], served.stdout.split()[0]
 
 
-@pytest.fixture(scope="module")
-def served(kitchen: Kitchen) -> str:
-    """A run that has succeeded."""
-    done = kitchen.call("submit", "tea", "--wait", "--input", "guest=Ada")
-    assert done.returncode == 0, done.stderr
-    return done.stdout.split()[0]
+@pytest.fixture
+def failed(past: tuple[str, str]) -> str:
+    return past[0]
+
+
+@pytest.fixture
+def served(past: tuple[str, str]) -> str:
+    return past[1]
 
 
 def test_run_uses_the_configured_servers_and_running_workers(kitchen: Kitchen) -> None:
@@ -242,45 +245,50 @@ def test_inputs_from_standard_input_and_files(kitchen: Kitchen) -> None:
 
 
 class Terminal:
-    """A command on a pseudo terminal: what a person would see on it."""
+    """A command on a pseudo terminal, and what a person has seen on it so far."""
 
     def __init__(self, kitchen: Kitchen, *arguments: str, **environment: str) -> None:
-        leader, follower = pty.openpty()
+        self._leader, follower = pty.openpty()
         env = {**kitchen.env(), "TERM": "xterm-256color", "COLUMNS": "40", **environment}
         command = [sys.executable, "-m", "orchestrator", *arguments]
-        with subprocess.Popen(command, cwd=kitchen.folder, env=env, stdout=follower, stderr=follower) as process:
-            os.close(follower)
-            self.text = "".join(self._read(leader))
-        os.close(leader)
-        self.status = process.returncode
+        self.process = subprocess.Popen(command, cwd=kitchen.folder, env=env, stdout=follower, stderr=follower)
+        os.close(follower)
+        self.text = ""
 
-    @staticmethod
-    def _read(leader: int) -> Iterator[str]:
-        while True:
+    def shows(self, *words: str) -> bool:
+        """Read on until all of these were on the screen; false when the command ends before."""
+        while not all(word in self.text for word in words):
             try:
-                chunk = os.read(leader, 65536)
+                chunk = os.read(self._leader, 65536)
             except OSError:  # the other end is closed
-                return
-            if not chunk:
-                return
-            yield chunk.decode(errors="replace")
+                return False
+            self.text += chunk.decode(errors="replace")
+        return True
+
+    def end(self) -> int:
+        """Read to the end; the exit status."""
+        self.shows("\0")
+        os.close(self._leader)
+        return self.process.wait()
 
 
-def test_progress_is_live_on_a_terminal_and_ids_are_whole_in_a_narrow_one(kitchen: Kitchen, served: str) -> None:
-    live = Terminal(kitchen, "run", "tea")
-    assert live.status == 0
-    assert "\x1b[" in live.text
-    assert "running" in live.text
-    assert "worker-1@" in live.text
+def test_progress_is_live_on_a_terminal(kitchen: Kitchen) -> None:
+    live = Terminal(kitchen, "run", "feast")
+    assert live.shows("\x1b[", "running"), live.text
+    live.process.send_signal(signal.SIGINT)
+    assert live.end() == 130
     assert ANSI.search(live.text)
-    assert served in Terminal(kitchen, "ls").text
+
+
+def test_a_narrow_terminal_shows_whole_ids_and_no_color_means_no_colour(kitchen: Kitchen, served: str) -> None:
+    coloured, plain = Terminal(kitchen, "ls"), Terminal(kitchen, "show", served, NO_COLOR="1")
     quiet = Terminal(kitchen, "watch", served, "--quiet", "-o", "json")
+    assert (coloured.end(), plain.end(), quiet.end()) == (0, 0, 0)
+    assert served in coloured.text
+    assert ANSI.search(coloured.text)
+    assert not ANSI.search(plain.text)
+    assert "worker-1@" in plain.text
     assert json.loads(quiet.text)["state"] == "success"
-
-
-def test_no_color_means_no_colour(kitchen: Kitchen) -> None:
-    assert ANSI.search(Terminal(kitchen, "ls").text)
-    assert not ANSI.search(Terminal(kitchen, "ls", NO_COLOR="1").text)
 
 
 def test_doctor_finds_a_healthy_stack_and_what_a_server_lacks(
@@ -303,11 +311,13 @@ def test_doctor_finds_a_healthy_stack_and_what_a_server_lacks(
 
 def test_worker_serves_the_named_classes_only(kitchen: Kitchen, broker_url: str) -> None:
     own = Kitchen(kitchen.folder, dict.fromkeys(kitchen.environment, broker_url))
-    worker = own.start("worker", "--agents", "burn", "--concurrency", "1", "--name", "burner")
+    ready, told = os.pipe()
+    telling = Kitchen(kitchen.folder, own.environment | {"ORCHESTRATOR_READY_FD": str(told)})
+    worker = telling.start("worker", "--agents", "burn", "--concurrency", "1", "--name", "burner", pass_fds=(told,))
+    os.close(told)
     try:
-        waiting = time.monotonic() + 30
-        while "no worker" in own.call("watch", "0" * 16).stderr:
-            assert time.monotonic() < waiting
+        assert os.read(ready, 1), "it has ended"
+        os.close(ready)
         done, idle = own.together(["run", "burnt"], ["run", "tea"])
         assert done.returncode == 1, done.stderr
         assert "burner@" in done.stdout

@@ -34,10 +34,11 @@ def worker(store: Store, tmp_path: Path) -> Iterator[Worker]:
         yield running
 
 
-def product(seconds: float = 0.6) -> dict[str, Any]:
-    """The documents' shape: analyst, pm, two designers side by side, developer, qa."""
+def product(*slow: str) -> dict[str, Any]:
+    """The documents' shape: analyst, pm, two designers side by side, developer, qa. `slow` steps can be met."""
 
     def step(name: str, *needs: str) -> dict[str, Any]:
+        seconds = 2 if name in slow else 0.1
         return {"id": name, "agent": "sleep", "with": {"seconds": seconds}, "needs": list(needs)}
 
     return {
@@ -67,7 +68,7 @@ def test_a_worker_is_killed_twice_and_others_carry_on(
     client: Client, worker: Worker, store: Store, tmp_path: Path
 ) -> None:
     """Once while the members of a group run, once in the middle of a chain."""
-    handle = client.submit(product())
+    handle = client.submit(product("ux_expert", "architect", "developer"))
     eventually(lambda: running(handle, "ux_expert", "architect"), within=20, what="the designers run")
     worker.kill()
     with Worker(store.url, tmp_path, name="w2", concurrency=2) as second:
@@ -81,7 +82,7 @@ def test_a_worker_is_killed_twice_and_others_carry_on(
 
 
 def test_a_killed_child_costs_one_attempt_and_no_visibility_timeout(client: Client, worker: Worker) -> None:
-    handle = client.submit(product(0.3))
+    handle = client.submit(product("ux_expert", "architect"))
     eventually(lambda: running(handle, "ux_expert", "architect"), within=20, what="the designers run")
     busy = [pid for pid in worker.children() if psutil.Process(pid).is_running()]
     os.kill(busy[0], signal.SIGKILL)
@@ -104,7 +105,7 @@ def test_a_step_that_kills_every_process_is_given_up_and_the_rest_flows_on(clien
 def test_a_frozen_worker_loses_its_lease_and_its_late_result(
     client: Client, worker: Worker, store: Store, tmp_path: Path
 ) -> None:
-    handle = client.submit({"name": "frozen", "steps": [{"id": "a", "agent": "sleep", "with": {"seconds": 1}}]})
+    handle = client.submit({"name": "frozen", "steps": [{"id": "a", "agent": "sleep", "with": {"seconds": 2}}]})
     eventually(lambda: running(handle, "a"), within=20, what="a runs")
     frozen = [worker.pid, *worker.children()]
     for pid in frozen:
@@ -123,9 +124,9 @@ def test_a_frozen_worker_loses_its_lease_and_its_late_result(
 def test_a_warm_shutdown_lets_its_steps_end_and_renews_their_leases(
     client: Client, worker: Worker, store: Store, tmp_path: Path
 ) -> None:
-    handle = client.submit({"name": "warm", "steps": [{"id": "a", "agent": "sleep", "with": {"seconds": 4}}]})
-    eventually(lambda: running(handle, "a"), within=20, what="a runs")
-    with Worker(store.url, tmp_path, name="w2", concurrency=1):
+    with Worker(store.url, tmp_path, name="w2", concurrency=1, queues=["control"]):
+        handle = client.submit({"name": "warm", "steps": [{"id": "a", "agent": "sleep", "with": {"seconds": 4}}]})
+        eventually(lambda: running(handle, "a"), within=20, what="a runs")
         os.kill(worker.pid, signal.SIGTERM)
         status = handle.wait(SECONDS)
     assert_each_effect_once(handle, status)
@@ -136,9 +137,9 @@ def test_a_worker_that_froze_takes_its_own_step_up_again_and_is_not_poisoned(
     client: Client, worker: Worker, store: Store, tmp_path: Path
 ) -> None:
     """Its old child still runs when the new attempt is claimed in the same worker: only the old one is ended."""
-    handle = client.submit({"name": "thawed", "steps": [{"id": "a", "agent": "sleep", "with": {"seconds": 5}}]})
-    eventually(lambda: running(handle, "a"), within=20, what="a runs")
     with Worker(store.url, tmp_path, name="w2", concurrency=1, queues=["control"]):
+        handle = client.submit({"name": "thawed", "steps": [{"id": "a", "agent": "sleep", "with": {"seconds": 5}}]})
+        eventually(lambda: running(handle, "a"), within=20, what="a runs")
         os.kill(worker.pid, signal.SIGSTOP)
         try:
             eventually(lambda: handle.status().steps["a"].state is StepState.QUEUED, within=20, what="a was taken")
@@ -150,7 +151,7 @@ def test_a_worker_that_froze_takes_its_own_step_up_again_and_is_not_poisoned(
 
 
 def test_a_client_that_dies_between_writing_and_publishing_loses_nothing(client: Client, worker: Worker) -> None:
-    spec = submission.as_spec(product(0.1), lambda name: None, client.settings)
+    spec = submission.as_spec(product(), lambda name: None, client.settings)
     prepared = submission.prepare(spec, {}, known_agents(client.redis), client.settings, submission.Compiler())
     run_id = submission.reserve(client.redis, prepared, None, 60)
     client._ledger.create(run_id, prepared.nodes, workflow="product", spec="{}", inputs={}, retention=60)

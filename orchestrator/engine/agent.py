@@ -14,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 from orchestrator.barrier.validation import ValidationResult
 from orchestrator.context.values import canonical
 from orchestrator.engine.agent_context import AgentContext
+from orchestrator.engine.schemas import declare
 from orchestrator.errors import AgentError, InvalidValue, NotFound, OrchestratorError
 
 DEFAULTS_BYTES = 1_000_000
@@ -110,13 +111,15 @@ def agent(
     queue: str | None = None,
     version: str = "1",
     validate: Callable[[AgentContext], Any] | None = None,
+    schemas: Mapping[str, Any] | None = None,
 ) -> Callable[[Callable[..., Any]], Agent]:
     """Register a function `(ctx: AgentContext) -> dict | model | None` as an agent of this name.
 
     `validate(ctx)` is called instead when the agent checks the others of its group (`cross_validation`): it reads what
     the steps in `ctx.validates` have written (its own step is `ctx.validates_as`) and returns a ValidationResult, or
-    `{"valid": bool, "findings": [str, ...]}`. Both may be coroutine functions. A second agent of the same name from
-    another place is an error, and so are defaults that are no JSON document.
+    `{"valid": bool, "findings": [str, ...]}`. Both may be coroutine functions. `schemas` maps fields of shared sections
+    (`requirements.functional`) to types: whoever writes there, what is committed, merged or not, is of that type. A
+    second agent of the same name from another place is an error, and so are defaults that are no JSON document.
     """
 
     def register(function: Callable[..., Any]) -> Agent:
@@ -125,6 +128,7 @@ def agent(
         known = REGISTRY.get(name)
         if known is not None and _place(known.function) != _place(function):
             raise OrchestratorError(f"two agents are called '{name}': {_place(known.function)}, {_place(function)}")
+        declare(name, schemas or {})
         declared = Agent(
             name=name,
             function=function,

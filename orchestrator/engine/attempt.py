@@ -19,7 +19,7 @@ from orchestrator.context.fields import FieldWrite, split
 from orchestrator.context.lock_models import Lock
 from orchestrator.context.reader import ContextReader, Inputs
 from orchestrator.context.values import canonical
-from orchestrator.engine import recovery
+from orchestrator.engine import recovery, schemas
 from orchestrator.engine.access import StepAccess, rules_of
 from orchestrator.engine.agent import Agent, find_agent
 from orchestrator.engine.agent_context import AgentContext
@@ -30,7 +30,7 @@ from orchestrator.engine.foresight import warn_early
 from orchestrator.engine.index import look_soon
 from orchestrator.engine.join import follow
 from orchestrator.engine.runtime import Runtime, log, runtime_of
-from orchestrator.errors import AgentError, Conflict, LeaseLost
+from orchestrator.errors import AgentError, Conflict, InvalidValue, LeaseLost
 from orchestrator.processes import is_running
 from orchestrator.run.models import FINAL_STEP_STATES, StepState
 from orchestrator.run.policy import Cause, Ended, Verdict, decide
@@ -152,6 +152,9 @@ class Attempt:
         for field, value in context.shared.items():
             seen = self.reader.seen(field)
             text = canonical(value, limit=limit, what=f"'{field}'")
+            complaint = schemas.complaint(field, text)
+            if complaint:
+                raise InvalidValue(f"step '{self.step}' may not write that: {complaint}")
             fields.append(FieldWrite(field, text, 0 if seen is None else seen.version))
         return Written(tuple(fields), context.artifacts, self._locks.tokens)
 

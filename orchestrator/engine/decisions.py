@@ -14,6 +14,7 @@ from orchestrator.context.models import ContextConflict
 from orchestrator.context.paths import Item, Path, path_from_json, show
 from orchestrator.context.store import ContextStore
 from orchestrator.context.values import canonical
+from orchestrator.engine import schemas
 from orchestrator.engine.commits import MERGES
 from orchestrator.engine.join import follow
 from orchestrator.engine.join_context import mark
@@ -115,6 +116,9 @@ def _written(
         for path in inner:
             value = _replaced(value, path, chosen, found)
         text = None if value is ABSENT else canonical(value, limit=MERGE_LIMIT, what=f"'{name}'")
+        complaint = "" if text is None else schemas.complaint(name, text)
+        if complaint:
+            raise InvalidValue(f"that decision does not stand: {complaint}")
         yield FieldWrite(name, text, 0 if seen is None else seen.version)
 
 

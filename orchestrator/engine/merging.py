@@ -11,12 +11,13 @@ from typing import Any
 
 from orchestrator.context import policy
 from orchestrator.context.codec import pack
-from orchestrator.context.joining import Branch, ConflictRecord, join
+from orchestrator.context.joining import Branch, ConflictRecord, Joined, join
 from orchestrator.context.merge_models import ABSENT
 from orchestrator.context.policy import Action, ConflictPolicy, ConflictSpec, Contest, Writer, decide
 from orchestrator.context.store import SharedWrite
 from orchestrator.context.values import canonical
-from orchestrator.engine.runtime import Runtime
+from orchestrator.engine import schemas
+from orchestrator.engine.runtime import Runtime, log
 from orchestrator.run.store import Payload, Undecided
 from orchestrator.workflow.sharing import MergeRules
 
@@ -59,28 +60,45 @@ def conflict_spec(runtime: Runtime) -> ConflictSpec:
 
 
 def merge_edits(runtime: Runtime, field: str, base: str | None, edits: Sequence[Edit], rules: MergeRules) -> Outcome:
-    """Merge the edits of one field, which all started from `base`, in the given order, by the workflow's rules."""
+    """Merge the edits of one field, which all started from `base`, in the given order, by the workflow's rules. Merged
+    to what its schema refuses, they are not accepted: then the policy chooses one of them."""
     changed = [edit for edit in edits if edit.text != base]
     if len({edit.text for edit in changed}) <= 1:
         return Outcome((changed[0] if changed else edits[0]).text, {})
-    path = tuple(field.split(".", 1))
-    spec = conflict_spec(runtime)
-    joined = join(
-        _value(base),
-        [Branch(edit.writer, _value(edit.text)) for edit in changed],
-        spec,
-        rules,
-        at=path,
-        now=max(edit.writer.committed for edit in edits) / 1_000_000,
-    )
+    joined = _joined(runtime, field, base, changed, rules)
+    text = _text(field, joined.value)
+    complaint = "" if text is None else schemas.complaint(field, text)
+    if complaint:
+        log.warning("what %s wrote is not merged: %s", ", ".join(edit.writer.step for edit in changed), complaint)
+        joined = _joined(runtime, field, base, changed, rules, merge=False)
+        text = _text(field, joined.value)
     places = ", ".join(str(record.conflict) for record in joined.failed)
     steps = ", ".join(edit.writer.step for edit in changed)
     failed = f"what {steps} wrote cannot be merged: {places}" if places else ""
-    merged = joined.value
-    text = None if merged is ABSENT else canonical(merged, limit=MERGE_LIMIT, what=f"the merged '{field}'")
     writers = {edit.writer.step: edit.writer for edit in changed}
-    records = [_record(field, record, spec, writers) for record in joined.records]
+    records = [_record(field, record, conflict_spec(runtime), writers) for record in joined.records]
+    if complaint:
+        records = [record | {"reason": f"merged, {complaint}; {record['reason']}".rstrip("; ")} for record in records]
     return Outcome(text, {conflict_id(record): record for record in records}, failed)
+
+
+def _joined(
+    runtime: Runtime, field: str, base: str | None, edits: Sequence[Edit], rules: MergeRules, *, merge: bool = True
+) -> Joined:
+    """The edits in one value; without `merge`, the policy chooses one of them whole."""
+    spec = conflict_spec(runtime)
+    return join(
+        _value(base),
+        [Branch(edit.writer, _value(edit.text)) for edit in edits],
+        spec if merge else spec.model_copy(update={"merge": False}),
+        rules,
+        at=tuple(field.split(".", 1)),
+        now=max(edit.writer.committed for edit in edits) / 1_000_000,
+    )
+
+
+def _text(field: str, value: Any) -> str | None:
+    return None if value is ABSENT else canonical(value, limit=MERGE_LIMIT, what=f"the merged '{field}'")
 
 
 def merge_writes(runtime: Runtime, field: str, writes: Sequence[SharedWrite], rules: MergeRules) -> Outcome:

@@ -15,7 +15,7 @@ from tests.workers import eventually
 OWNERS = {"adder": ["board"], "nobody_here": ["locked"]}
 
 
-@agent("adder", queue="sharing")
+@agent("adder", queue="sharing", schemas={"board.parts": dict[str, bool | int]})
 def adder(ctx: AgentContext) -> dict[str, Any]:
     """Add an entry under the step's name to the shared board."""
     if "after" in ctx.params:

@@ -133,6 +133,14 @@ def test_what_others_own_cannot_be_written(sharing: Client, path: str, rule: str
     assert rule in error
 
 
+def test_a_value_that_its_schema_refuses_is_not_committed(sharing: Client) -> None:
+    run = sharing.submit({"name": "typed", "steps": [adder("a", value=1), adder("b", "a", value="many")]})
+    status = run.wait(SECONDS)
+    assert (status.steps["b"].state, status.steps["b"].attempts) == (StepState.FAILED, 1)
+    assert "'board.parts' is not what agent 'adder' declares" in (status.steps["b"].error or "")
+    assert run.context()["board"]["parts"] == {"a": 1}
+
+
 def test_a_step_reads_only_what_its_lists_allow(sharing: Client) -> None:
     closed = {"id": "b", "agent": "adder", "needs": ["a"], "context_requirements": {"read": ["a"]}, "retry": ONCE}
     status = sharing.submit({"name": "lists", "steps": [adder("a"), closed]}).wait(SECONDS)

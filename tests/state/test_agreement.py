@@ -8,16 +8,18 @@ from typing import Any
 
 import pytest
 from celery import Celery
+from pydantic import BaseModel, Field
 
 from orchestrator import keys
 from orchestrator.context.reader import ContextReader
+from orchestrator.engine import schemas
 from orchestrator.engine.app import create_app
 from orchestrator.engine.commits import Written, complete
 from orchestrator.engine.decisions import resolve
 from orchestrator.engine.join import judge
 from orchestrator.engine.recovery import sweep
 from orchestrator.engine.runtime import runtime_of
-from orchestrator.errors import InvalidValue
+from orchestrator.errors import InvalidValue, OrchestratorError
 from orchestrator.run.models import RunState
 from orchestrator.run.replies import Moved
 from orchestrator.settings import EngineSettings
@@ -199,3 +201,52 @@ def test_the_workflow_says_how_edits_are_merged(
             judge(app, "run", "g")
     assert len(bench.context.conflicts("run")) == conflicts
     assert bench.context.documents("run")["board"]["cards"] == (EDITS[0] if conflicts else MERGED)
+
+
+# -- what fields have to look like ------------------------------------------------------------------------------------
+
+
+class Plan(BaseModel):
+    """At most three parts: two edits that each add one to two are too much together."""
+
+    parts: list[str] = Field(max_length=3)
+
+
+@pytest.fixture
+def plan_schema(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(schemas, "_SCHEMAS", {})
+    schemas.declare("planner", {"plan.main": Plan})
+
+
+@pytest.mark.parametrize("grouped", [True, False])
+@pytest.mark.parametrize(("word", "parts"), [("first", ["x", "y", "b"]), ("last", ["x", "y", "c"])])
+@pytest.mark.usefixtures("plan_schema")
+def test_a_merge_that_its_schema_refuses_is_not_accepted(
+    bench: Bench, store_url: str, word: str, parts: list[str], grouped: bool
+) -> None:
+    bench.create(board({}, grouped))
+    bench.end("a", bench.granted("a"), {}, shared("plan.main", {"parts": ["x", "y"]}, 0))
+    resolution = {"write_write_conflict": {"resolution": f"{word}_writer_wins_with_merge_opportunity"}}
+    with deployed(store_url, context_conflicts={"conflict_types": resolution}) as app:
+        attempts = [(name, bench.granted(name)) for name in "bc"]
+        for name, granted in attempts:
+            bench.now += 1
+            seen = ContextReader(bench.context, "run", version=granted.version, branches=granted.branches)
+            write = shared("plan.main", {"parts": ["x", "y", name]}, 1)
+            assert isinstance(complete(runtime_of(app), "run", granted, seen, Written((write,), {})), Moved)
+        if grouped:
+            judge(app, "run", "g")
+    assert bench.context.documents("run")["plan"]["main"] == {"parts": parts}
+    (found,) = bench.context.conflicts("run")
+    assert found.place == "plan.main"
+    assert "not what agent 'planner' declares: parts: List should have at most 3 items" in found.reason
+
+
+@pytest.mark.usefixtures("plan_schema")
+def test_schemas_are_of_fields_and_of_one_agent() -> None:
+    with pytest.raises(OrchestratorError, match="write a field such as"):
+        schemas.declare("planner", {"plan": Plan})
+    with pytest.raises(OrchestratorError, match="two agents declare"):
+        schemas.declare("other", {"plan.main": dict})
+    assert schemas.complaint("plan.other", "3") == ""
+    assert schemas.complaint("plan.main", '{"parts": ["x"]}') == ""

@@ -102,13 +102,24 @@ def valkey_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ValkeySe
         server.close()
 
 
+def empty_database(server: ValkeyServer) -> Store:
+    """One that no other test of this session writes into."""
+    store = Store(server, next(_databases))
+    with server.client(store.database) as client:
+        client.flushdb()
+    return store
+
+
 @pytest.fixture
 def store(valkey_server: ValkeyServer) -> Store:
     """An empty database; no other test of this session writes into it."""
-    store = Store(valkey_server, next(_databases))
-    with valkey_server.client(store.database) as client:
-        client.flushdb()
-    return store
+    return empty_database(valkey_server)
+
+
+@pytest.fixture(scope="module")
+def module_store(valkey_server: ValkeyServer) -> Store:
+    """A database that the tests of a module share with their workers."""
+    return empty_database(valkey_server)
 
 
 @pytest.fixture

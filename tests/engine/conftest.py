@@ -7,18 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from orchestrator import Client
-from tests.conftest import Store, _databases
-from tests.servers import ValkeyServer
+from tests.conftest import Store
 from tests.workers import Worker
-
-
-@pytest.fixture(scope="module")
-def module_store(valkey_server: ValkeyServer) -> Store:
-    """A database that the tests of a module share with their workers."""
-    store = Store(valkey_server, next(_databases))
-    with valkey_server.client(store.database) as client:
-        client.flushdb()
-    return store
 
 
 @pytest.fixture(scope="module", params=["prefork", "threads"])

@@ -1,0 +1,249 @@
+"""Processes die between two lines that belong together; the run ends all the same, each effect once, nothing is left.
+
+With queues and ledger on one server, released steps leave with the transition that releases them; with queues elsewhere
+a process publishes them. Both ways.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+
+from orchestrator import Client, RunHandle
+from orchestrator.run.models import FINAL_RUN_STATES, RunState
+from tests.conftest import ROOT, Store, empty_database
+from tests.faults.failing_client import RUNS_EACH
+from tests.faults.failpoints import FOLDER, KILL, RAISE, arm, unreached
+from tests.servers import ValkeyServer
+from tests.workers import QUICK_ENGINE, Worker, eventually
+
+SECONDS = 30
+VISIBILITY = 3
+APP = "tests.faults.failing_app"
+
+
+class Fleet:
+    """Two workers, each of which may die and is then started anew, as a supervisor does it."""
+
+    def __init__(self, store: Store, broker: Store, folder: Path) -> None:
+        self.store, self.broker, self.points = store, broker, folder / "points"
+        self.points.mkdir()
+        engine = folder / "engine.yaml"
+        engine.write_text(f"{QUICK_ENGINE.read_text()}  visibility_timeout: {VISIBILITY}\n")
+        self.environment = {
+            "ORCHESTRATOR_ENGINE_FILE": str(engine),
+            "ORCHESTRATOR_BROKER_URL": broker.url,
+            FOLDER: str(self.points),
+        }
+        self.workers = [
+            Worker(store.url, folder, name=name, concurrency=2, app=APP, environment=self.environment)
+            for name in ("w1", "w2")
+        ]
+        self.client = Client(store.url, broker_url=broker.url)
+
+    def mend(self) -> None:
+        for worker in self.workers:
+            if worker.process is None or worker.process.poll() is not None:
+                worker.start()
+
+    def close(self) -> None:
+        self.client.close()
+        for worker in self.workers:
+            worker.stop()
+
+
+@pytest.fixture(scope="module", params=["one server", "queues elsewhere"])
+def fleet(
+    request: pytest.FixtureRequest, valkey_server: ValkeyServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Fleet]:
+    store = empty_database(valkey_server)
+    broker = empty_database(valkey_server) if request.param == "queues elsewhere" else store
+    fleet = Fleet(store, broker, tmp_path_factory.mktemp("fleet"))
+    yield fleet
+    fleet.close()
+
+
+def step(name: str, *needs: str, agent: str = "echo", **parameters: Any) -> dict[str, Any]:
+    retry = {"initial_interval": 0.1}
+    return {"id": name, "agent": agent, "with": parameters, "needs": list(needs), "retry": retry}
+
+
+def workflow(agent: str = "echo", **parameters: Any) -> dict[str, Any]:
+    """A chain, a group behind it, a step behind the group."""
+    return {
+        "name": "struck",
+        "steps": [step("a", agent=agent, **parameters), step("b", "a"), step("z", "x", "y")],
+        "execution_groups": {"g": {"agents": [step("x"), step("y")], "dependencies": ["b"], "parallel_capable": True}},
+    }
+
+
+def each_effect_once(handle: RunHandle, attempts: Mapping[str, int]) -> None:
+    status = handle.wait(SECONDS)
+    told = "\n".join(f"{event.at:.3f} {event.type} {event.step} {event.state}" for event in handle.events(follow=False))
+    assert status.state is RunState.SUCCESS, told
+    ended = Counter(event.step for event in handle.events(follow=False) if event.state == "success" and event.step)
+    assert {name: ended[name] for name in status.steps} == dict.fromkeys(status.steps, 1), told
+    authors = Counter(version.author for version in handle.history())
+    assert set(authors.values()) == {1}, told
+    assert {name: step.attempts for name, step in status.steps.items()} == {
+        name: attempts.get(name, 1) for name in status.steps
+    }, told
+
+
+@pytest.mark.parametrize(
+    "points",
+    [
+        {"taken": KILL},
+        {"claiming": KILL},
+        {"ended": KILL},
+        {"joined": KILL},
+        {"decided": KILL},
+        {"counted": KILL},
+        {"joined": RAISE, "counted": KILL},
+        {"claiming": KILL, "repaired": KILL},
+    ],
+    ids="-".join,
+)
+def test_a_run_comes_through_a_death_at(fleet: Fleet, points: Mapping[str, str]) -> None:
+    """Nothing that an attempt did is lost with it, so no step needs a second one."""
+    fleet.mend()
+    arm(fleet.points, points)
+    handle = fleet.client.submit(workflow())
+    each_effect_once(handle, {})
+    eventually(lambda: not unreached(fleet.points), within=5, what="every failpoint was reached")
+
+
+def test_an_attempt_that_failed_is_made_again_although_its_process_died_with_the_news(fleet: Fleet) -> None:
+    fleet.mend()
+    arm(fleet.points, {"ended": KILL})
+    each_effect_once(fleet.client.submit(workflow("fail", times=1)), {"a": 2})
+    assert not unreached(fleet.points)
+
+
+def client_process(fleet: Fleet, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Another process that submits the workflow."""
+    return subprocess.run(
+        [sys.executable, "-m", "tests.faults.failing_client", fleet.store.url, fleet.broker.url, *arguments],
+        input=json.dumps(workflow()), cwd=ROOT, env={**os.environ, FOLDER: str(fleet.points)},
+        text=True, capture_output=True, timeout=60, check=False,
+    )  # fmt: skip
+
+
+def accepted(client: Client) -> set[str]:
+    return {run.run_id for run in client.list(limit=1000)}
+
+
+@pytest.mark.parametrize("point", ["reserved", "created"])
+def test_a_client_dies_while_it_submits_and_is_asked_again(fleet: Fleet, point: str) -> None:
+    fleet.mend()
+    before = accepted(fleet.client)
+    arm(fleet.points, {point: KILL})
+    assert client_process(fleet, point).returncode == -signal.SIGKILL
+    there = accepted(fleet.client) - before
+    assert len(there) == (1 if point == "created" else 0)
+    for run in there:
+        each_effect_once(fleet.client.get(run), {})
+    again = fleet.client.submit(workflow(), idempotency_key=point)
+    each_effect_once(again, {})
+    assert accepted(fleet.client) - before == {again.id}
+
+
+class Lost(BaseException):
+    """The client's own patience has ended, or somebody has interrupted it."""
+
+
+@pytest.mark.parametrize("error", [redis.TimeoutError, Lost])
+def test_whichever_answer_is_lost_to_a_client_there_is_one_run(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch, error: type[BaseException]
+) -> None:
+    """The server has done what it was asked to; the client asks again by itself, or is called again with its key."""
+    fleet.mend()
+    before = accepted(fleet.client)
+    handles: list[RunHandle] = []
+    replies = Replies(monkeypatch, error)
+    while True:
+        replies.lose(len(handles))
+        key = f"{error.__name__}-{len(handles)}"
+        try:
+            handle = fleet.client.submit(workflow(), idempotency_key=key)
+        except Lost:
+            handle = fleet.client.submit(workflow(), idempotency_key=key)
+        handles.append(handle)
+        if not replies.lost():
+            break
+    assert len(handles) > 4
+    for handle in handles:
+        each_effect_once(handle, {})
+    assert accepted(fleet.client) - before == {handle.id for handle in handles}
+
+
+class Replies:
+    """Answers of Redis to this process: one of them gets lost, and the connection with it."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, error: type[BaseException]) -> None:
+        self._left = -1
+        original = redis.Connection.read_response
+        thread = threading.get_ident()
+
+        def read_response(connection: redis.Connection, *args: Any, **kwargs: Any) -> Any:
+            answer = original(connection, *args, **kwargs)
+            if threading.get_ident() == thread and self._left >= 0:
+                self._left -= 1
+                if self._left < 0:
+                    connection.disconnect()  # type: ignore[no-untyped-call, unused-ignore]
+                    raise error("the answer is lost")
+            return answer
+
+        monkeypatch.setattr(redis.connection.AbstractConnection, "read_response", read_response)
+
+    def lose(self, number: int) -> None:
+        """The answer after so many others."""
+        self._left = number
+
+    def lost(self) -> bool:
+        """Whether it was due; if not, all answers arrive again."""
+        due, self._left = self._left < 0, -1
+        return due
+
+
+def test_processes_that_share_a_client_by_fork_do_not_disturb_each_other(fleet: Fleet) -> None:
+    fleet.mend()
+    done = client_process(fleet, "--fork", "3")
+    assert done.returncode == 0, done.stderr
+    runs = done.stdout.split()
+    assert len(set(runs)) == len(runs) == 1 + 4 * RUNS_EACH
+    for run in runs:
+        each_effect_once(fleet.client.get(run), {})
+
+
+def test_nothing_is_left_of_all_these_runs(fleet: Fleet) -> None:
+    """Neither a message, taken or waiting, nor a lease, nor a key that does not expire."""
+    fleet.mend()
+    runs = fleet.client.list(limit=1000)
+    assert runs
+    assert {run.state for run in runs} <= FINAL_RUN_STATES
+    with (
+        fleet.store.server.client(fleet.store.database) as store,
+        fleet.broker.server.client(fleet.broker.database) as broker,
+    ):
+        eventually(lambda: not messages(broker), within=4 * VISIBILITY, what="every message is acknowledged")
+        eventually(lambda: not store.zcard("orc:active"), within=10, what="no run is looked at any more")
+        for run in runs:
+            for key in store.scan_iter(f"*{run.run_id}*", count=1000):
+                assert store.ttl(key) > 0, key
+
+
+def messages(broker: redis.Redis) -> list[str]:
+    queues = [*broker.scan_iter("agents.*", _type="list"), *broker.scan_iter("control*", _type="list")]
+    return [*queues, *(str(tag) for tag in broker.hkeys("unacked"))]

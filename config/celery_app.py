@@ -11,7 +11,7 @@ from orchestrator.settings import Environment, load_engine
 HERE = Path(__file__).resolve().parent
 LOCAL_REDIS = "redis://127.0.0.1:6379/0"
 
-environment = Environment.load()
+environment = Environment.load(strict=False)
 store = environment.store_url or environment.broker_url or LOCAL_REDIS
 app = create_app(
     environment.broker_url or store,

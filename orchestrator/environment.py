@@ -85,20 +85,18 @@ class Environment(Frozen):
     log_level: Annotated[str, BeforeValidator(_level)] = "INFO"
 
     @classmethod
-    def load(cls, environ: Mapping[str, str] | None = None, *, folder: Path | None = None) -> Environment:
+    def load(
+        cls, environ: Mapping[str, str] | None = None, *, folder: Path | None = None, strict: bool = True
+    ) -> Environment:
         """Read ORCHESTRATOR_* variables; an empty one counts as not set. Raises SettingsError with every mistake.
 
         `environ` is os.environ unless given; `folder` is where config/engine.yaml is looked for, by default here.
+        Workers are not `strict`: a platform may set variables of its own, which they only report.
         """
         given = os.environ if environ is None else environ
-        found = {name: value for name, value in given.items() if name.startswith(PREFIX) and value}
-        known = {PREFIX + field.upper(): field for field in cls.model_fields}
-        problems = [
-            Problem(name, "unknown environment variable", did_you_mean(name, known), source="environment")
-            for name in found
-            if name not in known and name not in INTERNAL
-        ]
-        values: dict[str, Any] = {known[name]: value for name, value in found.items() if name in known}
+        known = cls._known()
+        problems = unknown_variables(given) if strict else []
+        values: dict[str, Any] = {known[name]: value for name, value in given.items() if name in known and value}
         default_engine = (folder or Path()) / "config" / "engine.yaml"
         if "engine_file" not in values and default_engine.is_file():
             values["engine_file"] = default_engine
@@ -110,6 +108,10 @@ class Environment(Frozen):
         if problems:
             raise SettingsError(problems)
         return environment
+
+    @classmethod
+    def _known(cls) -> dict[str, str]:
+        return {PREFIX + field.upper(): field for field in cls.model_fields}
 
     @property
     def is_embedded(self) -> bool:
@@ -135,6 +137,16 @@ class Environment(Frozen):
         if self.engine_file is not None and not self.engine_file.is_file():
             return [Problem(f"{PREFIX}ENGINE_FILE", f"there is no file {self.engine_file}", source="environment")]
         return []
+
+
+def unknown_variables(environ: Mapping[str, str]) -> list[Problem]:
+    """ORCHESTRATOR_* variables that are set and mean nothing, each with the one that may have been meant."""
+    known = Environment._known()
+    return [
+        Problem(name, "unknown environment variable", did_you_mean(name, known), source="environment")
+        for name, value in environ.items()
+        if name.startswith(PREFIX) and value and name not in known and name not in INTERNAL
+    ]
 
 
 def _told(error: ValidationError) -> list[Problem]:

@@ -6,11 +6,15 @@ from __future__ import annotations
 from typing import Any
 
 from celery import Celery
+from celery.beat import ScheduleEntry
 from redbeat import RedBeatScheduler
 
 from orchestrator.connection import connect
 from orchestrator.engine import startup
 from orchestrator.engine.runtime import runtime_of
+
+BACKLOG = 10
+"""So many messages that go out of date may wait in a queue."""
 
 
 class Scheduler(RedBeatScheduler):  # type: ignore[misc, unused-ignore]
@@ -20,3 +24,11 @@ class Scheduler(RedBeatScheduler):  # type: ignore[misc, unused-ignore]
         startup.require(app)
         app.redbeat_redis = connect(runtime_of(app).store_url, text=True)  # type: ignore[attr-defined]
         super().__init__(app, **options)
+
+    def apply_async(self, entry: ScheduleEntry, producer: Any = None, advance: bool = True, **options: Any) -> Any:
+        """Send what is due, unless it goes out of date and enough of it waits: nobody is there who takes it."""
+        goes: dict[str, Any] = entry.options or {}
+        if "expires" in goes and producer is not None and producer.channel._size(goes["queue"]) >= BACKLOG:
+            self.reserve(entry)
+            return None
+        return super().apply_async(entry, producer=producer, advance=advance, **options)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from orchestrator import checks
 from orchestrator.checks import Check
 from orchestrator.connection import broker_url, guarded
 from orchestrator.engine.runtime import log, runtime_of
+from orchestrator.environment import unknown_variables
 from orchestrator.errors import OrchestratorError
 from orchestrator.metrics.lateness import lateness
 
@@ -99,6 +101,8 @@ def require(app: Celery) -> None:
 
 
 def _asked(app: Celery) -> Iterator[Check]:
+    for problem in unknown_variables(os.environ):
+        yield Check(problem.path, "warn", problem.message, problem.hint)
     yield from of_app(app)
     try:
         store = runtime_of(app)

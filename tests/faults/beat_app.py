@@ -7,10 +7,12 @@ from orchestrator.settings import EngineSettings, Environment, Runtime
 
 LOCK_TIMEOUT = 2
 EVERY = 0.3
-QUEUE = "ticks"
+QUEUE, STALE = "ticks", "stale"
 
 store = Environment.load().store_url or ""
 app = create_app(store, store, EngineSettings(engine=Runtime(beat_lock_timeout=LOCK_TIMEOUT)))
+tick = {"task": "orchestrator.sweep", "schedule": EVERY}
 app.conf.beat_schedule = {
-    "tick": {"task": "orchestrator.sweep", "schedule": EVERY, "options": {"queue": QUEUE, "priority": 0}}
+    "tick": tick | {"options": {"queue": QUEUE, "priority": 0}},
+    "stale": tick | {"options": {"queue": STALE, "priority": 0, "expires": 1}},
 }

@@ -15,9 +15,10 @@ import pytest
 import redis
 
 from orchestrator.embedded import Stack, StackOptions
+from orchestrator.engine.beat import BACKLOG
 from orchestrator.processes import die_with_parent, kill_group
 from tests.conftest import ROOT, Store
-from tests.faults.beat_app import QUEUE
+from tests.faults.beat_app import QUEUE, STALE
 from tests.workers import eventually
 
 APP = "tests.faults.beat_app"
@@ -90,6 +91,7 @@ def test_one_of_several_beats_sends_and_another_takes_over(
         goes_on(store_client, "the leader was frozen")
     assert sent(store_client) == planned(store_client)
     assert set(store_client.keys("orc:beat:*")) <= keys
+    assert store_client.llen(STALE) == BACKLOG, "what is out of date when it is taken does not pile up"
 
 
 def test_a_leader_that_was_frozen_is_started_again_by_its_supervisor(

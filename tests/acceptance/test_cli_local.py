@@ -101,7 +101,7 @@ def test_kill_9_leaves_no_process_and_no_socket_and_the_run_goes_on_at_the_next_
     eventually(lambda: not any(map(runs, tree)), 8.0)
     eventually(lambda: not kitchen.sockets(), 1.0)
 
-    up = kitchen.start("up")
+    up = kitchen.start("up", "--no-beat")
     try:
         assert up.stdout is not None
         assert "export ORCHESTRATOR_BROKER_URL=" in up.stdout.readline()

@@ -11,11 +11,11 @@ from tests.conftest import Store
 from tests.workers import Worker
 
 
-@pytest.fixture(scope="module", params=["prefork", "threads"])
+@pytest.fixture(scope="module", params=["prefork"])
 def worker(
     request: pytest.FixtureRequest, module_store: Store, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Worker]:
-    """A worker with four slots for all queues, once with processes and once with threads."""
+    """A worker with four slots for all queues. Parametrize it with "threads" where the pool makes a difference."""
     directory = tmp_path_factory.mktemp("worker")
     with Worker(module_store.url, directory, pool=request.param) as running:
         yield running

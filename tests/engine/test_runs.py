@@ -18,6 +18,8 @@ from tests.workers import eventually
 
 SECONDS = 30
 QUICK = {"initial_interval": 0.05}
+both_pools = pytest.mark.parametrize("worker", ["prefork", "threads"], indirect=True, scope="module")
+"""For what the worker does around an attempt. What the ledger or the client does is the same for every pool."""
 
 
 def step(name: str, agent: str = "noop", /, *, needs: list[str] | None = None, **keys: Any) -> dict[str, Any]:
@@ -45,6 +47,7 @@ def celery_state(client: Client, handle: RunHandle, name: str) -> str:
     return str(AsyncResult(f"{handle.id}.{name}", app=client.app).state)
 
 
+@both_pools
 def test_members_of_a_group_overlap_and_their_barrier_releases_what_follows(client: Client) -> None:
     document = definition(
         step("analyst"), step("developer", needs=["ux_expert", "architect"]),
@@ -83,6 +86,7 @@ def test_outputs_and_logs_of_a_run_can_be_fetched(client: Client) -> None:
     assert handle.result() == {"e": {"echo": {"value": {"deep": [1, 2]}}}}
 
 
+@both_pools
 def test_a_failing_step_is_retried_and_shown_as_failed_by_celery(client: Client) -> None:
     document = definition(step("a", "fail", times=9, retry=QUICK), step("b", needs=["a"]))
     handle, status = finished(client, document)
@@ -125,6 +129,7 @@ def test_defaults_stand_in_for_a_failed_member(client: Client) -> None:
     assert handle.result()["b"] == {"plan": "b"}
 
 
+@both_pools
 def test_a_retried_member_still_counts_in_its_chord(client: Client) -> None:
     handle, status = finished(
         client, definition(step("z", needs=["b", "c"]), group=[step("b", "fail", times=1, retry=QUICK), step("c")])
@@ -135,6 +140,7 @@ def test_a_retried_member_still_counts_in_its_chord(client: Client) -> None:
     assert joined[0].at - (status.steps["b"].finished_at or 0) < 5, "the chord published it, not the sweep"
 
 
+@both_pools
 def test_a_step_outlives_its_first_lease(client: Client) -> None:
     """The worker's main process renews it; the engine file of this fleet has leases of 1.5 s."""
     _, status = finished(client, definition(step("a", "sleep", seconds=4)))
@@ -142,6 +148,7 @@ def test_a_step_outlives_its_first_lease(client: Client) -> None:
     assert status.steps["a"].attempts == 1
 
 
+@both_pools
 def test_a_step_that_runs_too_long_is_timed_out(client: Client) -> None:
     document = definition(step("a", "hang", timeout=0.5, retry={"maximum_attempts": 1}), step("b", needs=["a"]))
     before = lateness(client.redis).count
@@ -150,6 +157,7 @@ def test_a_step_that_runs_too_long_is_timed_out(client: Client) -> None:
     eventually(lambda: lateness(client.redis).count == before + 1, within=5, what="it is recorded how late that was")
 
 
+@both_pools
 def test_cancel_ends_what_runs_and_what_waits(client: Client) -> None:
     handle = client.submit(definition(step("a", "sleep", seconds=20), step("b", needs=["a"])))
     eventually(lambda: handle.status().steps["a"].state is StepState.RUNNING, within=10, what="a runs")

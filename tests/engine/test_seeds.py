@@ -13,7 +13,6 @@ from orchestrator.run.models import RunState
 ROOT = Path(__file__).parents[2]
 SEEDS = ROOT / "tests" / "fixtures" / "seeds"
 SECONDS = 60
-pytestmark = pytest.mark.parametrize("worker", ["prefork"], indirect=True, scope="module")
 
 
 def test_the_execution_groups_run_as_they_stand(client: Client) -> None:

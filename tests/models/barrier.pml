@@ -32,30 +32,25 @@ bool decided, fell;
 byte extensions, fallbacks, arrivals, releases;
 byte kills, fails, stalls, effects;
 
-/* Whose turn it is now, in a group that fell back. */
-inline take_turn(n) {
+/* In a group that fell back: who begins, and who comes when the first one has ended. */
+inline first_turn(n) {
+	if
+	:: state[0] == WAITING -> n = 0
+	:: else -> n = 1
+	fi;
+	state[n] = QUEUED
+}
+
+inline second_turn(n) {
 	n = NOBODY;
 	if
-	:: fell && state[0] == WAITING && (ENDED(1) || state[1] == WAITING) -> n = 0
-	:: fell && state[0] != WAITING && state[1] == WAITING && ENDED(0) -> n = 1
-	:: else
-	fi;
-	if
-	:: n != NOBODY -> state[n] = QUEUED
+	:: fell && state[1] == WAITING && ENDED(0) -> n = 1; state[1] = QUEUED
 	:: else
 	fi
 }
 
 inline decide(overdue) {
 	assert(overdue || ALL_ENDED);
-	if
-	:: state[0] == RUNNING || state[0] == QUEUED || state[0] == WAITING -> state[0] = BAD
-	:: else
-	fi;
-	if
-	:: state[1] == RUNNING || state[1] == QUEUED || state[1] == WAITING -> state[1] = BAD
-	:: else
-	fi;
 	decided = true;
 	releases++;
 	assert(releases == 1);
@@ -84,7 +79,7 @@ inline fall_back() {
 	:: else
 	fi
 #else
-	take_turn(n)
+	first_turn(n)
 #endif
 }
 
@@ -138,12 +133,23 @@ inline judge() {
 	}
 }
 
+inline end_unfinished() {
+	if
+	:: decided && !ENDED(0) -> state[0] = BAD
+	:: else
+	fi;
+	if
+	:: decided && !ENDED(1) -> state[1] = BAD
+	:: else
+	fi
+}
+
 inline judge_overdue() {
 	atomic {
 		n = NOBODY;
 		if
 		:: OPEN && !ALL_ENDED && extensions < EXTENSIONS -> extensions++; assert(extensions <= 1)
-		:: OPEN && (ALL_ENDED || extensions >= EXTENSIONS) -> conclude(true)
+		:: OPEN && (ALL_ENDED || extensions >= EXTENSIONS) -> conclude(true); end_unfinished()
 		:: !OPEN
 		fi
 	}
@@ -196,7 +202,7 @@ active [2] proctype Worker() {
 				assert(token[who] == mine);
 				state[who] = outcome;
 				arrivals++;
-				take_turn(n);
+				second_turn(n);
 				joined = JOINED
 			:: else -> goto next
 			fi

@@ -3,7 +3,7 @@ the process in which its last member ended, the body of the chord, or a sweep. T
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from celery import Celery
@@ -58,7 +58,7 @@ def judge(app: Celery, run_id: str, group: str, *, overdue: bool = False) -> str
         spec = BarrierSpec.model_validate(state.definition["barrier"])
         snapshot, defaults = _snapshot(state, overdue)
         decision = decide(spec, snapshot)
-        if _carry_out(app, runtime, run_id, state.definition, decision, defaults):
+        if _carry_out(app, runtime, run_id, state, decision, defaults):
             return decision.action
     raise Conflict(f"the barrier of '{group}' could not commit: its context went on {MERGES} times; a sweep will judge")
 
@@ -94,20 +94,24 @@ def _carry_out(
     app: Celery,
     runtime: Runtime,
     run_id: str,
-    definition: Mapping[str, Any],
+    state: GroupState,
     decision: Decision,
     defaults: Mapping[str, Any],
 ) -> bool:
-    """Whether the decision has taken effect, here or elsewhere."""
+    """Whether the decision has taken effect, here or elsewhere; it does so only over members as it saw them."""
+    definition = state.definition
     node, members = definition["id"], definition["members"]
+    seen = [member.state for member in state.members]
     if decision.action is Action.WAIT:
         return True
     log.info("run %s barrier %s: %s, %s", run_id, definition["group"], decision.action.value, decision.reason)
     if decision.action is Action.EXTEND:
-        runtime.ledger.extend(run_id, node, decision.seconds, members, reason=decision.reason)
-        return True
+        answer = runtime.ledger.extend(
+            run_id, node, decision.seconds, members, reason=decision.reason, before=state.extensions
+        )
+        return answer != Refused("moved")
     if decision.action is Action.FALLBACK:
-        return _fall_back(app, runtime, run_id, definition, decision)
+        return _fall_back(app, runtime, run_id, definition, decision, seen)
     releases = decision.action in (Action.RELEASE, Action.PARTIAL)
     filled = {step: defaults[step] for step in decision.filled}
     joined = merge_members(runtime, run_id, definition, filled, releases=releases)
@@ -119,6 +123,7 @@ def _carry_out(
         action=decision.action.value,
         decision=decision.reason + (f"; {joined.failed}" if joined.failed else ""),
         members=members,
+        seen=seen,
         filled=decision.filled,
         impact=impact_of_filling(runtime),
         branches=joined.branches,
@@ -135,15 +140,21 @@ def _carry_out(
 
 
 def _fall_back(
-    app: Celery, runtime: Runtime, run_id: str, definition: Mapping[str, Any], decision: Decision
+    app: Celery,
+    runtime: Runtime,
+    run_id: str,
+    definition: Mapping[str, Any],
+    decision: Decision,
+    seen: Sequence[str],
 ) -> bool:
     """Members run again, one after another. From here on the ledger starts each when the one before has ended, and a
     sweep publishes what was not, so that this may die at any point."""
     pause = 2 * runtime.settings.engine.renew_seconds
     seconds = decision.seconds + pause if decision.seconds else 0.0
     moved = runtime.ledger.fall_back(
-        run_id, definition["id"], again=decision.again, seconds=seconds, pause=pause, reason=decision.reason
-    )
+        run_id, definition["id"], again=decision.again, members=definition["members"], seen=seen, seconds=seconds,
+        pause=pause, reason=decision.reason,
+    )  # fmt: skip
     if isinstance(moved, Moved):
         follow(app, run_id, moved)
         look_soon(runtime, run_id, pause)

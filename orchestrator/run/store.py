@@ -241,20 +241,40 @@ class Ledger:
         return int(raw or 0)
 
     def extend(
-        self, run_id: str, node: str, seconds: float, members: Sequence[str], *, reason: str = ""
+        self,
+        run_id: str,
+        node: str,
+        seconds: float,
+        members: Sequence[str],
+        *,
+        reason: str = "",
+        before: int | None = None,
     ) -> Refused | int:
-        """Move a barrier's deadline and its members' own; returns how many extensions there were."""
-        arguments = self._arguments(node=node, seconds=seconds, members=list(members), reason=reason)
+        """Move a barrier's deadline and its members' own; returns how many extensions there were. It was decided when
+        there had been `before` of them (None: any number): when there are others, Refused("moved")."""
+        arguments = self._arguments(node=node, seconds=seconds, members=list(members), reason=reason, before=before)
         raw = EXTEND(self.client, run_id, arguments)
         return Refused(raw[1].decode()) if raw[0] == b"refused" else int(raw[1])
 
     def fall_back(
-        self, run_id: str, node: str, *, again: Sequence[str], seconds: float, pause: float, reason: str
+        self,
+        run_id: str,
+        node: str,
+        *,
+        again: Sequence[str],
+        members: Sequence[str],
+        seen: Sequence[str] = (),
+        seconds: float,
+        pause: float,
+        reason: str,
     ) -> Moved | Refused:
         """Members of a group run once more, one after another, in the order of `again`; once per group. They have
         `seconds` together (0: any time). Attempts that are taken away get `pause` seconds to stop, before their step is
-        published. When one of the members has succeeded meanwhile, Refused("moved"): decide again."""
-        arguments = self._arguments(node=node, again=list(again), seconds=seconds or None, pause=pause, reason=reason)
+        published. `seen` as in `judge`."""
+        arguments = self._arguments(
+            node=node, again=list(again), members=list(members), seen=list(seen) or None, seconds=seconds or None,
+            pause=pause, reason=reason,
+        )  # fmt: skip
         return replies.moved(self._scripts.fallback(self.client, run_id, arguments))
 
     def judge(
@@ -265,6 +285,7 @@ class Ledger:
         *,
         decision: str,
         members: Sequence[str],
+        seen: Sequence[str] = (),
         action: str = "",
         filled: Collection[str] = (),
         impact: str = "medium",
@@ -280,14 +301,15 @@ class Ledger:
         something in `fields` stands, with that `impact` on quality; `early`: members may still be running, and are
         ended as timed out. `marks` say what is not as it should be, as `models.QualityMark`.
 
-        `branches` are the members that have written, `fields` what the merge of their shared sections gave, together
-        with the `absorbed` (step, field) of other branches, which they had read. When there are others by now, or the
-        context went on, Refused("moved"): merge again.
+        It was decided over members in the states `seen`, in the order of `members`; `branches` are those that have
+        written, `fields` what the merge of their shared sections gave, together with the `absorbed` (step, field) of
+        other branches, which they had read. When any of that is different by now, or the context went on,
+        Refused("moved"): decide and merge again.
         """
         arguments = self._arguments(
             node=node, state=state, action=action, decision=decision, members=list(members), filled=list(filled),
-            impact=impact, branches=list(branches), fields=len(fields), conflicts=len(conflicts), early=early or None,
-            open=_open(undecided), marks=list(marks) or None,
+            seen=list(seen) or None, impact=impact, branches=list(branches), fields=len(fields),
+            conflicts=len(conflicts), early=early or None, open=_open(undecided), marks=list(marks) or None,
             absorbed=list(absorbed) or None,
         ) | self._writing  # fmt: skip
         payloads = [part for row in (*fields, *conflicts) for part in row]

@@ -20,7 +20,10 @@ def bench(store_url: str) -> Bench:
 
 
 def fall_back(bench: Bench, *again: str) -> Moved | Refused:
-    return bench.ledger.fall_back("run", NODE, again=again, seconds=120, pause=PAUSE, reason="test")
+    seen = [bench.state(name).value for name in MEMBERS]
+    return bench.ledger.fall_back(
+        "run", NODE, again=again, members=MEMBERS, seen=seen, seconds=120, pause=PAUSE, reason="test"
+    )
 
 
 def due(bench: Bench) -> list[str]:
@@ -70,11 +73,21 @@ def test_an_attempt_that_is_taken_away_is_fenced_and_its_slot_freed_before_the_n
     assert released(ended) == {"d"}
 
 
-def test_falling_back_happens_once_and_not_over_a_result(bench: Bench) -> None:
+def test_a_decision_takes_effect_only_over_members_as_it_saw_them(bench: Bench) -> None:
+    granted = begun(bench)
+    seen = ["running"] * 3
+    bench.end("b", granted["b"])
+    late = bench.ledger.fall_back(
+        "run", NODE, again=MEMBERS, members=MEMBERS, seen=seen, seconds=0, pause=PAUSE, reason="test"
+    )
+    assert late == Refused("moved")
+    assert bench.ledger.judge("run", NODE, "failed", decision="", members=MEMBERS, seen=seen, early=True) == late
+    assert bench.state("c") is StepState.RUNNING, "a refused transition changes nothing"
+
+
+def test_falling_back_happens_once(bench: Bench) -> None:
     granted = begun(bench)
     bench.end("b", granted["b"])
-    assert fall_back(bench, "b", "c") == Refused("moved")
-    assert bench.state("c") is StepState.RUNNING, "a refused transition changes nothing"
     assert isinstance(fall_back(bench, "c", "d"), Moved)
     assert fall_back(bench, "c", "d") == Refused("pending")
     group = bench.ledger.group("run", NODE)

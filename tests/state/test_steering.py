@@ -218,7 +218,7 @@ def test_a_group_that_is_retried_by_turns_starts_side_by_side_again(bench: Bench
     bench.run_step("a")
     for name in ("b", "c"):
         bench.run_step(name, "failed")
-    bench.ledger.fall_back("run", "@g", again=["b", "c"], seconds=0, pause=1, reason="")
+    bench.ledger.fall_back("run", "@g", again=["b", "c"], members=["b", "c"], seconds=0, pause=1, reason="")
     assert states(bench) == {"a": "success", "b": "queued", "c": "pending", "d": "pending"}
     bench.ledger.stop("run", "cancelled", reason="", grace=1)
     assert released(bench.ledger.retry("run", failed=True)) == {"b", "c"}
@@ -231,7 +231,7 @@ def test_a_member_whose_turn_had_not_come_starts_when_another_one_is_retried(ben
     bench.run_step("a")
     for name in ("b", "c"):
         bench.run_step(name, "failed")
-    bench.ledger.fall_back("run", "@g", again=["b", "c"], seconds=0, pause=1, reason="")
+    bench.ledger.fall_back("run", "@g", again=["b", "c"], members=["b", "c"], seconds=0, pause=1, reason="")
     assert released(bench.ledger.retry("run", "a")) == {"a"}
     assert released(bench.run_step("a")) == {"b", "c"}
 

@@ -1,7 +1,9 @@
--- A barrier gives its members more time. A: node, seconds, members, reason. -> {'refused', state} or {'ok', extensions}
+-- A barrier gives its members more time. A: node, seconds, members, reason, before (how many extensions
+-- there were when that was decided; nil: any). -> {'refused', state}, {'refused', 'moved'} or {'ok', extensions}
 local bk = step_key(A.node)
 local state = redis.call('HGET', bk, 'state')
 if state ~= 'pending' then return {'refused', state or 'unknown'} end
+if A.before and tonumber(redis.call('HGET', bk, 'extensions') or 0) ~= A.before then return {'refused', 'moved'} end
 local count = redis.call('HINCRBY', bk, 'extensions', 1)
 redis.call('HSET', bk, 'looked_at', STAMP) -- the next extension has to be earned by progress after this
 local deadline = redis.call('HGET', bk, 'deadline') or ''

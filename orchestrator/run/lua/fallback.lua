@@ -5,10 +5,8 @@ local bk = step_key(A.node)
 local f = redis.call('HMGET', bk, 'state', 'fallback_at', 'deadline')
 if f[2] or (f[1] ~= 'joined' and f[1] ~= 'pending') then return {'refused', f[1] or 'unknown'} end
 local again = {[A.node] = true}
-for _, step in ipairs(A.again) do
-  again[step] = true
-  if CLASS[redis.call('HGET', step_key(step), 'state')] == 'ok' then return {'refused', 'moved'} end
-end
+if unseen() then return {'refused', 'moved'} end
+for _, step in ipairs(A.again) do again[step] = true end
 not_due('joined:' .. A.node, 'barrier:' .. A.node)
 redis.call('HDEL', bk, 'header', 'joined_at', 'deadline') -- members that run alone belong to no chord
 if A.seconds then set_deadline(A.node, A.seconds) end

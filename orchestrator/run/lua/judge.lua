@@ -4,7 +4,7 @@
 local bk = step_key(A.node)
 local f = redis.call('HMGET', bk, 'state', 'deadline')
 if f[1] ~= 'joined' and not (A.early and f[1] == 'pending') then return {'refused', f[1] or 'unknown'} end
-if moved() then return {'refused', 'moved'} end
+if unseen() or moved() then return {'refused', 'moved'} end
 local filled = {}
 for _, step in ipairs(A.filled) do
   filled[step] = true

@@ -1,0 +1,269 @@
+"""A group under any sequence of ends, deaths, delays and sweeps: the ledger's real Lua and the engine's own sweep and
+judge on a real server, with a clock that the test moves. Messages are the real ones, taken out of the queues by us."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, cast
+
+import redis
+from celery import Celery
+from hypothesis import strategies as st
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, multiple, rule
+
+from orchestrator import keys
+from orchestrator.barrier.policy import Decision
+from orchestrator.barrier.policy import decide as judged
+from orchestrator.connection import connect
+from orchestrator.context.store import ContextStore
+from orchestrator.engine import join, recovery
+from orchestrator.engine.app import create_app
+from orchestrator.engine.runtime import Runtime, transitions
+from orchestrator.run.models import FINAL_RUN_STATES
+from orchestrator.run.nodes import compile_nodes
+from orchestrator.run.policy import Cause, Ended, decide
+from orchestrator.run.reader import RunReader
+from orchestrator.run.replies import Claimed, GroupState, Moved
+from orchestrator.run.store import Ledger, Transitions
+from orchestrator.settings import EngineSettings
+from orchestrator.workflow.models import BarrierSpec, GroupSpec, RetryPolicy, StepSpec, WorkflowSpec
+from orchestrator.workflow.plan import make_plan
+from tests.state.bench import own
+
+RUN, NODE, LEASE = "run", "@g", 5.0
+MEMBERS = ("b", "c", "d")
+TWICE = RetryPolicy(maximum_attempts=2, initial_interval=1)
+BARRIER = BarrierSpec(timeout=20, extension=10, max_extensions=1)
+WORKFLOW = WorkflowSpec(
+    name="group",
+    steps=(
+        StepSpec(id="b", agent="noop", group="g", retry=TWICE),
+        StepSpec(id="c", agent="noop", group="g", retry=TWICE, defaults={"by": 0}),
+        StepSpec(id="d", agent="noop", group="g", retry=TWICE),
+        StepSpec(id="beside", agent="noop", needs=("b",), retry=TWICE),
+        StepSpec(id="behind", agent="noop", needs=MEMBERS, retry=TWICE),
+    ),
+    groups=(GroupSpec(id="g", steps=MEMBERS, barrier=BARRIER),),
+)
+
+
+class Clocked(Runtime):
+    """A runtime whose ledger has the test's clock and the test's scripts."""
+
+    now: float = 1_000_000.0
+    scripts: Transitions
+
+    @property
+    def ledger(self) -> Ledger:
+        return Ledger(self.client, self.scripts, now=self.now, lost_after=2)
+
+
+def deployment(url: str) -> Celery:
+    """An application on that store, without workers."""
+    app = create_app(url, url, EngineSettings(), set_as_current=False)
+    runtime = Clocked(url, EngineSettings(), mail=app.orchestrator.mail)  # type: ignore[attr-defined]
+    runtime.scripts = transitions(runtime.mail())
+    assert runtime.scripts.posts, "messages leave with the transition"
+    app.orchestrator = runtime  # type: ignore[attr-defined]
+    return app
+
+
+@dataclass(slots=True, eq=False)
+class Attempt:
+    """What one attempt knows; it may have been replaced long ago. Nobody takes it away before `leased_until`."""
+
+    step: str
+    token: int
+    version: int
+    leased_until: float
+    alive: bool = True
+
+
+class BarrierMachine(RuleBasedStateMachine):
+    """Three members side by side, a step that needs one of them, and one behind their barrier."""
+
+    app: ClassVar[Celery]
+    attempts: Bundle[Attempt] = Bundle("attempts")
+
+    @initialize()
+    def start(self) -> None:
+        self.runtime = cast(Clocked, self.app.orchestrator)  # type: ignore[attr-defined]
+        self.client: redis.Redis = connect(self.runtime.store_url)
+        self.client.flushdb()
+        self.runtime.now = 1_000_000.0
+        self.current: dict[str, Attempt] = {}
+        self.succeeded: set[str] = set()
+        self.tokens = dict.fromkeys([step.id for step in WORKFLOW.steps], 0)
+        self.joined: dict[str, Any] | None = None
+        self.thought: tuple[GroupState, Decision, Mapping[str, Any]] | None = None
+        nodes = compile_nodes(make_plan(WORKFLOW), lambda agent: agent)
+        moved = self.ledger.create(RUN, nodes, workflow="group", spec="{}", inputs={})
+        assert isinstance(moved, Moved)
+        self.client.zadd(keys.ACTIVE, {RUN: 0})
+
+    @property
+    def ledger(self) -> Ledger:
+        return self.runtime.ledger
+
+    @property
+    def now(self) -> float:
+        return self.runtime.now
+
+    def node(self, node: str, *fields: str) -> list[str | None]:
+        raw = cast("list[bytes | None]", self.client.hmget(keys.run_key(RUN, f"s:{node}"), list(fields)))
+        return [None if one is None else one.decode() for one in raw]
+
+    @property
+    def over(self) -> bool:
+        return RunReader(self.client).state(RUN) in FINAL_RUN_STATES
+
+    def outputs(self) -> dict[str, Any]:
+        return ContextStore(self.client).documents(RUN)
+
+    # -- what workers do ----------------------------------------------------------------------------------------------
+
+    @rule(target=attempts, which=st.integers(0, 5), dies=st.sampled_from((False, False, False, True)))
+    def receive(self, which: int, dies: bool) -> Any:
+        """A worker takes a message and claims its step, or dies with the message."""
+        lists = sorted(cast("list[bytes]", self.client.keys("agents.*")))
+        if not lists:
+            return multiple()
+        raw = cast(bytes, self.client.rpop(lists[which % len(lists)].decode()))
+        step = json.loads(raw)["headers"]["id"].partition(".")[2]
+        return multiple() if dies else self._claim(step)
+
+    def _claim(self, step: str) -> Any:
+        granted = self.ledger.claim(RUN, step, worker="w", owner="w", lease=LEASE, pid=7)
+        if not isinstance(granted, Claimed):
+            return multiple()
+        assert granted.token == self.tokens[step] + 1, "tokens rise by one"
+        assert step not in self.current, "two attempts at a time"
+        assert step not in self.succeeded, "a result was thrown away"
+        (outcome,) = self.node(NODE, "outcome")
+        if step in MEMBERS:
+            assert outcome is None, "a member was started after the barrier's decision"
+        if step == "behind":
+            assert outcome == "success", "released before its barrier"
+        self.tokens[step] = granted.token
+        self.current[step] = Attempt(step, granted.token, granted.version, self.now + LEASE)
+        return self.current[step]
+
+    @rule(attempt=attempts, good=st.booleans(), dies=st.sampled_from((False, False, True)))
+    def finish(self, attempt: Attempt, good: bool, dies: bool) -> None:
+        """An attempt ends; its process goes on with what follows, or dies before that."""
+        if not attempt.alive:
+            return
+        state, fields, delay, reason = "success", own(attempt.step, {"by": attempt.token}), 0.0, ""
+        if not good:
+            made = attempt.token - self.ledger.spent(RUN, attempt.step)
+            verdict = decide(TWICE, Ended(Cause.ERROR, made))
+            state, fields, delay, reason = verdict.state.value, [], verdict.delay, verdict.reason
+        answer = self.ledger.finish(
+            RUN, attempt.step, state, token=attempt.token, snapshot=attempt.version, fields=fields, delay=delay,
+            reason=reason,
+        )  # fmt: skip
+        mine = self.current.get(attempt.step) is attempt
+        assert isinstance(answer, Moved) == mine, "a late attempt has ended its step, or the current one could not"
+        attempt.alive = not dies
+        if isinstance(answer, Moved):
+            del self.current[attempt.step]
+            self.succeeded |= {attempt.step} if good else set()
+            if not dies:
+                join.follow(self.app, RUN, answer)
+        self._taken()
+
+    @rule(attempt=attempts)
+    def crash(self, attempt: Attempt) -> None:
+        attempt.alive = False
+
+    @rule(attempt=attempts)
+    def progress(self, attempt: Attempt) -> None:
+        if attempt.alive:
+            answer = self.ledger.progress(RUN, attempt.step, attempt.token, 0.5, "")
+            assert isinstance(answer, str) == (self.current.get(attempt.step) is attempt)
+
+    @rule(steps=st.sets(st.sampled_from(MEMBERS)))
+    def renew(self, steps: set[str]) -> None:
+        living = [attempt for step, attempt in self.current.items() if step in steps and attempt.alive]
+        self.ledger.renew(RUN, [attempt.step for attempt in living], owner="w", lease=LEASE)
+        for attempt in living:
+            attempt.leased_until = self.now + LEASE
+
+    # -- what time and sweeps do --------------------------------------------------------------------------------------
+
+    @rule(seconds=st.sampled_from((0.5, 1.0, 2.5, 4.99, 5.0, 12.0)))
+    def time_passes(self, seconds: float) -> None:
+        self.runtime.now = round(self.now + seconds, 3)
+
+    @rule()
+    def sweep(self) -> None:
+        for item in self.ledger.due(RUN, again=recovery.AGAIN_SECONDS).items:
+            handle = recovery._HANDLERS.get(item.kind)
+            if handle is not None:
+                handle(self.app, RUN, item)
+        self._taken()
+
+    @rule(overdue=st.booleans())
+    def look(self, overdue: bool) -> None:
+        """A judge looks at the group, decides, and is slow to act."""
+        state = self.ledger.group(RUN, NODE)
+        if state is not None:
+            snapshot, defaults = join._snapshot(state, overdue)
+            self.thought = (state, judged(BARRIER, snapshot), defaults)
+
+    @rule()
+    def act(self) -> None:
+        if self.thought is not None:
+            state, decision, defaults = self.thought
+            join._carry_out(self.app, self.runtime, RUN, state, decision, defaults)
+            self.thought = None
+            self._taken()
+
+    def _taken(self) -> None:
+        """Attempts are taken away when their lease is over, or by their barrier; never otherwise."""
+        outcome, fell = self.node(NODE, "outcome", "fallback_at")
+        for step, attempt in list(self.current.items()):
+            if self.node(step, "state", "token") != ["running", str(attempt.token)]:
+                lapsed = attempt.leased_until <= self.now
+                assert lapsed or (step in MEMBERS and (outcome or fell)), "a living attempt was taken away"
+                del self.current[step]
+
+    @rule()
+    def heal(self) -> None:
+        """From here on nobody dies and nobody fails."""
+        for _ in range(60):
+            while cast("list[bytes]", self.client.keys("agents.*")):
+                self.receive(0, dies=False)
+            for attempt in list(self.current.values()):
+                self.finish(attempt, good=True, dies=False)
+            if self.over:
+                return
+            self.runtime.now += 3
+            self.sweep()
+        raise AssertionError("the run does not end")
+
+    # -- what has to be true ------------------------------------------------------------------------------------------
+
+    @invariant()
+    def members_take_turns_after_the_fall_back(self) -> None:
+        if not hasattr(self, "tokens"):
+            return
+        outcome, fell, extensions = self.node(NODE, "outcome", "fallback_at", "extensions")
+        assert int(extensions or 0) <= 1, "more extensions than allowed"
+        if fell and outcome is None:
+            active = [step for step in MEMBERS if self.node(step, "state")[0] in ("queued", "running", "retrying")]
+            assert len(active) <= 1, "two members at a time after the fall back"
+
+    @invariant()
+    def what_the_barrier_joined_stays(self) -> None:
+        if not hasattr(self, "tokens") or self.node(NODE, "outcome")[0] is None:
+            return
+        found = self.outputs()
+        members = {step: found[step] for step in MEMBERS if step in found}
+        if self.joined is None:
+            self.joined = members
+        assert members == self.joined, "something was merged after the decision"
+        for step in self.succeeded & set(MEMBERS):
+            assert members.get(step) == {"by": self.tokens[step]}, "a result was lost"

@@ -13,6 +13,9 @@ from kombu.transport import redis
 
 from orchestrator.engine.runtime import log
 
+ENCODINGS = (None, "utf-8", "base64")
+"""Of a message's body, as kombu knows them."""
+
 
 def stopping() -> bool:
     """Whether this worker has been told to stop. The exit status 0 is an answer, too."""
@@ -46,11 +49,11 @@ class _Channel:
     _kept: Any = None
 
     def _brpop_read(self, **options: Any) -> Any:
-        """Take one message. An entry that is none is dropped: kombu would let the worker end with it."""
+        """Take one message. An entry that is no JSON is dropped: kombu would let the worker end with it."""
         try:
             return super()._brpop_read(**options)  # type: ignore[misc]
-        except (ValueError, TypeError, KeyError, AttributeError):
-            log.exception("an entry of a queue was dropped that is no message")
+        except ValueError as error:
+            log.error("an entry of a queue was dropped that is no message: %s", error)
             return True
 
     def _create_client(self, asynchronous: bool = False) -> Any:
@@ -72,7 +75,29 @@ class Channel(_Channel, redis.Channel):
     """A channel to one server."""
 
 
-class Transport(redis.Transport):
+class _Transport:
+    """What our transports have in common."""
+
+    def _deliver(self, message: Any, queue: str) -> None:
+        """Hand a message on. JSON that is none is dropped: kombu would let the worker end with it."""
+        if _is_message(message):
+            super()._deliver(message, queue)  # type: ignore[misc]
+        else:
+            log.error("an entry of queue %s was dropped that is no message: %.200r", queue, message)
+
+
+def _is_message(entry: Any) -> bool:
+    properties = entry.get("properties") if isinstance(entry, dict) else None
+    return (
+        isinstance(properties, dict)
+        and isinstance(properties.get("delivery_tag"), str)
+        and isinstance(properties.get("delivery_info"), dict)
+        and properties.get("body_encoding") in ENCODINGS
+        and isinstance(entry.get("body"), str | None)
+    )
+
+
+class Transport(_Transport, redis.Transport):  # type: ignore[misc]
     """To one server."""
 
     Channel = Channel
@@ -82,7 +107,7 @@ class SentinelChannel(_Channel, redis.SentinelChannel):
     """A channel to the server that Sentinel names."""
 
 
-class SentinelTransport(redis.SentinelTransport):
+class SentinelTransport(_Transport, redis.SentinelTransport):  # type: ignore[misc]
     """To the server that Sentinel names."""
 
     Channel = SentinelChannel

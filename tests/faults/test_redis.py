@@ -141,7 +141,13 @@ def test_a_server_without_memory_refuses_runs_and_finishes_those_it_has(
 
 @pytest.mark.parametrize(
     "rubbish",
-    [b"\x80\x04K\x01.", b"[1, 2]", b'{"body": "x"}', b'{"properties": {"body_encoding": "rot13"}, "body": "x"}'],
+    [
+        b"\x80\x04K\x01.",
+        b"[1, 2]",
+        b'{"body": "x"}',
+        b'{"properties": {"body_encoding": "rot13", "delivery_tag": "t", "delivery_info": {}}, "body": "x"}',
+        b'{"properties": {"body_encoding": "base64", "delivery_tag": "t", "delivery_info": {}}, "body": "x"}',
+    ],
 )
 def test_rubbish_in_a_queue_ends_no_worker(
     client: Client, told: list[dict[str, Any]], server: ValkeyServer, rubbish: bytes

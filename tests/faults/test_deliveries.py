@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -72,6 +74,28 @@ def test_a_long_step_is_delivered_once_although_redis_restarts(
         assert (status.state, status.steps["a"].attempts) == (RunState.SUCCESS, 1)
         assert deliveries(handle, "a", worker) == 1
         eventually(lambda: not client.redis.hlen("unacked"), within=3 * VISIBILITY, what="it is acknowledged")
+
+
+def test_a_worker_that_is_not_given_the_time_to_finish_costs_a_lease(
+    store: Store, engine: dict[str, str], tmp_path: Path
+) -> None:
+    """One is told to stop at once; another is told to finish, and killed before it has."""
+    with (
+        Client(store.url) as client,
+        Worker(store.url, tmp_path, name="w1", concurrency=1, environment=engine) as first,
+        Worker(store.url, tmp_path, name="w2", concurrency=1, environment=engine) as second,
+    ):
+        handle = submit(client, "a", "b")
+        eventually(lambda: _running(handle, "a", "b"), within=20, what="both run")
+        os.kill(first.pid, signal.SIGQUIT)
+        os.kill(second.pid, signal.SIGTERM)
+        eventually(lambda: "Warm shutdown" in second.text(), within=20, what="it begins to finish")
+        second.kill()
+        with Worker(store.url, tmp_path, name="w3", concurrency=2, environment=engine):
+            status = handle.wait(SECONDS)
+            assert status.state is RunState.SUCCESS
+            assert {(step.attempts, step.worker) for step in status.steps.values()} == {(2, "w3@test")}
+            eventually(lambda: not client.redis.hlen("unacked"), within=3 * VISIBILITY, what="nothing is left")
 
 
 def _running(handle: RunHandle, *names: str) -> bool:

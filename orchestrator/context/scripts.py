@@ -15,7 +15,7 @@ def lua(name: str) -> str:
 BASE = fragment("orchestrator.run", "base")
 READING = "\n".join(lua(name) for name in ("values", "main_line"))
 SNAPSHOT = "\n".join(
-    lua(name) for name in ("values", "main_line", "version", "payload", "branch", "commit", "snapshot")
+    lua(name) for name in ("values", "main_line", "version", "payload", "absorb", "branch", "commit", "snapshot")
 )
 """For claims: `snapshot(step, wanted)`. For ends of attempts also `clashes`, `commit`, `commit_branch`, `unpin`."""
 JOIN = "\n".join((SNAPSHOT, lua("join")))
@@ -23,7 +23,7 @@ JOIN = "\n".join((SNAPSHOT, lua("join")))
 UNDO = "\n".join((SNAPSHOT, lua("undo")))
 """For steps that begin anew: `undo(chosen, whole)`."""
 
-BRANCHING = "\n".join((READING, *(lua(name) for name in ("version", "payload", "branch", "commit"))))
+BRANCHING = "\n".join((READING, *(lua(name) for name in ("version", "payload", "absorb", "branch", "commit"))))
 
 READ = Script(BASE, BRANCHING, lua("read"))
 BRANCHES = Script(BASE, BRANCHING, lua("branches"))

@@ -108,6 +108,19 @@ def test_a_barrier_may_merge_before_who_read_the_branch_commits(bench: Bench, ru
     assert bench.context.conflicts("run") == []
 
 
+def test_who_begins_anew_takes_no_edit_of_others_away(bench: Bench, runtime: Runtime) -> None:
+    bench.create(outside())
+    work(bench, runtime, "a", a=1)
+    work(bench, runtime, "b", b=1)
+    work(bench, runtime, "after", after=1)
+    assert isinstance(bench.ledger.retry("run", step="after"), Moved)
+    assert work(bench, runtime, "after", after=2) == {"a": 1, "b": 1, "after": 1}
+    work(bench, runtime, "c", c=1)
+    join(bench, runtime, "g", "b", "c")
+    assert board(bench) == {"a": 1, "b": 1, "after": 2, "c": 1}
+    assert bench.context.conflicts("run") == []
+
+
 @pytest.mark.parametrize("order", ["gh", "hg"])
 def test_a_member_of_another_group_may_write_upon_a_branch(bench: Bench, runtime: Runtime, order: str) -> None:
     members = (step("b", "a", group="g"), step("c", "a", group="g"), step("d", "b", group="h"), step("e", group="h"))

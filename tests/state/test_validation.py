@@ -16,6 +16,7 @@ from orchestrator.engine.app import create_app
 from orchestrator.engine.join import judge
 from orchestrator.engine.recovery import sweep
 from orchestrator.run.models import RunState
+from orchestrator.run.replies import Moved
 from orchestrator.settings import EngineSettings
 from orchestrator.workflow.loader import load_workflow
 from tests.state.bench import Bench, released, shared
@@ -135,6 +136,23 @@ def test_validators_that_no_worker_takes_hold_nobody_up_for_ever(bench: Bench, a
     bench.client.zadd(keys.ACTIVE, {"run": 0})
     sweep(app)
     assert [bench.state(name) for name in ("b-validates", "c-validates", "d")] == ["timed_out", "timed_out", "queued"]
+
+
+def test_a_validation_can_be_done_again(bench: Bench, app: Celery) -> None:
+    start(bench, blocking=True)
+    grouped(bench, app)
+    bench.run_step("one")
+    validated(bench, app, b={"valid": False, "findings": ["hm"]})
+    assert bench.reader.state("run") is RunState.FAILED
+    assert isinstance(bench.ledger.retry("run", step="b-validates"), Moved)
+    assert [bench.state(name) for name in ("b", "c-validates", "b-validates", "d")] == [
+        "success", "success", "queued", "pending",
+    ]  # fmt: skip
+    bench.run_step("b-validates", output={"valid": True, "findings": []})
+    assert judge(app, "run", "g.validation") == "release"
+    bench.run_step("d")
+    status = bench.reader.status("run")
+    assert (status.state, status.quality) == (RunState.SUCCESS, ())
 
 
 def test_a_step_may_be_called_like_a_validation(bench: Bench) -> None:

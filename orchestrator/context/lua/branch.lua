@@ -1,26 +1,9 @@
 -- Branches: what a member of a group has written, until its barrier merges it. P:ctx:b:<step> is a hash: field ->
 -- '<version read at, or empty>:<hash that its writer saw>:<hash>'; '@at'; '@seen', the branches that its writer read;
 -- '!<field>', the version with which the main line got the field from a step that had read it here; '@merged'.
-local function branch_key(step) return P .. ':ctx:b:' .. step end
-
-local function branched(text) return string.match(text, '^(%d*):([^:]+):([^:]+)$') end
-
-local function absorbed(step, field, version) -- whether that version of the main line has the field of the branch
-  local at = redis.call('HGET', branch_key(step), '!' .. field)
-  return at and tonumber(at) <= version
-end
-
-local function absorb(version) -- A.absorbed: {step, field} of branches that the payload has been merged with
-  for _, item in ipairs(A.absorbed or {}) do redis.call('HSETNX', branch_key(item[1]), '!' .. item[2], version) end
-end
-
-local function seen_by(field, snapshot) -- the hash that an attempt read, with A.seen laid over that version
-  local _, hash = value_at(field, snapshot)
-  for _, step in ipairs(A.seen or {}) do
-    local _, _, theirs = branched(redis.call('HGET', branch_key(step), field) or '')
-    if theirs and theirs ~= NONE and not absorbed(step, field, snapshot) then hash = theirs end
-  end
-  return hash
+local function unmerged(step)
+  local f = redis.call('HMGET', branch_key(step), '@at', '@merged')
+  return f[1] ~= false and f[2] == false
 end
 
 local function commit_branch(step, snapshot)
@@ -32,11 +15,6 @@ local function commit_branch(step, snapshot)
     redis.call('HSET', branch_key(step), ARGV[i], ARGV[i + 1] .. ':' .. base .. ':' .. ARGV[i + 2])
   end
   keep_files(step)
-end
-
-local function unmerged(step)
-  local f = redis.call('HMGET', branch_key(step), '@at', '@merged')
-  return f[1] ~= false and f[2] == false
 end
 
 local function merge_branch(changes, version, step) -- its own namespace; shared sections come merged, as payload

@@ -33,9 +33,8 @@ local function look(name)
   for _, step in ipairs(branches) do
     each(branch_key(step), name, function(field, text)
       local _, _, hash = branched(text)
-      if hash and hash ~= NONE and not absorbed(step, field, version) then
-        give(field, 0, redis.call('HGET', BLOBS, hash), '')
-      end
+      local laid_over = hash and hash ~= NONE and not absorbed(step, field, version)
+      if laid_over then give(field, 0, redis.call('HGET', BLOBS, hash), '') end
     end)
   end
   if #reply > before then return end

@@ -1,6 +1,7 @@
 -- undo(chosen, whole): what these steps have written is taken back, as a new version. Their own namespaces and files
--- are gone; a shared field has again what it had before them, unless somebody else has written it since. A barrier's
--- merge is taken back when all its members are among them. whole: everything is gone, conflicts too.
+-- are gone; a shared field has again what it had before them, unless somebody else has written it since, or another's
+-- edit came in with theirs. A barrier's merge is taken back when all its members are among them. whole: everything is
+-- gone, conflicts too.
 local function discard_branch(step)
   local flat = redis.call('HGETALL', branch_key(step))
   for i = 1, #flat, 2 do
@@ -22,13 +23,15 @@ local function undone(chosen, author)
 end
 
 local function undo(chosen, whole)
-  local changes, version = {}, newest() + 1
+  local changes, version, mixed = {}, newest() + 1, brought_along(chosen)
   for _, field in ipairs(redis.call('ZRANGEBYLEX', FIELDS, '-', '+')) do
     local v, hash, mark = parsed(redis.call('HGET', HEAD, field) or nil)
     if whole or chosen[string.match(field, '^[^.]*')] then
       hash, mark = NONE, ''
     else
-      while v > 0 and readable(v - 1) and undone(chosen, (writer(v))) do v, hash, mark = value_at(field, v - 1) end
+      while v > 0 and readable(v - 1) and not mixed[field .. ' ' .. v] and undone(chosen, (writer(v))) do
+        v, hash, mark = value_at(field, v - 1)
+      end
     end
     put(changes, version, field, hash, '', mark)
   end

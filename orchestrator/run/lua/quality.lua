@@ -21,7 +21,8 @@ end
 local function forget_marks(chosen, whole)
   local kept = {}
   for _, mark in ipairs(cjson.decode(redis.call('HGET', META, 'quality') or '[]')) do
-    if not (whole or chosen['@' .. (mark.group or '')]) then kept[#kept + 1] = mark end
+    local barrier = '@' .. (mark.group or '') .. (mark.kind == 'validation' and '.validation' or '')
+    if not (whole or chosen[barrier]) then kept[#kept + 1] = mark end
   end
   redis.call('HDEL', META, 'quality', 'quality_impact')
   if kept[1] then redis.call('HSET', META, 'quality', cjson.encode(kept)) end

@@ -92,7 +92,8 @@ def summary(status: RunStatus, needs: Mapping[str, tuple[str, ...]]) -> str:
 def quality(status: RunStatus) -> Iterator[str]:
     """What the result lacks, one line each."""
     for mark in status.quality:
-        yield f"quality, {mark.level} impact: {mark.kind} in group {mark.group}: {_one_line(mark.message)}"
+        where = f"group {mark.group}" if mark.group else f"step {mark.step}"
+        yield f"quality, {mark.level} impact: {mark.kind} of {where}: {_one_line(mark.message)}"
 
 
 def longest_way(durations: Mapping[str, float], needs: Mapping[str, tuple[str, ...]]) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+from collections.abc import Mapping
 from time import monotonic
 from typing import Any, cast
 
@@ -15,7 +16,7 @@ from celery.exceptions import Ignore, Retry
 from orchestrator import keys
 from orchestrator.connection import guarded
 from orchestrator.context.codec import pack
-from orchestrator.context.fields import FieldWrite, split
+from orchestrator.context.fields import FieldWrite, assemble, split
 from orchestrator.context.lock_models import Lock
 from orchestrator.context.reader import ContextReader, Inputs
 from orchestrator.context.values import canonical
@@ -144,7 +145,10 @@ class Attempt:
             validates=definition.get("validates", ()),
             validates_as=definition.get("validates_as", ""),
         )
-        document = access.place(agent.check(context) if self._validates else agent(context))
+        result = agent.check(context) if self._validates else agent(context)
+        written = {**assemble(context.shared.items()), **context.writes, **result}
+        missing = tuple(path for path in definition.get("outputs", ()) if not _has(written, path))
+        document = access.place(result)
         context.check_artifacts(self.runtime.settings.engine.max_value_bytes)
         limit = self.runtime.settings.engine.max_value_bytes
         fields = split(self.step, {**context.writes, **document}, limit=limit)
@@ -156,7 +160,16 @@ class Attempt:
             if complaint:
                 raise InvalidValue(f"step '{self.step}' may not write that: {complaint}")
             fields.append(FieldWrite(field, text, 0 if seen is None else seen.version))
-        return Written(tuple(fields), context.artifacts, self._locks.tokens)
+        return Written(tuple(fields), context.artifacts, self._locks.tokens, missing)
+
+
+def _has(document: object, path: str) -> bool:
+    """Whether something stands at a path such as `ui_spec` or `ui_spec.screens`."""
+    for key in path.split("."):
+        if not isinstance(document, Mapping) or key not in document:
+            return False
+        document = document[key]
+    return True
 
 
 def execute(task: Task[Any, Any], run_id: str, step: str) -> dict[str, str]:

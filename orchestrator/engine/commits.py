@@ -11,7 +11,7 @@ from orchestrator.context.fields import FieldWrite
 from orchestrator.context.policy import Writer
 from orchestrator.context.reader import ContextReader
 from orchestrator.context.store import MAX_VALUE_BYTES, SharedWrite, moment
-from orchestrator.engine.merging import Edit, Outcome, findings, merge_onto, merge_rules, merge_writes
+from orchestrator.engine.merging import Edit, Outcome, findings, mark, merge_onto, merge_rules, merge_writes
 from orchestrator.engine.runtime import Runtime, log
 from orchestrator.errors import Conflict, LeaseLost
 from orchestrator.run.replies import Claimed, Clash, Moved, Refused, Standing, Unlocked
@@ -22,12 +22,13 @@ MERGES = 200
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What an attempt wants to commit: fields of the context, files by name, and the tokens of the locks under which
-    it wrote."""
+    """What an attempt wants to commit: fields of the context, files by name, the tokens of the locks under which it
+    wrote, and the outputs that its step declares and has not written."""
 
     fields: tuple[FieldWrite, ...]
     files: Mapping[str, bytes]
     locks: Mapping[str, int] = field(default_factory=dict)
+    missing: tuple[str, ...] = ()
 
 
 def complete(
@@ -53,6 +54,7 @@ def complete(
             undecided=left.undecided,
             files=written.files,
             locks=written.locks,
+            marks=_marks(step, written),
         )
         if isinstance(answer, Unlocked):
             raise LeaseLost(
@@ -63,6 +65,13 @@ def complete(
         for standing in answer.fields:
             merging.take(standing)
     raise Conflict(f"step '{step}' could not commit {', '.join(merging.fields)}: others were faster {MERGES} times")
+
+
+def _marks(step: str, written: Written) -> list[Mapping[str, str]]:
+    if not written.missing:
+        return []
+    message = f"{step} did not write {', '.join(written.missing)}, which it declares"
+    return [mark("output", "medium", message, step=step)]
 
 
 class _Merging:

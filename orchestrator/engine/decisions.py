@@ -17,8 +17,7 @@ from orchestrator.context.values import canonical
 from orchestrator.engine import schemas
 from orchestrator.engine.commits import MERGES
 from orchestrator.engine.join import follow
-from orchestrator.engine.join_context import mark
-from orchestrator.engine.merging import MERGE_LIMIT, conflict_payload
+from orchestrator.engine.merging import MERGE_LIMIT, conflict_payload, mark
 from orchestrator.errors import Conflict, InvalidValue, NotFound, RunStateError
 from orchestrator.run.replies import Moved, Refused
 from orchestrator.run.store import Ledger
@@ -100,7 +99,7 @@ def _side(found: ContextConflict, choice: str) -> Any:
 
 
 def _marks(found: ContextConflict, reason: str) -> list[Mapping[str, str]]:
-    return [mark(found.kind, found.group, found.quality_impact, f"{found.reason}; {reason}")]
+    return [mark(found.kind, found.quality_impact, f"{found.reason}; {reason}", group=found.group)]
 
 
 def _written(

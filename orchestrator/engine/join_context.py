@@ -12,15 +12,11 @@ from orchestrator.context.consistency import Violation, evaluate
 from orchestrator.context.fields import FILLED, FieldWrite, assemble, split
 from orchestrator.context.policy import ConflictPolicy
 from orchestrator.context.store import SharedWrite
-from orchestrator.engine.merging import Findings, conflict_id, findings, merge_rules, merge_writes
+from orchestrator.engine.merging import Findings, conflict_id, findings, mark, merge_rules, merge_writes
 from orchestrator.engine.runtime import Runtime
-from orchestrator.run.models import QualityMark
 from orchestrator.run.store import Payload
 from orchestrator.workflow.models import BarrierSpec
 from orchestrator.workflow.sharing import ConsistencyRule, OnViolation
-
-MESSAGE_CHARACTERS = 500
-"""Of what a mark says; the conflict's record tells all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,9 +110,4 @@ def _marks(
     ]
     if filled:
         found.append(("partial", impact_of_filling(runtime), f"defaults stand in for {', '.join(filled)}"))
-    return tuple(mark(kind, group, level, message) for kind, level, message in found)
-
-
-def mark(kind: str, group: str, level: str, message: str) -> Mapping[str, str]:
-    """Something that is not as it should be, as the ledger takes it."""
-    return QualityMark(kind=kind, group=group, level=level, message=message[:MESSAGE_CHARACTERS]).model_dump()
+    return tuple(mark(kind, level, message, group=group) for kind, level, message in found)

@@ -18,9 +18,12 @@ from orchestrator.context.store import SharedWrite
 from orchestrator.context.values import canonical
 from orchestrator.engine import schemas
 from orchestrator.engine.runtime import Runtime, log
+from orchestrator.run.models import QualityMark
 from orchestrator.run.store import Payload, Undecided
 from orchestrator.workflow.sharing import MergeRules
 
+MESSAGE_CHARACTERS = 500
+"""Of what a mark says; the conflict's record tells all."""
 MERGE_LIMIT = 64_000_000
 """Bytes of a merged field: two values of the allowed size may give a larger one."""
 
@@ -159,3 +162,9 @@ def findings(runtime: Runtime, conflicts: Mapping[str, Mapping[str, Any]]) -> Fi
 def conflict_payload(name: str, record: Mapping[str, Any]) -> Payload:
     """A conflict's record as `payload.lua` reads it."""
     return name, pack(json.dumps(record, separators=(",", ":")))
+
+
+def mark(kind: str, level: str, message: str, **where: str) -> Mapping[str, str]:
+    """Something that is not as it should be in a `group` or `step`, as the ledger takes it."""
+    found = QualityMark(kind=kind, level=level, message=message[:MESSAGE_CHARACTERS], **where)
+    return found.model_dump(exclude_unset=True)

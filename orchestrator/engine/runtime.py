@@ -39,7 +39,7 @@ def transitions(mail: str = NO_MAIL) -> Transitions:
     return Transitions(
         create=Script(flow, lua("marks"), lua("create")),
         claim=Script(BASE, SNAPSHOT, lua("claim")),
-        finish=Script(flow, SNAPSHOT, CHECK, lua("finish")),
+        finish=Script(flow, SNAPSHOT, CHECK, lua("quality"), lua("finish")),
         renew=Script(BASE, LOCKS, EXTEND, lua("renew")),
         requeue=Script(flow, lua("requeue")),
         admit=Script(flow, lua("admit")),

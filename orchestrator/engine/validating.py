@@ -8,7 +8,8 @@ from typing import Any
 
 from orchestrator import keys
 from orchestrator.barrier.validation import Action, Decision, Report, ValidationResult, decide
-from orchestrator.engine.join_context import mark, merge_members
+from orchestrator.engine.join_context import merge_members
+from orchestrator.engine.merging import mark
 from orchestrator.engine.runtime import Runtime, log
 from orchestrator.run.replies import GroupState, Moved, Refused
 from orchestrator.workflow.models import CrossValidation
@@ -55,4 +56,4 @@ def _reports(runtime: Runtime, run_id: str, state: GroupState) -> list[Report]:
 
 def _marks(spec: CrossValidation, definition: Mapping[str, Any], decision: Decision) -> list[Mapping[str, str]]:
     group = keys.group_of(definition["id"])
-    return [mark("validation", group, spec.quality_impact, complaint) for complaint in decision.complaints]
+    return [mark("validation", spec.quality_impact, complaint, group=group) for complaint in decision.complaints]

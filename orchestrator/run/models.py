@@ -111,10 +111,12 @@ class GroupStatus(Frozen):
 
 class QualityMark(Frozen):
     """Something in the result of a run that is not as it should be, although the run went on. `kind` is `partial` (a
-    barrier filled gaps), `consistency` or `validation`; `group` is where, `level` low, medium or high."""
+    barrier filled gaps), `consistency` or `validation` in a `group`, or `output` (a `step` did not write all that it
+    declares); `level` is low, medium or high."""
 
     kind: str
-    group: str
+    group: str = ""
+    step: str = ""
     level: str
     message: str
 

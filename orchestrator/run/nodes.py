@@ -247,6 +247,7 @@ def _step_node(
         "inputs": list(step.inputs),
         "access": _word(step),
         "validates": list(step.validates),
+        "outputs": list(step.outputs),
         "wants": list(step.wants),
         "after": list(after),
         "locks": dict(step.locks),

@@ -171,19 +171,20 @@ class Ledger:
         undecided: Sequence[Undecided] = (),
         files: Mapping[str, bytes] | None = None,
         locks: Mapping[str, int] | None = None,
+        marks: Sequence[Mapping[str, str]] = (),
     ) -> Moved | Clash | Unlocked | Refused:
         """End the current attempt, known by its token. `executed`: by its own Celery task, whose canvas goes on.
 
         `fields` are what it commits to the context, having read that at version `snapshot` with the branches of the
         steps `seen` over it; merged with what those have written into the `absorbed` (step, field). `conflicts` are
         what a merge left to decide; for the `undecided` ones the run waits. `locks` are the tokens of the locks it
-        wrote under. Attempts that are refused, or clash with another writer, change nothing.
+        wrote under, `marks` as in `judge`. Attempts that are refused, or clash with another writer, change nothing.
         """
         arguments = self._arguments(
             step=step, state=state, token=token, executed=executed or None, delay=delay,
             error=error[:2000], reason=reason, snapshot=snapshot, fields=len(fields), nonce=token_hex(NONCE_BYTES),
             conflicts=len(conflicts), open=_open(undecided), locks=locks or None, seen=list(seen) or None,
-            absorbed=list(absorbed) or None,
+            absorbed=list(absorbed) or None, marks=list(marks) or None,
         ) | self._writing  # fmt: skip
         payloads = [part for row in (*fields, *conflicts) for part in row]
         for name, content in (files or {}).items():

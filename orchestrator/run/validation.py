@@ -80,5 +80,5 @@ def validation_nodes(
 
 def _of_member(definition: Mapping[str, Any]) -> dict[str, Any]:
     """What holds for a member's agent whatever it does: not what belongs to its work alone."""
-    own = {"defaults", "next", "idle_timeout", "wants", "after", "access", "merge"}
+    own = {"outputs", "defaults", "next", "idle_timeout", "wants", "after", "access", "merge"}
     return {key: value for key, value in definition.items() if key not in own}

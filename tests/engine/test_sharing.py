@@ -141,6 +141,15 @@ def test_a_value_that_its_schema_refuses_is_not_committed(sharing: Client) -> No
     assert run.context()["board"]["parts"] == {"a": 1}
 
 
+def test_a_declared_output_that_was_not_written_marks_the_run(sharing: Client) -> None:
+    run = sharing.submit({"name": "declared", "steps": [adder("a") | {"outputs": ["saw", "plan.colour"]}]})
+    status = run.wait(SECONDS)
+    assert (status.state, status.quality_impact) == (RunState.SUCCESS, "medium")
+    assert [(mark.kind, mark.step, mark.message) for mark in status.quality] == [
+        ("output", "a", "a did not write plan.colour, which it declares")
+    ]
+
+
 def test_a_step_reads_only_what_its_lists_allow(sharing: Client) -> None:
     closed = {"id": "b", "agent": "adder", "needs": ["a"], "context_requirements": {"read": ["a"]}, "retry": ONCE}
     status = sharing.submit({"name": "lists", "steps": [adder("a"), closed]}).wait(SECONDS)

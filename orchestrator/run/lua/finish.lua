@@ -1,8 +1,8 @@
 -- An attempt ends. A: step, token, nonce (the same for a repeated call); state ('success', 'failed', ..., 'retrying'
 -- with delay in s); error, reason; executed: by the Celery task itself, whose canvas goes on.
 -- snapshot: the version it has read; fields: payload as in payload.lua; locks: section -> token, of the locks that it
--- wrote under. -> {'refused', state}, {'unlocked', section}, {'conflict', clashes} or reply(run state). All checks
--- come first; a refused attempt changes nothing but a count.
+-- wrote under; marks: as in quality.lua. -> {'refused', state}, {'unlocked', section}, {'conflict', clashes} or
+-- reply(run state). All checks come first; a refused attempt changes nothing but a count.
 local sk = step_key(A.step)
 local f = redis.call('HMGET', sk, 'state', 'token', 'ending', 'barrier')
 local run_state = redis.call('HGET', META, 'state')
@@ -23,6 +23,7 @@ if #found > 0 then return {'conflict', found} end
 redis.call('HSET', sk, 'ending', A.nonce or '')
 not_due('lease:' .. A.step, 'timeout:' .. A.step, 'idle:' .. A.step, 'cancel:' .. A.step)
 if writes and f[4] then commit_branch(A.step, A.snapshot or 0) elseif writes then commit(A.step, f[2]) end
+if writes then keep_marks() end
 unpin(A.step)
 free_locks(A.step)
 if state == 'retrying' then

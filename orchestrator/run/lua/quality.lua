@@ -1,5 +1,5 @@
 -- mark_quality(impact): something in the run is not as good as it could be; the worst of it is kept with the run.
--- keep_marks(): what that is. A.marks: {kind, group, level, message}, of which the run keeps the first hundred.
+-- keep_marks(): what that is. A.marks: {kind, group or step, level, message}, of which the run keeps the first hundred.
 -- forget_marks(chosen, whole): groups whose barriers are among the chosen nodes will be judged anew.
 local IMPACTS = {low = 1, medium = 2, high = 3}
 local function mark_quality(impact)
@@ -13,7 +13,7 @@ local function keep_marks()
   for _, mark in ipairs(A.marks) do
     if #kept < 100 then kept[#kept + 1] = mark end
     mark_quality(mark.level)
-    event('quality', mark.group, mark.level, '', mark.message)
+    event('quality', mark.group or mark.step, mark.level, '', mark.message)
   end
   redis.call('HSET', META, 'quality', cjson.encode(kept))
 end
@@ -22,7 +22,7 @@ local function forget_marks(chosen, whole)
   local kept = {}
   for _, mark in ipairs(cjson.decode(redis.call('HGET', META, 'quality') or '[]')) do
     local barrier = '@' .. (mark.group or '') .. (mark.kind == 'validation' and '.validation' or '')
-    if not (whole or chosen[barrier]) then kept[#kept + 1] = mark end
+    if not (whole or chosen[barrier] or chosen[mark.step or '']) then kept[#kept + 1] = mark end
   end
   redis.call('HDEL', META, 'quality', 'quality_impact')
   if kept[1] then redis.call('HSET', META, 'quality', cjson.encode(kept)) end

@@ -11,7 +11,8 @@ import pytest
 
 from orchestrator import Client
 from orchestrator.cli import main
-from orchestrator.errors import NotFound
+from orchestrator.errors import CorruptValue, NotFound
+from orchestrator.keys import run_key
 from orchestrator.run.models import RunState, StepState
 from tests.conftest import Store
 from tests.workers import Worker, eventually
@@ -115,6 +116,23 @@ def test_a_draft_is_seen_before_its_step_ends(sharing: Client, tmp_path: Path) -
     assert result["wanting"] == {"saw": "draft", "mark": "draft"}
     assert result["other"] == {"saw": None, "mark": ""}
     assert result["drafter"] == {"plan": "final"}
+
+
+def test_a_value_that_was_damaged_in_the_store_fails_who_reads_it_and_says_so(sharing: Client, tmp_path: Path) -> None:
+    go = tmp_path / "go"
+    reader = adder("reader", "writer", after=str(go)) | {"retry": ONCE}
+    run = sharing.submit({"name": "damaged", "steps": [adder("writer"), reader, adder("apart")]})
+    eventually(lambda: run.status().steps["reader"].state is StepState.RUNNING, within=SECONDS, what="the reader runs")
+    blobs = run_key(run.id, "ctx:blobs")
+    for name in sharing.redis.hkeys(blobs):
+        sharing.redis.hset(blobs, name, b"\x01\x04\x22\x4d\x18 is how a compressed frame begins")
+    go.touch()
+    status = run.wait(SECONDS)
+    assert (status.state, status.steps["apart"].state) == (RunState.FAILED, StepState.SUCCESS)
+    error = status.steps["reader"].error or ""
+    assert error.startswith("CorruptValue: the value at 'board.parts' is damaged"), error
+    with pytest.raises(CorruptValue, match="is damaged"):
+        run.context()
 
 
 @pytest.mark.parametrize(

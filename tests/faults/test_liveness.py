@@ -69,6 +69,17 @@ def test_a_worker_that_takes_nothing_is_started_anew(
         assert [event["status"] for event in told if event["event"] == "exited"] == [REPLACED]
 
 
+def test_a_child_that_is_stuck_in_an_attempt_that_is_over_is_ended(store: Store, tmp_path: Path) -> None:
+    """The worker has one child: the second step runs because the first one's has been replaced."""
+    with Worker(store.url, tmp_path, concurrency=1, app="tests.faults.stuck_app"), Client(store.url) as client:
+        for timeout in ("timeout", "idle_timeout"):
+            stuck = step("a", "deaf", retry={"maximum_attempts": 1}, **{timeout: 0.5})
+            handle = client.submit({"name": "stuck", "steps": [stuck, step("b", needs=["a"], trigger_rule="all_done")]})
+            status = handle.wait(SECONDS)
+            assert (status.steps["a"].state, status.steps["a"].reason) == (StepState.TIMED_OUT, timeout)
+            assert status.steps["b"].state is StepState.SUCCESS
+
+
 def test_a_worker_with_stuck_threads_is_replaced_and_its_attempts_are_over(
     store: Store, tmp_path: Path, engine: Path
 ) -> None:

@@ -21,7 +21,7 @@ help:
 	@echo 'make test    ruff, mypy, import-linter and all fast tests'
 	@echo 'make proofs  what takes minutes'
 	@echo 'make soak    workflows by the hundred while one thing after another breaks (SECONDS=120 SEED=...)'
-	@echo 'make bench   measurements'
+	@echo 'make bench   measurements beside raw Celery and redis-py (NAMES="context locks")'
 
 $(BIN)/python:
 	@test -n '$(PYTHON)' || { echo 'Python 3.11 or newer (with its venv module) is needed; name it with make PYTHON=...' >&2; exit 1; }
@@ -56,7 +56,7 @@ soak: .venv/installed-dev
 	$(BIN)/python -m tests.proofs.soak $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED))
 
 bench: .venv/installed-dev
-	$(BIN)/python -m pytest -q -m benchmark --capture=no
+	$(BIN)/orchestrator bench $(NAMES)
 
 clean:
 	rm -rf .venv .orchestrator demo-output dist

@@ -35,6 +35,7 @@ COMMANDS: Mapping[str, Home] = {
     "context": Home("context", "Show the shared context of a run, its versions, what differs; go back to one."),
     "conflicts": Home("conflicts", "List what agents wrote that could not be merged; decide what waits for you."),
     "alerts": Home("alerts", "List what whoever runs the deployment should know of."),
+    "bench": Home("bench", "Measure what things cost here, beside raw Celery and redis-py."),
     "up": Home("serve", "Keep a whole local stack running: server, workers, beat."),
     "worker": Home("serve", "Run a Celery worker for some or all agent classes."),
     "beat": Home("serve", "Run the scheduler."),

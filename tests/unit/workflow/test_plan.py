@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from orchestrator.bench import shapes
 from orchestrator.errors import InvalidWorkflow
 from orchestrator.workflow.makespan import PlanLimits
 from orchestrator.workflow.models import (
@@ -24,7 +25,6 @@ from orchestrator.workflow.models import (
 )
 from orchestrator.workflow.plan import Plan, make_plan
 from orchestrator.workflow.structure import conflicting_writes
-from tests.benchmarks import shapes
 
 slow_machines = settings(deadline=None, max_examples=100)
 

@@ -6,10 +6,10 @@ import json
 import re
 from itertools import pairwise
 
+from orchestrator.bench import shapes
 from orchestrator.workflow.models import EstimatedDuration, GroupSpec, StepSpec, WorkflowSpec
 from orchestrator.workflow.plan import Plan, make_plan
 from orchestrator.workflow.render import to_json, to_mermaid, to_text
-from tests.benchmarks import shapes
 
 
 def awkward() -> Plan:

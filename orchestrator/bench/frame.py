@@ -1,0 +1,100 @@
+"""Every benchmark by name, and the one way in which they are run: by the command line, by tests, by a schedule."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import NamedTuple
+
+from orchestrator.bench.results import Machine, Measure, Report, versions
+from orchestrator.bench.site import BenchServer
+from orchestrator.errors import NotFound
+from orchestrator.problems import did_you_mean
+
+SEED = 7
+
+
+class Benchmark(NamedTuple):
+    """Where a benchmark is defined (`module:function`), and what it says of itself. `rounds` is how often it measures
+    unless told otherwise: sides that are compared take turns."""
+
+    home: str
+    summary: str
+    rounds: int = 5
+
+
+BENCHMARKS: Mapping[str, Benchmark] = {
+    "context": Benchmark("context:measure", "Commits and reads of the shared context, by size and number of writers."),
+    "locks": Benchmark("locks:measure", "Locks of the context, alone and contended, beside redis-py's own Lock."),
+    "plan": Benchmark("plan:measure", "CPU and memory of planning, for shapes and sizes of workflows.", rounds=1),
+    "product": Benchmark("product:measure", "The six-agent workflow's overhead, beside raw Celery's chain and chord."),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What a benchmark is given: a server of its own with empty databases, a folder, and how much to measure.
+
+    `scale` multiplies the number of operations per round; below 1, figures are not worth much, and tests are quick.
+    """
+
+    server: BenchServer
+    folder: Path
+    rounds: int
+    seed: int = SEED
+    scale: float = 1.0
+
+    def times(self, count: int) -> int:
+        """How many operations to do where `count` are wanted."""
+        return max(1, round(count * self.scale))
+
+
+Measuring = Callable[[Setting], Iterator[Measure]]
+
+
+def find(name: str) -> Benchmark:
+    """Raises NotFound with a suggestion."""
+    if name not in BENCHMARKS:
+        raise NotFound(f"no benchmark is called '{name}'; {did_you_mean(name, BENCHMARKS) or ', '.join(BENCHMARKS)}")
+    return BENCHMARKS[name]
+
+
+def run(name: str, *, rounds: int | None = None, seed: int = SEED, aof: bool = False, scale: float = 1.0) -> Report:
+    """Measure. Raises NotFound for an unknown name, and whatever goes wrong in a benchmark."""
+    benchmark = find(name)
+    module, function = benchmark.home.split(":")
+    measure: Measuring = getattr(import_module(f"orchestrator.bench.{module}"), function)
+    at, load = time.time(), os.getloadavg()[0]
+    with ExitStack() as opened:
+        folder = Path(opened.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
+        server = opened.enter_context(BenchServer(folder / "server", aof=aof))
+        setting = Setting(server, folder, rounds or benchmark.rounds, seed, scale)
+        measures = tuple(measure(setting))
+        return Report(
+            benchmark=name,
+            at=at,
+            rounds=setting.rounds,
+            seed=seed,
+            aof="everysec" if aof else "off",
+            server=server.version,
+            load=load,
+            machine=Machine.here(),
+            versions=versions(),
+            measures=measures,
+        )
+
+
+def run_all(
+    names: Sequence[str], *, rounds: int | None = None, seed: int = SEED, aof: bool = False
+) -> Iterator[Report]:
+    """One report after another; all benchmarks when none is named. Names are checked before anything is measured."""
+    for name in names:
+        find(name)
+    for name in names or tuple(BENCHMARKS):
+        yield run(name, rounds=rounds, seed=seed, aof=aof)

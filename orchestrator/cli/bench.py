@@ -1,0 +1,87 @@
+"""`bench`: measure, and print the figures beside those of peers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from orchestrator.cli.output import common_options, emit, emit_data, output_option, table, talk
+
+if TYPE_CHECKING:
+    from orchestrator.bench.results import Measure, Report
+
+
+@click.command()
+@click.argument("names", nargs=-1, metavar="[NAME]...")
+@click.option("--rounds", type=click.IntRange(1, 1000), help="How often to measure; each benchmark has its default.")
+@click.option("--seed", type=int, default=7, show_default=True, help="What random values are made from.")
+@click.option("--aof", is_flag=True, help="Let the server keep an append-only file, as a deployment does.")
+@click.option("--save", type=click.Path(dir_okay=False), help="Append each report to this file, one JSON line each.")
+@click.option("--list", "listed", is_flag=True, help="List the benchmarks.")
+@output_option
+@common_options
+def bench(
+    names: tuple[str, ...], rounds: int | None, seed: int, aof: bool, save: str | None, listed: bool, form: str
+) -> None:
+    """Measure what things cost on this machine, on a server of its own; all benchmarks unless some are named.
+
+    Peers are measured in the same minutes, taking turns. Figures of a busy machine say little; ratios say more.
+    """
+    from orchestrator.bench.frame import BENCHMARKS, run_all
+
+    if listed:
+        rows = [(name, one.rounds, one.summary) for name, one in BENCHMARKS.items()]
+        found = {name: {"rounds": one.rounds, "summary": one.summary} for name, one in BENCHMARKS.items()}
+        return emit_data(found, form, lambda: table(("name", "rounds", ""), rows))
+    reports = []
+    for report in run_all(names, rounds=rounds, seed=seed, aof=aof):
+        reports.append(report)
+        if save is not None:
+            with Path(save).open("a", encoding="utf-8") as file:
+                file.write(report.model_dump_json() + "\n")
+        if form == "table":
+            talk(_about(report))
+            emit(report_table(report) + "\n")
+    if form != "table":
+        emit_data([report.model_dump(mode="json") for report in reports], form, str)
+    return None
+
+
+def _about(report: Report) -> str:
+    machine = report.machine
+    packages = ", ".join(f"{name} {report.versions[name]}" for name in ("celery", "redis") if name in report.versions)
+    return (
+        f"{report.benchmark}: {report.rounds} rounds, seed {report.seed}, {report.server}, AOF {report.aof}; "
+        f"{machine.cores} cores, load {report.load:.1f}, Python {machine.python}, {packages}"
+    )
+
+
+def report_table(report: Report) -> str:
+    """One line for each figure; medians of the rounds."""
+    rows = [_row(measure) for measure in report.measures]
+    titles = ("measure", "unit", "median", "least", "most", "commands", "peer", "its median", "its commands", "ratio")
+    shown = [at for at, _ in enumerate(titles) if at < 2 or any(row[at] is not None for row in rows)]
+    return table([titles[at] for at in shown], [[row[at] for at in shown] for row in rows])
+
+
+def _row(measure: Measure) -> list[str | None]:
+    ratio = f"{measure.ratio:.2f} (pairs {measure.pair_ratio:.2f})" if measure.ratio is not None else None
+    numbers = (measure.value, min(measure.samples), max(measure.samples), measure.commands)
+    return [
+        measure.name,
+        measure.unit,
+        *(_number(number) for number in numbers),
+        measure.peer,
+        _number(measure.peer_value),
+        _number(measure.peer_commands),
+        ratio,
+    ]
+
+
+def _number(value: float | None) -> str | None:
+    """Three significant digits."""
+    if value is None:
+        return None
+    return f"{value:,.0f}" if abs(value) >= 100 or value == int(value) else f"{value:.3g}"

@@ -1,0 +1,88 @@
+"""The benchmarks' frame: what it counts and keeps is right, whatever the figures. `make bench` has the figures."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from orchestrator.bench import frame
+from orchestrator.bench.results import Measure, Report
+from orchestrator.bench.site import BenchServer
+from orchestrator.cli import main
+from orchestrator.cli.bench import report_table
+
+
+@pytest.fixture(scope="module", params=["context", "locks"])
+def report(request: pytest.FixtureRequest) -> Report:
+    """One short round."""
+    return frame.run(request.param, rounds=1, seed=3, aof=True, scale=0.03)
+
+
+def test_a_commit_a_read_and_a_lock_cost_so_many_commands(report: Report) -> None:
+    commands = {measure.name: measure.commands for measure in report.measures}
+    if report.benchmark == "context":
+        assert len(commands) == 3 * 3 * 5
+        assert set(commands.values()) == {1}, "one commit is one round trip, and so is one read"
+    else:
+        assert commands.pop("acquire + release, free") == 2
+        assert all(2 <= (sent or 0) <= 3.5 for sent in commands.values()), "asking, being woken, releasing"
+        assert all(measure.peer_commands for measure in report.measures)
+
+
+def test_a_report_can_be_kept_and_read_again(report: Report) -> None:
+    kept = json.loads(report.model_dump_json())
+    assert (kept["seed"], kept["rounds"], kept["aof"]) == (3, 1, "everysec")
+    assert kept["versions"]["celery"]
+    assert kept["machine"]["cores"] >= 1
+    figures = [{key: one[key] for key in Measure.model_fields} for one in kept["measures"]]
+    assert Report.model_validate(kept | {"measures": figures}) == report
+    assert all(one["value"] > 0 for one in kept["measures"])
+    assert report_table(report).count("\n") == len(report.measures)
+
+
+def test_medians_and_ratios_are_over_rounds() -> None:
+    measure = Measure(name="m", unit="ms", samples=(1, 9, 2), peer="other", peer_samples=(2, 3, 8))
+    assert (measure.value, measure.peer_value, measure.ratio, measure.pair_ratio) == (2, 3, 2 / 3, 0.5)
+    alone = Measure(name="m", unit="ms", samples=(4,))
+    assert (alone.value, alone.peer_value, alone.ratio, alone.pair_ratio) == (4, None, None, None)
+
+
+@pytest.mark.parametrize("wrong", [{"samples": ()}, {"samples": (1,), "peer": "other"}])
+def test_a_figure_needs_samples_of_everybody_it_names(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        Measure(name="m", unit="ms", **wrong)
+
+
+def test_commands_are_counted_as_clients_send_them(tmp_path: Path) -> None:
+    with BenchServer(tmp_path / "server") as server:
+        client, elsewhere = server.client(1), server.client(2)
+        client.ping()
+        with server.listening(1) as sent:
+            client.set("a", 1)
+            client.eval("redis.call('SET', 'b', 1) return redis.call('GET', 'a')", 0)
+            elsewhere.set("a", 1)
+            client.get("a")
+        assert sent == {"SET": 1, "EVAL": 1, "GET": 1}
+
+
+def test_the_command_line_saves_what_it_prints(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    kept = tmp_path / "reports.jsonl"
+    assert main(["bench", "nothing", "--save", str(kept)]) == 4
+    assert "no benchmark is called 'nothing'" in capsys.readouterr().err
+    assert main(["bench", "--list", "-o", "json"]) == 0
+    assert set(json.loads(capsys.readouterr().out)) == set(frame.BENCHMARKS)
+    assert not kept.exists()
+
+
+@pytest.mark.benchmark
+@pytest.mark.parametrize("name", frame.BENCHMARKS)
+def test_every_benchmark_measures(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    kept = tmp_path / "reports.jsonl"
+    assert main(["bench", name, "--rounds", "1", "--save", str(kept), "-o", "json"]) == 0
+    (printed,) = json.loads(capsys.readouterr().out)
+    assert printed == json.loads(kept.read_text())
+    assert printed["benchmark"] == name

@@ -8,29 +8,9 @@ from hypothesis import strategies as st
 
 from orchestrator.run.models import FINAL_RUN_STATES, RunState
 from orchestrator.run.replies import Claimed, Moved
-from orchestrator.workflow.models import BarrierSpec, CrossValidation, GroupSpec, TriggerRule, WorkflowSpec
+from orchestrator.workflow.models import GroupSpec, WorkflowSpec
 from tests.state.bench import Bench, spec, step
-
-RULES = [TriggerRule.ALL_SUCCESS, TriggerRule.ALL_SUCCESS, TriggerRule.ALL_DONE, TriggerRule.NONE_FAILED,
-         TriggerRule.ONE_SUCCESS, TriggerRule.ALWAYS]  # fmt: skip
-BARRIERS = [BarrierSpec(), BarrierSpec(cross_validation=CrossValidation(enabled=True))]
-
-
-@st.composite
-def workflows(draw: st.DrawFn) -> WorkflowSpec:
-    """Up to nine steps with edges backwards, dealt out to no group or one of two, which may be cross-validated."""
-    size = draw(st.integers(2, 9))
-    names = [f"s{number}" for number in range(size)]
-    homes = {name: draw(st.sampled_from([None, None, "g", "h"])) for name in names}
-    steps = []
-    for at, name in enumerate(names):
-        needs = draw(st.lists(st.sampled_from(names[:at]), unique=True, max_size=3)) if at else []
-        steps.append(step(name, *needs, rule=draw(st.sampled_from(RULES)), group=homes[name]))
-    groups = []
-    for home in ("g", "h"):
-        members = tuple(name for name in names if homes[name] == home)
-        groups += [GroupSpec(id=home, steps=members, barrier=draw(st.sampled_from(BARRIERS)))] if members else []
-    return spec(*steps, groups=tuple(groups))
+from tests.state.graphs import workflows
 
 
 def play(bench: Bench, workflow: WorkflowSpec, fates: dict[str, str]) -> RunState:

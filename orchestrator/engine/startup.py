@@ -88,16 +88,19 @@ def _waiting(app: Celery) -> dict[str, int]:
 def require(app: Celery) -> None:
     """Log what is wrong with the store, the broker and the settings. Raises SystemExit when nothing could be promised;
     a server that does not answer is no reason: whoever needs it waits for it."""
-    refused = False
-    for check in _asked(app):
-        text = f"{check.name}: {check.message}" + (f"; {check.remedy}" if check.remedy else "")
-        if check.blocks and check.status == "fail":
-            refused = True
-            log.critical("will not start: %s", text)
-        elif check.status != "ok":
-            log.warning(text)
-    if refused:
+    lacking = [check for check in _asked(app) if check.status != "ok"]
+    errors = [check for check in lacking if check.blocks and check.status == "fail"]
+    for check in lacking:
+        if check not in errors:
+            log.warning("%s", _line(check))
+    for check in errors:
+        log.critical("will not start: %s", _line(check))  # the last words, which a supervisor shows
+    if errors:
         raise SystemExit(REFUSED)
+
+
+def _line(check: Check) -> str:
+    return f"{check.name}: {check.message}" + (f"; {check.remedy}" if check.remedy else "")
 
 
 def _asked(app: Celery) -> Iterator[Check]:
@@ -136,4 +139,4 @@ def _survey(app: Celery) -> None:
         log.info("the other workers could not be asked", exc_info=True)
         return
     for check in lacking:
-        log.warning("%s: %s; %s", check.name, check.message, check.remedy)
+        log.warning("%s", _line(check))

@@ -68,8 +68,13 @@ def master_name(url: str) -> str | None:
 
 
 def _redis_scheme(url: str) -> str:
-    """Valkey is spoken to as Redis is."""
-    return "redis" + url.removeprefix("valkey") if url.startswith(("valkey://", "valkeys://")) else url
+    """Valkey is spoken to as Redis is. Certificates are checked unless the URL says `ssl_cert_reqs=none`, which kombu
+    takes for granted and Celery wants to be told."""
+    if url.startswith(("valkey://", "valkeys://")):
+        url = "redis" + url.removeprefix("valkey")
+    if url.startswith("rediss://") and "ssl_cert_reqs=" not in url:
+        url += ("&" if "?" in url else "?") + "ssl_cert_reqs=required"
+    return url
 
 
 def _sentinels(url: str, options: Mapping[str, Any]) -> tuple[list[tuple[str, int]], dict[str, Any], dict[str, Any]]:

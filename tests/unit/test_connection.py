@@ -7,6 +7,7 @@ import pytest
 from orchestrator.connection import broker_url, client_url, connect_blocking, master_name
 from orchestrator.environment import mask_url
 
+CHECKED = "ssl_cert_reqs=required"
 TWO = "sentinel://:pw@a:1/3;sentinel://:pw@b:2/3?master_name=orders"
 
 
@@ -14,9 +15,11 @@ TWO = "sentinel://:pw@a:1/3;sentinel://:pw@b:2/3?master_name=orders"
     ("url", "client", "broker"),
     [
         ("redis://h:6379/1", "redis://h:6379/1", "redis://h:6379/1"),
-        ("rediss://u:p@h/0", "rediss://u:p@h/0", "rediss://u:p@h/0"),
+        ("rediss://u:p@h/0", f"rediss://u:p@h/0?{CHECKED}", f"rediss://u:p@h/0?{CHECKED}"),
+        ("rediss://h/0?ssl_ca_certs=/c", f"rediss://h/0?ssl_ca_certs=/c&{CHECKED}", f"rediss://h/0?ssl_ca_certs=/c&{CHECKED}"),
+        ("rediss://h/0?ssl_cert_reqs=none", "rediss://h/0?ssl_cert_reqs=none", "rediss://h/0?ssl_cert_reqs=none"),
         ("valkey://h/1", "redis://h/1", "redis://h/1"),
-        ("valkeys://h/1", "rediss://h/1", "rediss://h/1"),
+        ("valkeys://h/1", f"rediss://h/1?{CHECKED}", f"rediss://h/1?{CHECKED}"),
         ("unix:///x.sock?db=2", "unix:///x.sock?db=2", "redis+socket:///x.sock?virtual_host=2"),
         ("redis+socket:///x.sock?virtual_host=2", "unix:///x.sock?db=2", "redis+socket:///x.sock?virtual_host=2"),
     ],

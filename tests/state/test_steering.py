@@ -267,6 +267,23 @@ def test_shared_fields_go_back_to_what_others_made_of_them(bench: Bench) -> None
     assert bench.context.documents("run")["board"] == {"alpha": 1, "beta": 3}
 
 
+def test_an_edit_of_a_step_that_stays_is_not_taken_back_with_one_that_took_it_along(bench: Bench) -> None:
+    """x reads what b wrote into its branch, and commits it to the main line together with its own."""
+    group = GroupSpec(id="g", steps=("b", "c"))
+    bench.create(spec(step("b", group="g"), step("c", group="g"), step("x", "b"), groups=(group,)))
+    bench.end("b", bench.granted("b"), None, shared("board.note", ["b"], 0))
+    reader = bench.granted("x")
+    assert reader.branches == ("b",)
+    bench.ledger.finish(
+        "run", "x", "success", token=reader.token, snapshot=reader.version, absorbed=[("b", "board.note")],
+        fields=[shared("board.note", ["b", "x"], 0).payload()],
+    )  # fmt: skip
+    bench.run_step("c")
+    assert moved(bench.judge("@g", ["b", "c"], ["b", "c"])).run_state == RunState.SUCCESS
+    bench.ledger.retry("run", "x")
+    assert bench.context.documents("run")["board"] == {"note": ["b", "x"]}
+
+
 def test_artifacts_of_steps_that_begin_anew_are_gone_and_their_logs_are_not(bench: Bench) -> None:
     bench.create(LINE)
     for name in ("a", "b"):

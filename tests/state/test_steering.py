@@ -430,6 +430,47 @@ def test_a_pause_among_a_hundred_claims_leaves_each_step_taken_or_ready(bench: B
     assert len(released(bench.ledger.resume("run"))) == 100 - len(granted)
 
 
+def test_a_cancel_among_a_hundred_ends_counts_each_of_them_once(bench: Bench) -> None:
+    """Who comes first succeeds and releases, who comes later is cancelled and releases nobody."""
+    names = [f"s{number}" for number in range(100)]
+    bench.create(spec(*(step(name) for name in names), *(step(f"after-{name}", name) for name in names)))
+    granted = {name: bench.granted(name) for name in names}
+    stop = bench.ledger.stop
+    answers = together(
+        101,
+        lambda number: stop("run", "cancelled", reason="", grace=1)
+        if number == 100
+        else bench.end(names[number], granted[names[number]], {"n": number}),
+    )
+    assert all(isinstance(answer, Moved) for answer in answers)
+    found = states(bench)
+    done = [name for name in names if found[name] == "success"]
+    assert [name for name in names if found[name] == "cancelled"] == [name for name in names if name not in done]
+    assert set(bench.context.outputs("run")) == set(done)
+    assert {found[f"after-{name}"] for name in names} == {"cancelled"}
+    assert counted(bench) == {"done": 200, "bad": 200 - len(done), "bad_leaf": 100}
+    assert bench.reader.state("run") is RunState.CANCELLED
+
+
+def test_quality_marks_of_what_is_judged_anew_are_forgotten(bench: Bench) -> None:
+    marks = [
+        {"kind": "partial", "group": "g", "level": "high", "message": "c has no output"},
+        {"kind": "consistency", "group": "g", "level": "low", "message": "b and c differ"},
+    ]
+    bench.create(DIAMOND)
+    bench.run_step("a")
+    bench.run_step("b")
+    bench.run_step("c", "failed")
+    bench.ledger.judge("run", "@g", "success", decision="", members=["b", "c"], branches=["b"], marks=marks, early=True)
+    bench.run_step("d", "failed")
+    bench.ledger.retry("run", "d")
+    assert [mark.kind for mark in bench.reader.status("run").quality] == ["partial", "consistency"]
+    assert bench.reader.status("run").quality_impact == "high"
+    bench.ledger.retry("run", "c")
+    assert bench.reader.status("run").quality == ()
+    assert bench.reader.status("run").quality_impact is None
+
+
 def test_a_retry_and_the_late_end_of_what_it_takes_back_count_once(bench: Bench) -> None:
     """Twenty rounds: whoever comes first, the step has one effect at the end."""
     workflow: WorkflowSpec = spec(step("a"), step("b", "a", rule=TriggerRule.ALL_DONE))

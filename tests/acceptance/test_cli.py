@@ -126,12 +126,13 @@ def test_watch_and_follow_until_the_end_and_cancel_in_the_middle(kitchen: Kitche
     following = kitchen.start("logs", run_id, "--follow")
     watching = kitchen.start("watch", run_id)
     assert kitchen.call("watch", run_id, "--timeout", "0.1s").returncode == 124
+    eventually(lambda: kitchen.begun(run_id, "roast"), within=30, what="the roast is in the oven")
     cancelled = kitchen.call("cancel", run_id, "--reason", "not hungry")
     assert cancelled.returncode == 0
-    out, err = watching.communicate(timeout=30)
+    out, err = watching.communicate(timeout=60)
     assert watching.returncode == 1, err
     assert "cancelled" in out
-    followed, _ = following.communicate(timeout=30)
+    followed, _ = following.communicate(timeout=60)
     assert following.returncode == 0
     assert followed.count("cooking for 0.2 s") == 1
     again = kitchen.call("cancel", run_id)
@@ -327,7 +328,7 @@ def test_worker_serves_the_named_classes_only(kitchen: Kitchen, broker_url: str)
         found = [check["message"] for check in own.data("doctor", status=1)["checks"] if check["name"] == "queues"]
         assert any("agents.cook has no worker" in message for message in found)
         assert "agents.litter has no worker" in found
-        assert len(found) == 2
+        assert not any("agents.burn" in message for message in found)
     finally:
         worker.send_signal(signal.SIGTERM)
         worker.communicate(timeout=30)

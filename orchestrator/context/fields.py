@@ -38,6 +38,11 @@ class FieldWrite:
         return self.field, expected, content_hash(self.text), pack(self.text), self.mark
 
 
+def base_payload(field: str, text: str | None) -> tuple[str | bytes, ...]:
+    """What a writer started from, as `payload.lua` reads it."""
+    return (field, NO_VALUE, b"") if text is None else (field, content_hash(text), pack(text))
+
+
 def split(section: str, document: Mapping[str, Any], *, limit: int, mark: str = "") -> list[FieldWrite]:
     """The fields of a document, each of at most `limit` bytes. Raises InvalidValue, naming the field."""
     fields = []

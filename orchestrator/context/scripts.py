@@ -25,7 +25,7 @@ UNDO = "\n".join((SNAPSHOT, lua("undo")))
 
 BRANCHING = "\n".join((READING, *(lua(name) for name in ("version", "payload", "absorb", "branch", "commit"))))
 
-READ = Script(BASE, BRANCHING, lua("read"))
+READ = Script(BASE, BRANCHING, lua("overlay"), lua("read"))
 BRANCHES = Script(BASE, BRANCHING, lua("branches"))
 DIFF = Script(BASE, READING, lua("diff"))
 RESTORE = Script(BASE, READING, lua("version"), lua("restore"))

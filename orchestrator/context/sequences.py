@@ -35,7 +35,10 @@ class _BoundedMatcher(SequenceMatcher[str]):
 
 
 def merge_lines(base: Sequence[str], ours: Sequence[str], theirs: Sequence[str]) -> list[str] | None:
-    """The sequence with both edits, or None if they touch each other, or if it would take too long to find out."""
+    """The sequence with both edits, or None if they touch each other, or if it would take too long to find out.
+
+    The one place that uses merge3, which is under the GPL.
+    """
     head = _common(base, ours, theirs)
     tail = _common(base[head:][::-1], ours[head:][::-1], theirs[head:][::-1])
     before, one, other = (side[head : len(side) - tail] for side in (base, ours, theirs))

@@ -13,9 +13,12 @@ from orchestrator import keys
 from orchestrator.connection import guarded
 from orchestrator.context.codec import unpack
 from orchestrator.context.fields import assemble
+from orchestrator.context.merge import merge
+from orchestrator.context.merge_models import ABSENT, Chosen
 from orchestrator.context.models import ContextConflict, Difference, FieldChange, Version
 from orchestrator.context.policy import Writer
 from orchestrator.context.scripts import BRANCHES, DIFF, PUBLISH, READ, RESTORE
+from orchestrator.context.values import canonical
 from orchestrator.errors import NotFound
 
 MAX_VALUE_BYTES = 64_000_000
@@ -79,8 +82,8 @@ class ContextStore:
     ) -> Reading:
         """One consistent read of sections and fields (None: of everything); one round trip.
 
-        `branches` are laid over the main line: of the latest version only those that it does not hold yet. Raises
-        NotFound when the version is gone.
+        `branches` are laid over the main line, merged where both have changed a field: of the latest version only those
+        that it does not hold yet. Raises NotFound when the version is gone.
         """
         arguments: dict[str, Any] = {"branches": list(branches), "drafts": list(drafts)}
         if version is not None:
@@ -90,12 +93,18 @@ class ContextStore:
         raw = READ(self._client, run_id, arguments)
         _still_there(raw, version)
         found: dict[str, Value] = {}
+        bases: dict[str, str | None] = {}
         for at in range(1, len(raw), 4):
             field, number, packed, mark = raw[at : at + 4]
             name = field.decode()
             below = found.get(name)
-            text = unpack(packed, name, limit=MAX_VALUE_BYTES)
-            found[name] = Value(text, int(number), mark.decode(), below.main if below else None)
+            text = unpack(packed, name, limit=MAX_VALUE_BYTES) if packed else None
+            if int(number) < 0:
+                bases[name] = text
+                continue
+            if name in bases:
+                text = _laid_over(bases.pop(name), None if below is None else below.text, text or "null", name)
+            found[name] = Value(text or "null", int(number), mark.decode(), below.main if below else None)
         return Reading(int(raw[0]), found)
 
     def documents(self, run_id: str, version: int | None = None) -> dict[str, Any]:
@@ -174,6 +183,15 @@ class ContextStore:
         """Show packed values of a running attempt to steps that want them; False when it is not the current one."""
         payloads = [part for pair in drafts.items() for part in pair]
         return bool(PUBLISH(self._client, run_id, {"step": step, "token": token}, payloads)[0] == b"ok")
+
+
+def _laid_over(base: str | None, ours: str | None, theirs: str, name: str) -> str:
+    """A field as somebody sees it who reads a branch: both edits, and the branch's where they collide; what stands in
+    the end is for the barrier to decide."""
+    before, mine, other = (ABSENT if text is None else json.loads(text) for text in (base, ours, theirs))
+    path = tuple(name.split(".", 1))
+    merged = merge(before, mine, other, at=path, choose=lambda conflict: Chosen(conflict.theirs)).value
+    return theirs if merged is ABSENT else canonical(merged, limit=MAX_VALUE_BYTES, what=f"'{name}'")
 
 
 def _still_there(raw: Sequence[Any], version: int | None) -> None:

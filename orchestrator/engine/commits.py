@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from orchestrator.context.codec import unpack
-from orchestrator.context.fields import FieldWrite
+from orchestrator.context.fields import FieldWrite, base_payload
 from orchestrator.context.policy import Writer
 from orchestrator.context.reader import ContextReader
 from orchestrator.context.store import MAX_VALUE_BYTES, SharedWrite, moment
@@ -15,6 +15,7 @@ from orchestrator.engine.merging import Edit, Outcome, findings, mark, merge_ont
 from orchestrator.engine.runtime import Runtime, log
 from orchestrator.errors import Conflict, LeaseLost
 from orchestrator.run.replies import Claimed, Clash, Moved, Refused, Standing, Unlocked
+from orchestrator.run.store import Payload
 
 MERGES = 200
 """So often a commit is merged again with what others committed meanwhile. Each time one of them has got through."""
@@ -51,6 +52,7 @@ def complete(
             absorbed=merging.absorbed,
             fields=[write.payload() for write in merging.fields.values()],
             conflicts=left.records,
+            bases=_bases(granted, reader, written),
             undecided=left.undecided,
             files=written.files,
             locks=written.locks,
@@ -65,6 +67,14 @@ def complete(
         for standing in answer.fields:
             merging.take(standing)
     raise Conflict(f"step '{step}' could not commit {', '.join(merging.fields)}: others were faster {MERGES} times")
+
+
+def _bases(granted: Claimed, reader: ContextReader, written: Written) -> list[Payload]:
+    """What a member of a group started from when it read branches; else the ledger knows it by the version."""
+    if not granted.branches or "group" not in granted.definition:
+        return []
+    fields = [write.field for write in written.fields if write.read_at is not None]
+    return [base_payload(name, reader.base(name)) for name in fields]
 
 
 def _marks(step: str, written: Written) -> list[Mapping[str, str]]:

@@ -168,6 +168,7 @@ class Ledger:
         absorbed: Sequence[tuple[str, str]] = (),
         fields: Sequence[Payload] = (),
         conflicts: Sequence[Payload] = (),
+        bases: Sequence[Payload] = (),
         undecided: Sequence[Undecided] = (),
         files: Mapping[str, bytes] | None = None,
         locks: Mapping[str, int] | None = None,
@@ -177,16 +178,17 @@ class Ledger:
 
         `fields` are what it commits to the context, having read that at version `snapshot` with the branches of the
         steps `seen` over it; merged with what those have written into the `absorbed` (step, field). `conflicts` are
-        what a merge left to decide; for the `undecided` ones the run waits. `locks` are the tokens of the locks it
-        wrote under, `marks` as in `judge`. Attempts that are refused, or clash with another writer, change nothing.
+        what a merge left to decide; for the `undecided` ones the run waits. `bases` (field, hash, packed value) are
+        what a member of a group started from where it read branches. `locks` are the tokens of the locks it wrote
+        under, `marks` as in `judge`. Attempts that are refused, or clash with another writer, change nothing.
         """
         arguments = self._arguments(
             step=step, state=state, token=token, executed=executed or None, delay=delay,
             error=error[:2000], reason=reason, snapshot=snapshot, fields=len(fields), nonce=token_hex(NONCE_BYTES),
             conflicts=len(conflicts), open=_open(undecided), locks=locks or None, seen=list(seen) or None,
-            absorbed=list(absorbed) or None, marks=list(marks) or None,
+            absorbed=list(absorbed) or None, marks=list(marks) or None, bases=len(bases) or None,
         ) | self._writing  # fmt: skip
-        payloads = [part for row in (*fields, *conflicts) for part in row]
+        payloads = [part for row in (*fields, *conflicts, *bases) for part in row]
         for name, content in (files or {}).items():
             payloads += (name, content)
         raw = self._scripts.finish(self.client, run_id, arguments, payloads)

@@ -15,7 +15,9 @@ BARRIERS = [BarrierSpec(), BarrierSpec(cross_validation=CrossValidation(enabled=
 
 
 @st.composite
-def workflows(draw: st.DrawFn, barriers: Sequence[BarrierSpec] = BARRIERS) -> WorkflowSpec:
+def workflows(
+    draw: st.DrawFn, barriers: Sequence[BarrierSpec] = BARRIERS, rules: Sequence[TriggerRule] = RULES
+) -> WorkflowSpec:
     """Up to nine steps with edges backwards, dealt out to no group or one of two, which may be cross-validated."""
     size = draw(st.integers(2, 9))
     names = [f"s{number}" for number in range(size)]
@@ -23,7 +25,7 @@ def workflows(draw: st.DrawFn, barriers: Sequence[BarrierSpec] = BARRIERS) -> Wo
     steps = []
     for at, name in enumerate(names):
         needs = draw(st.lists(st.sampled_from(names[:at]), unique=True, max_size=3)) if at else []
-        steps.append(step(name, *needs, rule=draw(st.sampled_from(RULES)), group=homes[name]))
+        steps.append(step(name, *needs, rule=draw(st.sampled_from(rules)), group=homes[name]))
     groups = []
     for home in ("g", "h"):
         members = tuple(name for name in names if homes[name] == home)

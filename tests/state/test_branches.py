@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
 
 from orchestrator.context.reader import ContextReader
 from orchestrator.engine.commits import Written, complete
@@ -12,8 +14,9 @@ from orchestrator.engine.join_context import merge_members
 from orchestrator.engine.runtime import Runtime
 from orchestrator.run.replies import Claimed, Moved
 from orchestrator.settings import EngineSettings
-from orchestrator.workflow.models import GroupSpec, WorkflowSpec
+from orchestrator.workflow.models import GroupSpec, TriggerRule, WorkflowSpec
 from tests.state.bench import Bench, released, shared, spec, step
+from tests.state.graphs import workflows
 
 G = GroupSpec(id="g", steps=("b", "c"))
 
@@ -92,7 +95,7 @@ def test_who_writes_upon_a_branch_loses_nothing_that_the_main_line_got_meanwhile
     b = bench.granted("b")
     work(bench, runtime, "other", other=1)
     work(bench, runtime, "b", b, b=1)
-    assert work(bench, runtime, "after", after=1) == {"a": 1, "b": 1}
+    assert work(bench, runtime, "after", after=1) == {"a": 1, "b": 1, "other": 1}, "the branch lies over the main line"
     assert board(bench) == {"a": 1, "other": 1, "b": 1, "after": 1}
 
 
@@ -155,4 +158,44 @@ def test_a_member_may_write_upon_what_another_member_wrote(
     assert work(bench, runtime, "c", count=3) == {"count": 2}
     join(bench, runtime, "g", *members)
     assert board(bench) == {"count": 3}
+    assert bench.context.conflicts("run") == []
+
+
+@settings(max_examples=60, deadline=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
+@given(workflow=workflows(rules=[TriggerRule.ALL_SUCCESS]), data=st.data())
+def test_whatever_the_graph_and_the_order_no_edit_is_lost(
+    store_url: str, workflow: WorkflowSpec, data: st.DataObject
+) -> None:
+    """Every step adds an entry to one shared value, and changes one that its predecessors have changed before."""
+    bench, runtime = Bench(store_url), Runtime(store_url, EngineSettings())
+    bench.client.flushdb()
+    moved: Any = bench.create(workflow)
+    ready, joined, running = released(moved), set(moved.joined), dict[str, Claimed]()
+    while ready or joined or running:
+        chosen = data.draw(st.sampled_from(sorted((*ready, *joined, *running))))
+        if chosen in ready:
+            ready.remove(chosen)
+            running[chosen] = bench.granted(chosen)
+            continue
+        if chosen in joined:
+            joined.remove(chosen)
+            group = bench.ledger.group("run", chosen)
+            assert group is not None
+            moved = join(bench, runtime, chosen[1:], *group.definition["members"])
+        else:
+            granted = running.pop(chosen)
+            ready |= {link[0] for link in granted.definition.get("next", ())[:1]}  # travels with the same message
+            held = ContextReader(bench.context, "run", version=granted.version, branches=granted.branches)
+            if "validates_as" in granted.definition:
+                moved = bench.end(chosen, granted, {"valid": True, "findings": []})
+            else:
+                seen, main = held.field("plan.board", {}), held.seen("plan.board")
+                assert set(workflow.step(chosen).needs) <= seen.keys(), (chosen, seen)
+                write = shared("plan.board", {**seen, chosen: True}, 0 if main is None else main.version)
+                moved = complete(runtime, "run", granted, held, Written((write,), {}))
+        assert isinstance(moved, Moved), moved
+        ready |= released(moved)
+        joined |= set(moved.joined)
+    assert bench.reader.state("run") == "success"
+    assert board(bench) == {one.id: True for one in workflow.steps}
     assert bench.context.conflicts("run") == []

@@ -1,5 +1,5 @@
 -- Fields of branches that the main line has got from a step that had read them there and written upon them.
--- absorbed(step, field, version), absorb(version), seen_by(field, snapshot), brought_along(chosen).
+-- absorbed(step, field, version), absorb(version), brought_along(chosen).
 local function branch_key(step) return P .. ':ctx:b:' .. step end
 
 local function branched(text) return string.match(text, '^(%d*):([^:]+):([^:]+)$') end
@@ -11,15 +11,6 @@ end
 
 local function absorb(version) -- A.absorbed: {step, field} of branches that the payload has been merged with
   for _, item in ipairs(A.absorbed or {}) do redis.call('HSETNX', branch_key(item[1]), '!' .. item[2], version) end
-end
-
-local function seen_by(field, snapshot) -- the hash that an attempt read, with A.seen laid over that version
-  local _, hash = value_at(field, snapshot)
-  for _, step in ipairs(A.seen or {}) do
-    local _, _, theirs = branched(redis.call('HGET', branch_key(step), field) or '')
-    if theirs and theirs ~= NONE and not absorbed(step, field, snapshot) then hash = theirs end
-  end
-  return hash
 end
 
 local function brought_along(chosen) -- 'field version' of commits that brought in what steps have that are not chosen

@@ -7,10 +7,13 @@ local function unmerged(step)
 end
 
 local function commit_branch(step, snapshot)
+  local bases = {}
+  for i = LAST_CONFLICT + 1, LAST_BASE, 3 do bases[ARGV[i]] = i end
   redis.call('HSET', branch_key(step), '@at', STAMP, '@seen', table.concat(A.seen or {}, ' '))
   for i = 2, LAST_FIELD, 5 do
-    local base = ARGV[i + 1] ~= '' and seen_by(ARGV[i], snapshot) or NONE
-    hold(base)
+    local base, at = NONE, bases[ARGV[i]]
+    if at then base = ARGV[at + 1] elseif ARGV[i + 1] ~= '' then base = select(2, value_at(ARGV[i], snapshot)) end
+    hold(base, at and ARGV[at + 2])
     hold(ARGV[i + 2], ARGV[i + 3])
     redis.call('HSET', branch_key(step), ARGV[i], ARGV[i + 1] .. ':' .. base .. ':' .. ARGV[i + 2])
   end

@@ -1,8 +1,9 @@
 -- Payload of the scripts that write: A.fields times (field, version it was read at, or '' for the writer's own
--- namespace; hash, packed value, mark) from ARGV[2] on, then A.conflicts times (id, packed record), then files: name,
--- content, name, content, ...
+-- namespace; hash, packed value, mark) from ARGV[2] on, then A.conflicts times (id, packed record), then A.bases times
+-- (field, hash, packed value that the writer started from, where that is in no version), then files: name, content, ...
 local LAST_FIELD = 1 + 5 * (A.fields or 0)
 local LAST_CONFLICT = LAST_FIELD + 2 * (A.conflicts or 0)
+local LAST_BASE = LAST_CONFLICT + 3 * (A.bases or 0)
 
 local function put_fields(changes, version)
   for i = 2, LAST_FIELD, 5 do put(changes, version, ARGV[i], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4]) end
@@ -29,5 +30,5 @@ local function keep_conflicts() -- what could not be merged; for A.open, {id, se
 end
 
 local function keep_files(step)
-  for i = LAST_CONFLICT + 1, #ARGV, 2 do redis.call('HSET', P .. ':files', step .. '/' .. ARGV[i], ARGV[i + 1]) end
+  for i = LAST_BASE + 1, #ARGV, 2 do redis.call('HSET', P .. ':files', step .. '/' .. ARGV[i], ARGV[i + 1]) end
 end

@@ -1,6 +1,7 @@
 -- Read at a version. A: version (none: the latest), names (sections and fields; none: everything), branches to lay over
 -- the main line, drafts (steps whose unfinished work may be seen where there is nothing else).
--- -> {'gone', oldest version} or {version, field, version, packed, mark, ...}; the version in a branch or draft is 0.
+-- -> {'gone', oldest version} or {version, field, version, packed, mark, ...}; the version in a branch or draft is 0, and -1
+-- that of a base (see overlay.lua).
 local version = A.version or newest()
 if not readable(version) then return {'gone', redis.call('HGET', INFO, 'floor') or '0'} end
 local reply = {version}
@@ -31,11 +32,7 @@ local function look(name)
     for _, field in ipairs(redis.call('ZRANGEBYLEX', FIELDS, from, to)) do main(field) end
   end
   for _, step in ipairs(branches) do
-    each(branch_key(step), name, function(field, text)
-      local _, _, hash = branched(text)
-      local laid_over = hash and hash ~= NONE and not absorbed(step, field, version)
-      if laid_over then give(field, 0, redis.call('HGET', BLOBS, hash), '') end
-    end)
+    each(branch_key(step), name, function(field, text) lay_over(give, step, field, text, version) end)
   end
   if #reply > before then return end
   for _, step in ipairs(A.drafts or {}) do

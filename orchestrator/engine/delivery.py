@@ -33,13 +33,12 @@ def message_is_lost(app: Celery, run_id: str, item: Due) -> bool:
     name = list_of(agent_queue(definition["queue"]), redis_priority(definition["priority"]))
     wanted = task_id(run_id, item.node)
     pool: Any = app.pool
-    with pool.acquire(block=True) as connection:
-        client = connection.default_channel.client
-        with guarded():
-            oldest = cast("bytes | None", client.lindex(name, -1))
-            if oldest is not None and not _published_after(app, oldest, item, wanted):
-                return False
-            held = cast("list[bytes]", client.hvals("unacked"))
+    # Not the channel's own client: whoever used it before may have left a BRPOP on it, whose reply is still to come.
+    with pool.acquire(block=True) as connection, connection.default_channel.conn_or_acquire() as client, guarded():
+        oldest = cast("bytes | None", client.lindex(name, -1))
+        if oldest is not None and not _published_after(app, oldest, item, wanted):
+            return False
+        held = cast("list[bytes]", client.hvals("unacked"))
     return not any(_holds(message, wanted) for message in held)
 
 

@@ -3,12 +3,9 @@ ours that speaks TLS, because not every build of Valkey does."""
 
 from __future__ import annotations
 
-import contextlib
 import shutil
-import socket
 import ssl
 import subprocess
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,6 +20,7 @@ from orchestrator.errors import StoreUnavailable
 from orchestrator.run.models import RunState
 from orchestrator.settings import EngineSettings
 from tests.conftest import Store
+from tests.front import Front
 from tests.workers import Worker
 
 SECONDS = 40
@@ -48,34 +46,8 @@ def port(store: Store, certificate: tuple[Path, Path]) -> Iterator[int]:
     """Where TLS is spoken; behind it is the server of the tests."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(*certificate)
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        threading.Thread(target=_serve, args=(listener, context, str(store.server.socket)), daemon=True).start()
-        yield int(listener.getsockname()[1])
-
-
-def _serve(listener: socket.socket, context: ssl.SSLContext, server: str) -> None:
-    while True:
-        try:
-            plain, _ = listener.accept()
-        except OSError:
-            return
-        threading.Thread(target=_front, args=(plain, context, server), daemon=True).start()
-
-
-def _front(plain: socket.socket, context: ssl.SSLContext, server: str) -> None:
-    with contextlib.suppress(OSError), contextlib.ExitStack() as both:
-        secure = both.enter_context(context.wrap_socket(plain, server_side=True))
-        behind = both.enter_context(socket.socket(socket.AF_UNIX))
-        behind.connect(server)
-        threading.Thread(target=_pump, args=(behind, secure), daemon=True).start()
-        _pump(secure, behind)
-
-
-def _pump(source: socket.socket, target: socket.socket) -> None:
-    with contextlib.suppress(OSError):
-        while data := source.recv(65536):
-            target.sendall(data)
-        target.shutdown(socket.SHUT_RDWR)
+    with Front(store.server.socket, context) as front:
+        yield front.port
 
 
 def test_a_run_through_tls(store: Store, port: int, certificate: tuple[Path, Path], tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from orchestrator.engine.liveness import REPLACED
 from orchestrator.run.models import RunState, StepState
 from tests.conftest import Store
 from tests.faults.liveness_app import BROKEN
+from tests.front import Front
 from tests.workers import QUICK_ENGINE, Worker, eventually
 
 SECONDS = 60
@@ -30,17 +31,15 @@ def engine(tmp_path: Path) -> Path:
 
 @contextlib.contextmanager
 def supervised(
-    store: Store, home: Path, engine: Path, monkeypatch: pytest.MonkeyPatch
+    url: str, home: Path, engine: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[list[dict[str, Any]]]:
     """One worker with two children, kept alive as `orchestrator up` does it; yields what became of it."""
     monkeypatch.setenv("HOME", str(home))
-    monkeypatch.setenv("ORCHESTRATOR_STORE_URL", store.url)
-    monkeypatch.setenv("ORCHESTRATOR_BROKER_URL", store.broker_url)
+    monkeypatch.setenv("ORCHESTRATOR_STORE_URL", url)
+    monkeypatch.setenv("ORCHESTRATOR_BROKER_URL", url)
     monkeypatch.setenv("ORCHESTRATOR_ENGINE_FILE", str(engine))
     told: list[dict[str, Any]] = []
-    options = StackOptions(
-        home=home, app="tests.faults.liveness_app", workers=1, concurrency=2, broker_url=store.broker_url
-    )
+    options = StackOptions(home=home, app="tests.faults.liveness_app", workers=1, concurrency=2, broker_url=url)
     with Stack(options, lambda event: told.append(dict(event))) as stack:
         stack.wait_ready()
         yield told
@@ -56,7 +55,7 @@ def test_a_worker_that_takes_nothing_is_started_anew(
     store: Store, tmp_path: Path, engine: Path, monkeypatch: pytest.MonkeyPatch, what: str, attempts: int
 ) -> None:
     """What runs may end when only the consumer is broken; with the main loop the worker has to be cut off."""
-    with supervised(store, tmp_path, engine, monkeypatch) as told, Client(store.url) as client:
+    with supervised(store.broker_url, tmp_path, engine, monkeypatch) as told, Client(store.url) as client:
         seconds = 4.5 if what == "consumer" else 9.0
         long = client.submit({"name": "long", "steps": [step("a", "sleep", seconds=seconds)]})
         eventually(lambda: long.status().steps["a"].state is StepState.RUNNING, within=20, what="a runs")
@@ -67,6 +66,20 @@ def test_a_worker_that_takes_nothing_is_started_anew(
         status = long.wait(SECONDS)
         assert (status.state, status.steps["a"].attempts) == (RunState.SUCCESS, attempts)
         assert [event["status"] for event in told if event["event"] == "exited"] == [REPLACED]
+
+
+def test_connections_that_are_dead_and_look_alive_are_given_up(
+    store: Store, tmp_path: Path, engine: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a firewall does that forgets connections: no error, and no answer. New connections work."""
+    with Front(store.server.socket) as front, Client(store.url) as client:
+        url = f"redis://127.0.0.1:{front.port}/{store.database}"
+        with supervised(url, tmp_path, engine, monkeypatch) as told:
+            assert client.submit({"name": "before", "steps": [step("a")]}).wait(SECONDS).state is RunState.SUCCESS
+            front.lose()
+            later = [client.submit({"name": "after", "steps": [step("b")]}) for _ in range(3)]
+            assert all(handle.wait(SECONDS).state is RunState.SUCCESS for handle in later)
+            assert {event["status"] for event in told if event["event"] == "exited"} <= {REPLACED}
 
 
 def test_a_child_that_is_stuck_in_an_attempt_that_is_over_is_ended(store: Store, tmp_path: Path) -> None:

@@ -87,5 +87,10 @@ def group_of(node: str) -> str:
     return node[1:].partition(".")[0]
 
 
+def turn_node(step: str) -> str:
+    """The gate behind which a step of a sequential run waits for its turn."""
+    return f"^^{step}"
+
+
 def gate_node(group: str) -> str:
     return f"^{group}"

@@ -39,6 +39,7 @@ class Runtime(Frozen):
     (0: for ever), after which `decision_fallback` decides; `fail` ends the run. `max_log_bytes` is per attempt. Of a
     run's context `context_versions` are kept, fewer when its values take more than `context_bytes`; what is read or has
     a name stays. Of several beats another leads `beat_lock_timeout` after the last word of the one that did.
+    With `sequential` runs do one step after another, unless they are submitted otherwise.
     A worker that has taken nothing for `liveness_timeout` although messages wait, or has `stuck_threads` in attempts
     that are over, replaces itself: its steps have `replace_grace` to end.
     """
@@ -57,6 +58,7 @@ class Runtime(Frozen):
     context_bytes: Size = 64_000_000
     max_log_bytes: Size = 256_000
     segment_links: PositiveCount = 6
+    sequential: bool = False
     beat_lock_timeout: PositiveCount = 5
     liveness_timeout: Seconds = 60.0
     stuck_threads: PositiveCount = 2

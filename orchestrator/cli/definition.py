@@ -37,14 +37,15 @@ def validate(file: str, form: str) -> int:
 @click.argument("file")
 @click.option("--mermaid", is_flag=True, help="Print a Mermaid flowchart, critical path highlighted.")
 @click.option("--canvas", is_flag=True, help="Print the Celery signatures that the steps are sent as.")
+@click.option("--sequential", is_flag=True, help="The sequential form: the order, and how long it would take.")
 @output_option
 @common_options
-def plan(file: str, form: str, mermaid: bool, canvas: bool) -> None:
+def plan(file: str, form: str, mermaid: bool, canvas: bool, sequential: bool) -> None:
     """Analyse FILE: groups, critical path, slack, priorities, makespan at 1 to 8 workers and what limits it."""
     from orchestrator.workflow import render
 
-    if mermaid and canvas:
-        raise click.UsageError("--mermaid and --canvas exclude each other")
+    if mermaid and (canvas or sequential):
+        raise click.UsageError("--mermaid goes with neither --canvas nor --sequential")
     planned = plan_of(need_definition(file))
     if mermaid:
         emit(render.to_mermaid(planned))
@@ -64,7 +65,13 @@ def plan(file: str, form: str, mermaid: bool, canvas: bool) -> None:
         def queue_of(name: str) -> str:
             return REGISTRY[name].queue if name in REGISTRY else name
 
-        emit("\n".join(describe(compile_nodes(planned, queue_of, Shape.of(engine_settings())))))
+        shape = Shape.of(engine_settings(), sequential=sequential or None)
+        emit("\n".join(describe(compile_nodes(planned, queue_of, shape))))
+    elif sequential:
+        from orchestrator.workflow.sequence import sequence
+
+        order = sequence(planned)
+        emit_data(render.sequence_to_json(planned, order), form, lambda: render.sequence_to_text(planned, order))
     else:
         emit_data(render.to_json(planned), form, lambda: render.to_text(planned))
     if mermaid or canvas:

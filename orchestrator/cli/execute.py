@@ -36,6 +36,9 @@ input_option = click.option(
 )
 
 
+sequential_option = click.option("--sequential", is_flag=True, help="One step after another, groups too.")
+
+
 @click.command()
 @click.argument("workflow")
 @input_option
@@ -44,6 +47,7 @@ input_option = click.option(
 @click.option(
     "--concurrency", type=click.IntRange(1, 256), help="Steps at a time per local worker. [default: 4 to 16, by plan]"
 )
+@sequential_option
 @timeout_option("Cancel the run after that.")
 @output_option
 @common_options
@@ -53,6 +57,7 @@ def run(
     output: str | None,
     workers: int,
     concurrency: int | None,
+    sequential: bool,
     timeout: float,
     form: str,
 ) -> int:
@@ -71,7 +76,7 @@ def run(
     plan = plan_of(path) if path is not None else None
     children = concurrency or _children(plan)
     with connect.with_workers(environment, workers=workers, concurrency=children, on_event=_tell) as connection:
-        handle, plan, status = _execute(connection, plan, workflow, values, timeout)
+        handle, plan, status = _execute(connection, plan, workflow, values, timeout, sequential)
         _report(handle, status, plan, form)
         if folder is not None:
             _write(handle, status, folder)
@@ -84,7 +89,7 @@ def _children(plan: Plan | None) -> int:
 
 
 def _execute(
-    connection: Connection, plan: Plan | None, name: str, values: Mapping[str, Any], timeout: float
+    connection: Connection, plan: Plan | None, name: str, values: Mapping[str, Any], timeout: float, sequential: bool
 ) -> tuple[RunHandle, Plan, RunStatus]:
     """Submit and wait for the end; whoever does not wait for it any longer cancels the run."""
     from orchestrator.cli import connect
@@ -99,7 +104,7 @@ def _execute(
     handle: RunHandle | None = None
     try:
         with held_back():
-            handle = client.submit(known.workflow, values)
+            handle = client.submit(known.workflow, values, sequential=sequential or None)
         talk(f"run {handle.id}")
         check = stack.check if stack is not None else lambda: None
         status = follow(handle, timeout=timeout, check=check, look=Stalled(client, known))
@@ -170,12 +175,19 @@ def _tell(event: Mapping[str, Any]) -> None:
 @click.option(
     "--idempotency-key", metavar="KEY", help="The same key gives the same run, however often it is submitted."
 )
+@sequential_option
 @click.option("--wait", is_flag=True, help="Wait for the end; the exit status is then the run's.")
 @timeout_option("Stop waiting after that; the run goes on.")
 @output_option
 @common_options
 def submit(
-    workflow: str, inputs: tuple[str, ...], idempotency_key: str | None, wait: bool, timeout: float, form: str
+    workflow: str,
+    inputs: tuple[str, ...],
+    idempotency_key: str | None,
+    sequential: bool,
+    wait: bool,
+    timeout: float,
+    form: str,
 ) -> int:
     """Hand WORKFLOW (a file or a registered name) to running workers and print the run's id.
 
@@ -190,7 +202,7 @@ def submit(
     broker, store = running_urls(environment)
     with Client(store, broker_url=broker, environment=environment) as client:
         known = plan if plan is not None else registered_plan(client, workflow)
-        handle = client.submit(known.workflow, values, idempotency_key=idempotency_key)
+        handle = client.submit(known.workflow, values, idempotency_key=idempotency_key, sequential=sequential or None)
         if not wait:
             emit_data({"run_id": handle.id}, form, lambda: handle.id)
             return 0

@@ -32,10 +32,17 @@ class AsyncClient:
         return await asyncio.to_thread(call, *args, **kwargs)
 
     async def submit(
-        self, workflow: Any, inputs: Mapping[str, Any] | None = None, *, idempotency_key: str | None = None
+        self,
+        workflow: Any,
+        inputs: Mapping[str, Any] | None = None,
+        *,
+        idempotency_key: str | None = None,
+        sequential: bool | None = None,
     ) -> AsyncRunHandle:
         """As `Client.submit`."""
-        handle = await self._in_thread(self.sync.submit, workflow, inputs, idempotency_key=idempotency_key)
+        handle = await self._in_thread(
+            self.sync.submit, workflow, inputs, idempotency_key=idempotency_key, sequential=sequential
+        )
         return AsyncRunHandle(self, handle)
 
     async def get(self, run_id: str) -> AsyncRunHandle:

@@ -103,16 +103,24 @@ class Client:
         return make_plan(submission.as_spec(workflow, submission.registered_workflow(self.redis), self.settings))
 
     def submit(
-        self, workflow: Any, inputs: Mapping[str, Any] | None = None, *, idempotency_key: str | None = None
+        self,
+        workflow: Any,
+        inputs: Mapping[str, Any] | None = None,
+        *,
+        idempotency_key: str | None = None,
+        sequential: bool | None = None,
     ) -> RunHandle:
         """Start a run. `workflow` is a `Workflow`, a mapping in the file's form, a path, or a registered name.
+        `sequential`: its steps run one after another, groups too (None: as the deployment's settings say).
 
         Everything is validated first: InvalidWorkflow, with all problems, leaves nothing behind. The same
         `idempotency_key` gives the same run; Conflict when it is used again with other content.
         """
         spec = submission.as_spec(workflow, submission.registered_workflow(self.redis), self.settings)
         agents = self._known({step.agent for step in spec.steps})
-        prepared = submission.prepare(spec, inputs or {}, agents, self.settings, self._compile)
+        prepared = submission.prepare(
+            spec, inputs or {}, agents, self.settings, self._compile, sequential=sequential
+        )
         run_id = submission.reserve(self.redis, prepared, idempotency_key, self.settings.engine.retention)
         submission.start(self.app, self._ledger, prepared, run_id, self.settings)
         return RunHandle(self, run_id)

@@ -73,8 +73,11 @@ def prepare(
     agents: Mapping[str, Mapping[str, Any]],
     settings: EngineSettings,
     compile_spec: Compiler,
+    *,
+    sequential: bool | None = None,
 ) -> Prepared:
-    """Plan and check a submission. Raises InvalidWorkflow with every problem; nothing is written.
+    """Plan and check a submission. Raises InvalidWorkflow with every problem; nothing is written. `sequential`: whether
+    its steps run one after another (None: as the settings say).
 
     `agents` are the declarations of the deployment. Raises StoreUnavailable when there are none, because no worker has
     ever started there: nobody would know which queues the agents are served from.
@@ -86,7 +89,7 @@ def prepare(
         raise InvalidWorkflow(problems)
     text = spec.model_dump_json(by_alias=True, exclude_defaults=True)
     queues = {step.agent: str(agents[step.agent]["queue"]) for step in spec.steps}
-    plan, nodes = compile_spec(spec, text, queues, Shape.of(settings))
+    plan, nodes = compile_spec(spec, text, queues, Shape.of(settings, sequential=sequential))
     limit = settings.engine.max_value_bytes
     defaults = {name: declared.default for name, declared in spec.inputs.items() if not declared.required}
     given = {**defaults, **inputs}
@@ -94,6 +97,8 @@ def prepare(
     digest = blake2b(digest_size=16)
     digest.update(text.encode())
     digest.update(json.dumps(texts, sort_keys=True).encode())
+    if sequential is not None:
+        digest.update(b"sequential" if sequential else b"parallel")
     return Prepared(plan, nodes, text, texts, digest.hexdigest())
 
 

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from orchestrator.engine_blocks import TimeoutHandling
 from orchestrator.keys import barrier_node, gate_node
 from orchestrator.keys import group_of as group_of_node
+from orchestrator.run import sequencing
 from orchestrator.run.validation import release_node, validation_nodes
 from orchestrator.settings import EngineSettings
 from orchestrator.workflow.models import BarrierSpec, GroupSpec, LockMode, StepSpec, TriggerRule
 from orchestrator.workflow.plan import Plan
+from orchestrator.workflow.sequence import sequence
 from orchestrator.workflow.structure import is_parallel, only_validates
 
 SEGMENT_LINKS = 6
@@ -28,16 +30,19 @@ class Shape:
     """What the deployment's settings say about the form of a run: how many steps a chain carries, and what holds for
     barriers that do not say otherwise. A group's extension may be shorter than the setting's, and never longer.
 
-    So many `readers` or `writers` may hold a section's lock at a time; groups take theirs only with `group_locks`."""
+    So many `readers` or `writers` may hold a section's lock at a time; groups take theirs only with `group_locks`. In a
+    `sequential` run no two steps run at a time, so that a group has the time of its barrier for each of its members."""
 
     segment_links: int = SEGMENT_LINKS
     timeouts: TimeoutHandling = field(default_factory=TimeoutHandling)
     readers: int = 5
     writers: int = 1
     group_locks: bool = True
+    sequential: bool = False
 
     @classmethod
-    def of(cls, settings: EngineSettings) -> Shape:
+    def of(cls, settings: EngineSettings, *, sequential: bool | None = None) -> Shape:
+        """What these settings say; `sequential` overrides theirs."""
         barriers, store = settings.barrier_synchronization, settings.resource_manager.resource_pool.context_store
         return cls(
             settings.engine.segment_links,
@@ -45,6 +50,7 @@ class Shape:
             readers=store.concurrent_readers,
             writers=store.concurrent_writers,
             group_locks="establish_shared_context_locks" in barriers.phases.phase_1_initiation,
+            sequential=settings.engine.sequential if sequential is None else sequential,
         )
 
     def locks(self, declared: Mapping[str, LockMode], priority: int) -> str | None:
@@ -57,9 +63,10 @@ class Shape:
         """The barrier of a group, with every setting."""
         given, extending = group.barrier, self.timeouts.timeout_strategies.extend_timeout
         most = extending.max_extensions if given.max_extensions is None else given.max_extensions
+        timeout = self.timeouts.default_timeout if given.timeout is None else given.timeout
         return given.model_copy(
             update={
-                "timeout": self.timeouts.default_timeout if given.timeout is None else given.timeout,
+                "timeout": timeout * (len(group.steps) if self.sequential else 1),
                 "extension": min(given.extension or extending.extension, extending.extension),
                 "max_extensions": most,
             }
@@ -113,12 +120,16 @@ def compile_nodes(
     A step that needs all members of a joined group waits for the group's barrier instead; members of a group that
     start behind different dependencies wait for each other at a gate. Cross-validation stands behind the barrier.
     """
+    turns = sequence(plan) if shape.sequential else None
     groups = {group.id: group for group in plan.workflow.groups if is_parallel(group)}
+    if turns is not None:
+        groups = {name: turns.inside(group) for name, group in groups.items()}
     group_of = {step: group.id for group in groups.values() for step in group.steps}
     needs = {step_id: _needs(plan, step_id, groups) for step_id in plan.order}
-    gated = _gates(groups, needs)
+    gated = set() if turns else _gates(groups, needs)
     awaited = {step for group in groups.values() for step in _awaited(group, needs, groups, gated)}
-    pieces = _pieces(plan, needs, group_of, shape.segment_links)
+    stretches = plan.segments.values() if turns is None else sequencing.runs(plan, turns.order, needs)
+    pieces = _pieces(plan, needs, group_of, stretches, shape.segment_links)
     after = _after(plan, needs, groups, group_of)
     nodes: dict[str, Node] = {}
     for group_id in gated:
@@ -133,7 +144,10 @@ def compile_nodes(
         if lasts.get(group_id) == step_id:
             nodes |= {node.id: node for node in _joining(plan, groups[group_id], shape, nodes)}
     _connect(nodes, groups, gated)
-    return tuple(replace(node, awaited=node.id in awaited) for node in _with_leaves(nodes, plan))
+    if turns is not None and turns.mixed:
+        awaited = set(group_of)
+    done = [replace(node, awaited=node.id in awaited) for node in _with_leaves(nodes, plan)]
+    return tuple(done if turns is None else sequencing.in_turn(done, turns.order, groups))
 
 
 def _needs(plan: Plan, step_id: str, groups: Mapping[str, GroupSpec]) -> tuple[str, ...]:
@@ -205,7 +219,7 @@ def _barrier(plan: Plan, group: GroupSpec, shape: Shape) -> Node:
         "merge": _merge_rules(plan),
     }
     return Node(barrier_node(group.id), "barrier", TriggerRule.ALL_DONE, group.steps, definition,
-                chord=_is_chord(plan, group), locks=_group_locks(plan, group, shape))  # fmt: skip
+                chord=_is_chord(plan, group, shape), locks=_group_locks(plan, group, shape))  # fmt: skip
 
 
 def _group_locks(plan: Plan, group: GroupSpec | None, shape: Shape) -> str | None:
@@ -214,9 +228,10 @@ def _group_locks(plan: Plan, group: GroupSpec | None, shape: Shape) -> str | Non
     return shape.locks(group.locks, max(plan.steps[step].priority for step in group.steps))
 
 
-def _is_chord(plan: Plan, group: GroupSpec) -> bool:
+def _is_chord(plan: Plan, group: GroupSpec, shape: Shape) -> bool:
     """Whether the members can be released together: none waits for another one."""
-    return not any(set(plan.workflow.step(member).needs) & set(group.steps) for member in group.steps)
+    inner = any(set(plan.workflow.step(member).needs) & set(group.steps) for member in group.steps)
+    return not inner and not shape.sequential
 
 
 def _step_node(
@@ -258,7 +273,7 @@ def _step_node(
     lists = {"read": step.context.read, "write": step.context.write}
     definition |= {key: list(paths) for key, paths in lists.items() if paths is not None}
     if group is not None:
-        definition |= {"group": group.id, "index": group.steps.index(step_id), "chord": _is_chord(plan, group)}
+        definition |= {"group": group.id, "index": group.steps.index(step_id), "chord": _is_chord(plan, group, shape)}
         definition["barrier_timeout"] = shape.barrier(group).timeout
         if group.locks and shape.group_locks:
             definition["group_locks"] = dict(group.locks)
@@ -306,12 +321,16 @@ def _links(plan: Plan, later: tuple[str, ...], queue_of: Callable[[str], str]) -
 
 
 def _pieces(
-    plan: Plan, needs: Mapping[str, tuple[str, ...]], group_of: Mapping[str, str], segment_links: int
+    plan: Plan,
+    needs: Mapping[str, tuple[str, ...]],
+    group_of: Mapping[str, str],
+    stretches: Iterable[tuple[str, ...]],
+    segment_links: int,
 ) -> dict[str, tuple[str, ...]]:
     """Step -> the links that its message carries after it. Linear runs are cut after `segment_links` steps, and before
     a step that may have to wait for locks."""
     pieces: dict[str, tuple[str, ...]] = {}
-    for run in plan.segments.values():
+    for run in stretches:
         links: list[str] = []
         for step_id in run:
             free = step_id not in group_of and (

@@ -8,6 +8,7 @@ from typing import Any
 
 from orchestrator.units import format_duration
 from orchestrator.workflow.plan import Plan, PlannedStep
+from orchestrator.workflow.sequence import Sequence
 
 _CRITICAL_STYLE = "stroke:#c0392b,stroke-width:3px"
 
@@ -46,6 +47,30 @@ def to_json(plan: Plan) -> dict[str, Any]:
         "order": list(plan.order),
         "warnings": list(plan.warnings),
     }
+
+
+def sequence_to_json(plan: Plan, sequence: Sequence) -> dict[str, Any]:
+    """The machine contract of `plan --sequential -o json`: the order, and how long it takes beside the parallel form
+    with as many workers as help."""
+    return {
+        "workflow": plan.workflow.name,
+        "order": list(sequence.order),
+        "sequential_seconds": _rounded(sequence.seconds(plan)),
+        "parallel_seconds": _rounded(min(plan.makespan_seconds.values())),
+        "starts": dict(zip(sequence.order, map(_rounded, sequence.starts(plan)), strict=True)),
+    }
+
+
+def sequence_to_text(plan: Plan, sequence: Sequence) -> str:
+    """The same for people."""
+    width = max(map(len, sequence.order))
+    lines = [f"{plan.workflow.name}: {len(plan.steps)} steps, one after another", ""]
+    for name, start in zip(sequence.order, sequence.starts(plan), strict=True):
+        takes = _shown(plan.steps[name].duration_seconds)
+        lines.append(f"{name.ljust(width)}  starts {_shown(start)}, takes {takes}")
+    alone, together = sequence.seconds(plan), min(plan.makespan_seconds.values())
+    lines += ["", f"takes {_shown(alone)}; side by side {_shown(together)}"]
+    return "\n".join(lines)
 
 
 def to_text(plan: Plan) -> str:

@@ -122,3 +122,14 @@ def test_defaults_stand_for_what_is_missing_at_the_deadline(barriers: Client) ->
     assert (barrier.action, barrier.filled, barrier.quality_impact) == ("continue_with_partial", ("b",), "medium")
     assert barrier.lateness_seconds is not None
     assert run.marks() == {"b.attempt": "filled:medium"}
+
+
+def test_a_sequential_run_does_one_step_after_another_and_its_barriers_still_judge(barriers: Client) -> None:
+    document = group(member("a"), member("b", {"defaults": {"attempt": 0}}, fails=9), member("c"))
+    run = barriers.submit(document, sequential=True)
+    status = run.wait(SECONDS)
+    assert status.state is RunState.PARTIAL, told(run)
+    order = sorted(status.steps, key=lambda name: status.steps[name].started_at or 0)
+    assert in_turn(status, *order)
+    assert decisions(run) == ["continue_with_partial"]
+    assert run.result()["b"] == {"attempt": 0}

@@ -14,7 +14,7 @@ from orchestrator.context.store import ContextStore
 from orchestrator.context.values import canonical
 from orchestrator.engine.runtime import TRANSITIONS
 from orchestrator.run.models import Event, StepState
-from orchestrator.run.nodes import compile_nodes
+from orchestrator.run.nodes import Shape, compile_nodes
 from orchestrator.run.reader import RunReader, parse_events
 from orchestrator.run.replies import Claimed, Clash, Moved, Refused, Unlocked
 from orchestrator.run.store import Ledger, Payload
@@ -39,9 +39,11 @@ class Bench:
     def ledger(self) -> Ledger:
         return Ledger(self.client, TRANSITIONS, now=self.now, **self._kept)
 
-    def create(self, spec: WorkflowSpec, run_id: str = "run", retention: float = 60) -> Moved:
+    def create(
+        self, spec: WorkflowSpec, run_id: str = "run", retention: float = 60, *, sequential: bool = False
+    ) -> Moved:
         plan = make_plan(spec)
-        nodes = compile_nodes(plan, lambda agent: agent)
+        nodes = compile_nodes(plan, lambda agent: agent, Shape(sequential=sequential))
         moved = self.ledger.create(run_id, nodes, workflow=spec.name, spec="{}", inputs={}, retention=retention)
         assert isinstance(moved, Moved)
         return moved

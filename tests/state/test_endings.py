@@ -13,13 +13,18 @@ from tests.state.bench import Bench, spec, step
 from tests.state.graphs import workflows
 
 
-def play(bench: Bench, workflow: WorkflowSpec, fates: dict[str, str]) -> RunState:
+def play(bench: Bench, workflow: WorkflowSpec, fates: dict[str, str], *, sequential: bool = False) -> RunState:
     """Be the worker: end every released step as its fate says, judge every barrier, until nothing moves. The barrier of
     the group h is content with any success."""
-    moved = bench.create(workflow)
+    return go_on(bench, bench.create(workflow, sequential=sequential), fates, sequential=sequential)
+
+
+def go_on(bench: Bench, moved: Moved, fates: dict[str, str], *, sequential: bool = False) -> RunState:
     ready = [definition["id"] for definition in moved.released]
     joined, succeeded = list(moved.joined), set[str]()
     while ready or joined:
+        at_once = [name for name in ready if not name.endswith("-validates")]
+        assert not sequential or len(at_once) <= 1, "two steps at a time"
         if joined:
             node = joined.pop()
             group = bench.ledger.group("run", node)
@@ -42,14 +47,20 @@ def play(bench: Bench, workflow: WorkflowSpec, fates: dict[str, str]) -> RunStat
     return bench.reader.state("run")
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(workflow=workflows(), data=st.data())
-def test_a_run_ends_whatever_fails(store_url: str, workflow: WorkflowSpec, data: st.DataObject) -> None:
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(workflow=workflows(), data=st.data(), sequential=st.booleans())
+def test_a_run_ends_whatever_fails(
+    store_url: str, workflow: WorkflowSpec, data: st.DataObject, sequential: bool
+) -> None:
     names = [name for one in workflow.steps for name in (one.id, f"{one.id}-validates")]
     fates = {name: data.draw(st.sampled_from(["success", "success", "failed", "skipped"]), name) for name in names}
     bench = Bench(store_url)
     bench.client.flushdb()
-    state = play(bench, workflow, fates)
+    state = play(bench, workflow, fates, sequential=sequential)
+    assert state in FINAL_RUN_STATES, {name: one.state.value for name, one in bench.reader.status("run").steps.items()}
+    again = bench.ledger.retry("run")
+    assert isinstance(again, Moved)
+    state = go_on(bench, again, dict.fromkeys(fates, "success"), sequential=sequential)
     assert state in FINAL_RUN_STATES, {name: one.state.value for name, one in bench.reader.status("run").steps.items()}
 
 

@@ -12,6 +12,9 @@ local function behind(first)
     end
     at = at + 1
   end
+  for _, node in ipairs(redis.call('HKEYS', DEFS)) do -- in a sequential run each waits for its turn again
+    if string.sub(node, 1, 2) == '^^' then chosen[node] = true end
+  end
   return chosen
 end
 

@@ -1,5 +1,6 @@
 -- settle(node, outcome): carry the end of a node to everyone who waits for it, and on, until nothing changes.
 local function arrive(consumer, node, outcome, queue)
+  if outcome == 'open' and string.sub(consumer, 1, 2) == '^^' then outcome = 'success' end -- the turn before has come
   if outcome == 'open' then
     redis.call('HDEL', step_key(consumer), 'gate')
   elseif redis.call('HSETNX', step_key(consumer), 'in:' .. node, outcome) == 1 then
@@ -19,6 +20,7 @@ local function settle(node, outcome)
     local barrier = f[1]
     if barrier and not f[2] and CLASS[out] ~= 'ok' and redis.call('HGET', step_key(barrier), 'outcome') == false then
       arrive(barrier, from, out, queue) -- its barrier judges first, then others hear; but not when another member waits for it
+      for turn in string.gmatch(redis.call('HGET', EDGES, from) or '', '%^%^%S+') do arrive(turn, from, out, queue) end
     else
       for consumer in string.gmatch(redis.call('HGET', EDGES, from) or '', '%S+') do
         arrive(consumer, from, out, queue)

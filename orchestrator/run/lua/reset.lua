@@ -31,7 +31,9 @@ end
 local function ungate(barrier, queue)
   local closed = redis.call('HGET', step_key('^' .. string.sub(barrier, 2)), 'state') == 'pending'
   for _, step in ipairs(cjson.decode(redis.call('HGET', DEFS, barrier)).members) do
-    if closed then redis.call('HSET', step_key(step), 'gate', 1) else redis.call('HDEL', step_key(step), 'gate') end
+    local turn = redis.call('HGET', step_key('^^' .. step), 'state')
+    if closed or turn == 'pending' then redis.call('HSET', step_key(step), 'gate', 1)
+    else redis.call('HDEL', step_key(step), 'gate') end
     queue[#queue + 1] = {step}
   end
 end

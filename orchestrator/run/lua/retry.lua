@@ -11,6 +11,9 @@ undo(chosen, whole)
 forget_marks(chosen, whole)
 local queue, at = {}, 1
 for node in pairs(chosen) do reset(node, chosen) end
+for node in pairs(chosen) do
+  if string.sub(node, 1, 2) == '^^' then redis.call('HSET', step_key(string.sub(node, 3)), 'gate', 1) end
+end
 redis.call('HSET', META, 'retried', A.nonce)
 if f[2] then
   redis.call('HDEL', META, 'finished_at', 'doom', 'reason', 'held')

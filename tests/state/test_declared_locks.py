@@ -151,6 +151,31 @@ def test_a_step_with_locks_is_no_link_of_a_chain(bench: Bench) -> None:
     assert [link[0] for link in second["next"]] == ["c"]
 
 
+def test_a_pause_keeps_what_is_held_and_who_waits(bench: Bench) -> None:
+    start(bench, step("a", locks=WRITES), step("b", locks=WRITES), step("c", locks=WRITES))
+    granted = bench.granted("a")
+    bench.ledger.pause("run")
+    moved = bench.ledger.finish("run", "a", "success", token=granted.token)
+    assert isinstance(moved, Moved)
+    assert (released(moved), holding(bench), waiting(bench)) == (set(), ["b"], ["c"])
+    assert bench.state("b") is StepState.READY
+    resumed = bench.ledger.resume("run")
+    assert isinstance(resumed, Moved)
+    assert released(resumed) == {"b"}
+    assert released(bench.run_step("b")) == {"c"}
+
+
+def test_a_run_that_begins_anew_queues_for_its_locks_anew(bench: Bench) -> None:
+    start(bench, step("a", locks=WRITES), step("b", locks=WRITES))
+    bench.run_step("a", "failed")
+    bench.run_step("b")
+    moved = bench.ledger.retry("run")
+    assert isinstance(moved, Moved)
+    assert released(moved) == {"a"} or released(moved) == {"b"}
+    assert len(holding(bench)) == len(waiting(bench)) == 1
+    assert int(bench.client.ttl(keys.run_key("run", "locks"))) == -1
+
+
 # -- groups -----------------------------------------------------------------------------------------------------------
 
 

@@ -12,7 +12,9 @@ import psutil
 import pytest
 
 from orchestrator import AsyncClient, Client, RunHandle
+from orchestrator.engine import steering
 from orchestrator.engine.routing import agent_queue
+from orchestrator.engine.runtime import ledger
 from orchestrator.errors import NotFound, RunStateError
 from orchestrator.run import dead_letters
 from orchestrator.run.models import RunState, RunStatus, StepState
@@ -153,6 +155,27 @@ def test_a_retry_of_one_step_and_of_the_whole_run(client: Client, tmp_path: Path
     assert effects(tmp_path) == ["a#1", "a#2", "b#1", "b#2", "b#3", "c#2", "d#1", "e#1", "e#2"]
     with pytest.raises(NotFound, match="did you mean"):
         run.retry("bb")
+
+
+class Died(BaseException):
+    """What a process does not survive."""
+
+
+def test_a_client_that_dies_before_it_publishes_a_retry_loses_nothing(
+    client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def die(*_: object) -> None:
+        raise Died
+
+    (tmp_path / "fail-a").touch()
+    run = client.submit({"name": "lost", "steps": [step(tmp_path, "a"), step(tmp_path, "b", "a")]})
+    assert run.wait(SECONDS).state is RunState.FAILED
+    (tmp_path / "fail-a").unlink()
+    monkeypatch.setattr(steering, "follow", die)
+    with pytest.raises(Died):
+        steering.retry(client.app, ledger(client.redis, client.settings), run.id, failed=True)
+    assert run.wait(SECONDS).state is RunState.SUCCESS
+    assert effects(tmp_path) == ["a#2", "b#1"]
 
 
 def test_a_step_is_retried_while_the_rest_of_the_run_goes_on(client: Client, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ FAST = settings(
 )
 THOROUGH = settings(FAST, max_examples=500, stateful_step_count=50)
 HUNT = settings(
-    FAST, max_examples=3000, stateful_step_count=15, phases=[Phase.generate], print_blob=False,
+    FAST, max_examples=5000, stateful_step_count=30, phases=[Phase.generate], print_blob=False,
     report_multiple_bugs=False,
 )  # fmt: skip
 
@@ -36,6 +36,7 @@ def test_a_run_keeps_its_promises(machine: type[LedgerMachine]) -> None:
 
 
 @pytest.mark.proofs
+@pytest.mark.timeout(600)
 def test_a_run_keeps_its_promises_over_500_long_stories(machine: type[LedgerMachine]) -> None:
     run_state_machine_as_test(machine, settings=THOROUGH)
 
@@ -72,6 +73,7 @@ MUTANTS = {
 
 
 @pytest.mark.proofs
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("name", MUTANTS)
 def test_a_planted_mistake_is_found(machine: type[LedgerMachine], monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     old, new, complaint = MUTANTS[name]

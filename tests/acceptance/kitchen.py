@@ -130,6 +130,7 @@ class Kitchen:
 
     folder: Path
     environment: dict[str, str] = field(default_factory=dict)
+    started: list[subprocess.Popen[str]] = field(default_factory=list)
 
     @classmethod
     def build(cls, folder: Path) -> Kitchen:
@@ -154,7 +155,16 @@ class Kitchen:
         """The command, running in the background; text comes out of its pipes."""
         pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "stdin": subprocess.DEVNULL}
         command = [sys.executable, "-m", "orchestrator", *arguments]
-        return subprocess.Popen(command, cwd=self.folder, env=self.env(), text=True, **{**pipes, **options})
+        process = subprocess.Popen(command, cwd=self.folder, env=self.env(), text=True, **{**pipes, **options})
+        self.started.append(process)
+        return process
+
+    def close(self) -> None:
+        """End what a failed test has left running; a stack ends with the command that holds it."""
+        for process in self.started:
+            if process.poll() is None:
+                process.kill()
+                process.wait()
 
     def call(self, *arguments: str, text: str = "") -> subprocess.CompletedProcess[str]:
         """Run the command to its end; `text` is its standard input.

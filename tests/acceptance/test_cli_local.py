@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
@@ -19,8 +19,10 @@ SECONDS = 30.0
 
 
 @pytest.fixture
-def kitchen(tmp_path: Path) -> Kitchen:
-    return Kitchen.build(tmp_path)
+def kitchen(tmp_path: Path) -> Iterator[Kitchen]:
+    kitchen = Kitchen.build(tmp_path)
+    yield kitchen
+    kitchen.close()
 
 
 def eventually(condition: Callable[[], bool], seconds: float = SECONDS) -> None:

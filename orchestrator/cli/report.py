@@ -13,7 +13,8 @@ _OVERLAPS = 5
 
 
 def run_document(status: RunStatus) -> dict[str, Any]:
-    """The contract of `run -o json`: times in seconds since the epoch, durations in seconds."""
+    """The contract of `run -o json`: times in seconds since the epoch, durations in seconds. `steps` are those of the
+    workflow file, `validations` those that barriers had agents do."""
     return {
         "run_id": status.run_id,
         "workflow": status.workflow,
@@ -23,7 +24,8 @@ def run_document(status: RunStatus) -> dict[str, Any]:
         "reason": status.reason,
         "quality_impact": status.quality_impact,
         "quality": [mark.model_dump() for mark in status.quality],
-        "steps": {step.id: _step_document(step) for step in status.steps.values()},
+        "steps": {step.id: _step_document(step) for step in status.steps.values() if not step.validates},
+        "validations": {step.id: _step_document(step) for step in status.steps.values() if step.validates},
         "groups": {group.id: _group_document(group) for group in status.groups.values()},
     }
 

@@ -64,7 +64,8 @@ GOOD_RUN_STATES = frozenset({RunState.SUCCESS, RunState.PARTIAL})
 
 class StepStatus(Frozen):
     """One step of a run, as it stands. `error` is the last failure, as `Type: message`. `quality_impact` (`low`,
-    `medium`, `high`): defaults stand for its output, so much is lost by it."""
+    `medium`, `high`): defaults stand for its output, so much is lost by it. `validates`: the workflow file does not
+    name this step; the barrier of its group has that member's agent look at the others' work."""
 
     id: str
     agent: str
@@ -80,6 +81,7 @@ class StepStatus(Frozen):
     progress: float | None = None
     message: str = ""
     quality_impact: str | None = None
+    validates: bool = False
 
 
 class GroupStatus(Frozen):

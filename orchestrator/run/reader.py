@@ -80,6 +80,7 @@ def _step(definition: Mapping[str, Any], row: Sequence[bytes | None]) -> StepSta
         progress=_number(progress),
         message=message or "",
         quality_impact=impact or None,
+        validates="validates_as" in definition,
     )
 
 

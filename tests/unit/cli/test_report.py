@@ -41,6 +41,12 @@ DIAMOND = status(
 NEEDS = {"a": (), "b": ("a",), "c": ("a",), "d": ("b", "c")}
 
 
+def test_what_a_barrier_has_checked_is_told_beside_the_steps_of_the_file() -> None:
+    document = report.run_document(status(step("a", 100, 102), step("a-validates", 102, 103, validates=True)))
+    assert list(document["steps"]) == ["a"]
+    assert list(document["validations"]) == ["a-validates"]
+
+
 def test_the_document_is_the_contract() -> None:
     document = report.run_document(DIAMOND)
     assert {key: document[key] for key in ("run_id", "state", "wall_seconds", "critical_path_seconds")} == {

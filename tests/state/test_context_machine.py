@@ -44,6 +44,7 @@ MUTANTS = {
 
 
 @pytest.mark.proofs
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("name", MUTANTS)
 def test_a_planted_mistake_is_found(machine: type[ContextMachine], monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     old, new, complaint = MUTANTS[name]

@@ -90,6 +90,7 @@ SCRIPTS = ((locks, ("ACQUIRE", "LEAVE", "RELEASE", "RENEW", "SWEEP")), (locking,
 
 
 @pytest.mark.proofs
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("name", MUTANTS)
 def test_a_planted_mistake_is_found(machine: type[LockMachine], monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     old, new, complaint = MUTANTS[name]

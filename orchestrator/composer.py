@@ -40,6 +40,13 @@ _SCALAR_TAGS: dict[str, tuple[type, ...]] = {
 }
 
 
+# libyaml takes these for line breaks, as YAML 1.1 did; in YAML 1.2 and in JSON they are characters like others.
+_BREAKS = re.compile("[\x85\u2028\u2029]")
+_STAND_INS = re.compile("[\uf8f0-\uf8f2]")
+_TO_STAND_INS = {0x85: 0xF8F0, 0x2028: 0xF8F1, 0x2029: 0xF8F2}
+_TO_BREAKS = {stand_in: character for character, stand_in in _TO_STAND_INS.items()}
+
+
 class _Stop(Exception):
     """The text cannot be read any further; the problem has been noted."""
 
@@ -89,6 +96,7 @@ class _Composer:
         self.anchors: dict[str, _Anchored | None] = {}
         self.nodes = 0
         self.documents = 0
+        self.breaks = False
 
     def read(self, text: str) -> None:
         text = self._prepared(text)
@@ -117,11 +125,16 @@ class _Composer:
             line = text.count("\n", 0, lone.start()) + 1
             self.problems.append(Problem("", "half a surrogate pair is no text", line=line, source=self.source))
             raise _Stop
+        if _BREAKS.search(text) and not _STAND_INS.search(text):
+            self.breaks = True
+            text = text.translate(_TO_STAND_INS)
         # JSON writes characters beyond U+FFFF as two escapes, which libyaml refuses.
         return _SURROGATES.sub(_joined_surrogates, text) if "\\u" in text else text
 
     def _scalar(self, event: Any) -> None:
         mark = event.start_mark
+        if self.breaks:
+            event.value = event.value.translate(_TO_BREAKS)
         text = event.value
         value: Any = text
         if event.tag is not None and event.tag != "!":

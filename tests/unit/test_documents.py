@@ -142,6 +142,13 @@ def test_json_is_read_as_json(value: object) -> None:
             assert document.value == value
 
 
+@pytest.mark.parametrize("character", ["\x85", "\u2028", "\u2029", "\uf8f0"])
+def test_what_yaml_once_took_for_a_line_break_is_a_character(character: str) -> None:
+    for text in (f'"a{character}b"', f"a{character}b"):
+        document = parse_document(text)
+        assert (document.value, document.problems) == (f"a{character}b", ())
+
+
 @given(st.text(alphabet=st.sampled_from(list("ab:-[]{}&*!|>'\"#\n ,?%@`<\t0")), max_size=60))
 def test_no_text_raises(text: str) -> None:
     document = parse_document(text)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, multiple, rule
 
 from orchestrator import keys
-from orchestrator.barrier.policy import Decision
+from orchestrator.barrier.policy import ENDED, Decision
 from orchestrator.barrier.policy import decide as judged
 from orchestrator.connection import connect
 from orchestrator.context.store import ContextStore
@@ -34,14 +34,15 @@ from tests.state.bench import own
 
 RUN, NODE, LEASE = "run", "@g", 5.0
 MEMBERS = ("b", "c", "d")
+ONCE = RetryPolicy(maximum_attempts=1)
 TWICE = RetryPolicy(maximum_attempts=2, initial_interval=1)
 BARRIER = BarrierSpec(timeout=20, extension=10, max_extensions=1)
 WORKFLOW = WorkflowSpec(
     name="group",
     steps=(
-        StepSpec(id="b", agent="noop", group="g", retry=TWICE),
+        StepSpec(id="b", agent="noop", group="g", retry=ONCE),
         StepSpec(id="c", agent="noop", group="g", retry=TWICE, defaults={"by": 0}),
-        StepSpec(id="d", agent="noop", group="g", retry=TWICE),
+        StepSpec(id="d", agent="noop", group="g", retry=ONCE),
         StepSpec(id="beside", agent="noop", needs=("b",), retry=TWICE),
         StepSpec(id="behind", agent="noop", needs=MEMBERS, retry=TWICE),
     ),
@@ -124,13 +125,21 @@ class BarrierMachine(RuleBasedStateMachine):
 
     # -- what workers do ----------------------------------------------------------------------------------------------
 
-    @rule(target=attempts, which=st.integers(0, 5), dies=st.sampled_from((False, False, False, True)))
-    def receive(self, which: int, dies: bool) -> Any:
-        """A worker takes a message and claims its step, or dies with the message."""
+    @rule(
+        target=attempts,
+        which=st.integers(0, 5),
+        dies=st.sampled_from((False, False, False, True)),
+        twice=st.sampled_from((False, False, True)),
+    )
+    def receive(self, which: int, dies: bool, twice: bool) -> Any:
+        """A worker takes a message and claims its step, or dies with the message; it may come a second time."""
         lists = sorted(cast("list[bytes]", self.client.keys("agents.*")))
         if not lists:
             return multiple()
-        raw = cast(bytes, self.client.rpop(lists[which % len(lists)].decode()))
+        name = lists[which % len(lists)].decode()
+        raw = cast(bytes, self.client.rpop(name))
+        if twice:
+            self.client.lpush(name, raw)
         step = json.loads(raw)["headers"]["id"].partition(".")[2]
         return multiple() if dies else self._claim(step)
 
@@ -158,7 +167,7 @@ class BarrierMachine(RuleBasedStateMachine):
         state, fields, delay, reason = "success", own(attempt.step, {"by": attempt.token}), 0.0, ""
         if not good:
             made = attempt.token - self.ledger.spent(RUN, attempt.step)
-            verdict = decide(TWICE, Ended(Cause.ERROR, made))
+            verdict = decide(WORKFLOW.step(attempt.step).retry, Ended(Cause.ERROR, made))
             state, fields, delay, reason = verdict.state.value, [], verdict.delay, verdict.reason
         answer = self.ledger.finish(
             RUN, attempt.step, state, token=attempt.token, snapshot=attempt.version, fields=fields, delay=delay,
@@ -235,7 +244,7 @@ class BarrierMachine(RuleBasedStateMachine):
         """From here on nobody dies and nobody fails."""
         for _ in range(60):
             while cast("list[bytes]", self.client.keys("agents.*")):
-                self.receive(0, dies=False)
+                self.receive(0, dies=False, twice=False)
             for attempt in list(self.current.values()):
                 self.finish(attempt, good=True, dies=False)
             if self.over:
@@ -255,6 +264,12 @@ class BarrierMachine(RuleBasedStateMachine):
         if fell and outcome is None:
             active = [step for step in MEMBERS if self.node(step, "state")[0] in ("queued", "running", "retrying")]
             assert len(active) <= 1, "two members at a time after the fall back"
+
+    @invariant()
+    def the_barrier_joins_those_who_have_ended(self) -> None:
+        if hasattr(self, "tokens") and self.node(NODE, "state") == ["joined"]:
+            states = [self.node(step, "state")[0] for step in MEMBERS]
+            assert ENDED.issuperset(states), "joined before all members have ended"
 
     @invariant()
     def what_the_barrier_joined_stays(self) -> None:

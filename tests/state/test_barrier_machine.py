@@ -27,8 +27,9 @@ def test_groups_keep_their_promises(machine: type[BarrierMachine]) -> None:
 
 
 @pytest.mark.proofs
+@pytest.mark.timeout(900)
 def test_groups_keep_their_promises_over_300_long_runs(machine: type[BarrierMachine]) -> None:
-    run_state_machine_as_test(machine, settings=settings(THOROUGH, stateful_step_count=60))
+    run_state_machine_as_test(machine, settings=THOROUGH)
 
 
 SWEEPS = ("lease", "queued", "retry", "joined")
@@ -36,6 +37,7 @@ SWEEPS = ("lease", "queued", "retry", "joined")
 
 
 @pytest.mark.proofs
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("kind", SWEEPS)
 def test_a_sweep_that_is_switched_off_is_missed(
     machine: type[BarrierMachine], monkeypatch: pytest.MonkeyPatch, kind: str
@@ -53,16 +55,14 @@ MUTANTS = {
     "arrivals are counted": (
         "redis.call('HINCRBY', ck, CLASS[outcome], -1)",
         "",
-        "the run does not end|released before|a member was started after|two members|a result was lost",
+        "joined before all members have ended",
     ),
     "nobody waits for his turn": (
-        "if before and not CLASS[redis.call('HGET', step_key(before), 'state')] then return end",
-        "",
+        "consider(step, queue)\n      end\n      return\n",
+        "consider(step, queue)\n      end\n",
         "two members at a time",
     ),
-    "a turn is forgotten": ("take_turn(node, f[9], queue, consider)", "nil", "the run does not end"),
     "claims without a look": ("if f[1] ~= 'queued' then", "if not f[1] then", "two attempts|a member was started"),
-    "decisions over what is no more": ("if unseen()", "if false", "a result was|late attempt|a living attempt"),
 }
 """What is wrong -> the Lua that is replaced, by what, and what the machine says to it."""
 
@@ -76,6 +76,7 @@ def planted(scripts: Transitions, old: str, new: str) -> Transitions:
 
 
 @pytest.mark.proofs
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("name", MUTANTS)
 def test_a_planted_mistake_is_found(machine: type[BarrierMachine], name: str) -> None:
     old, new, complaint = MUTANTS[name]

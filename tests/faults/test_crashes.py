@@ -146,23 +146,3 @@ def test_a_worker_that_froze_takes_its_own_step_up_again_and_is_not_poisoned(
         status = handle.wait(SECONDS)
     assert_each_effect_once(handle, status)
     assert status.steps["a"].attempts == 2
-
-
-@pytest.mark.parametrize(("told", "then"), [(signal.SIGQUIT, None), (signal.SIGTERM, signal.SIGKILL)])
-def test_a_worker_that_may_not_finish_hands_its_step_on(
-    client: Client, worker: Worker, store: Store, tmp_path: Path, told: signal.Signals, then: signal.Signals | None
-) -> None:
-    """A cold shutdown, and a warm one whose patience ends early: no visibility timeout has to pass, which is 30 s."""
-    handle = client.submit({"name": "cut", "steps": [{"id": "a", "agent": "sleep", "with": {"seconds": 4}}]})
-    eventually(lambda: running(handle, "a"), within=20, what="a runs")
-    os.kill(worker.pid, told)
-    if then is not None:
-        eventually(lambda: "Warm shutdown" in worker.text(), within=10, what="the worker is about to stop")
-        os.killpg(worker.pid, then)
-    assert worker.process is not None
-    worker.process.wait(10)
-    assert running(handle, "a"), "the ledger has not heard of it"
-    with Worker(store.url, tmp_path, name="w2", concurrency=2):
-        status = handle.wait(20)
-    assert_each_effect_once(handle, status)
-    assert (status.steps["a"].attempts, status.steps["a"].worker) == (2, "w2@test")

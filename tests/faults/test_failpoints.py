@@ -21,7 +21,7 @@ import pytest
 import redis
 
 from orchestrator import Client, RunHandle
-from orchestrator.run.models import FINAL_RUN_STATES, RunState
+from orchestrator.run.models import FINAL_RUN_STATES, FINAL_STEP_STATES, RunState
 from tests.conftest import ROOT, Store, empty_database
 from tests.faults.failing_client import RUNS_EACH
 from tests.faults.failpoints import FOLDER, KILL, RAISE, arm, unreached
@@ -129,6 +129,67 @@ def test_an_attempt_that_failed_is_made_again_although_its_process_died_with_the
     arm(fleet.points, {"ended": KILL})
     each_effect_once(fleet.client.submit(workflow("fail", times=1)), {"a": 2})
     assert not unreached(fleet.points)
+
+
+def gapped(member: str, **barrier: Any) -> dict[str, Any]:
+    """A group whose second member may stay away, and a step behind it."""
+    stays = step("y", agent=member, **({"seconds": 3} if member == "sleep" else {}))
+    stays |= {"retry": {"maximum_attempts": 1}, "defaults": {"by": "default"}}
+    timeout = {"timeout": barrier.pop("member_timeout")} if "member_timeout" in barrier else {}
+    return {
+        "name": "gapped",
+        "steps": [step("z", "x", "y")],
+        "execution_groups": {
+            "g": {"agents": [step("x"), stays | timeout], "parallel_capable": True, "barrier": barrier}
+        },
+    }
+
+
+def joined_once(handle: RunHandle) -> None:
+    """The barrier has moved on once, with what stands for the missing member, whatever comes after it."""
+    status = handle.wait(SECONDS)
+    events = list(handle.events(follow=False))
+    told = "\n".join(f"{event.at:.3f} {event.type} {event.step} {event.state}" for event in events)
+    assert status.state is RunState.PARTIAL, told
+    assert [event.state for event in events if event.type == "barrier"] == ["success"], told
+    ends = [(event.step, event.state) for event in events if event.type == "step" and event.state in FINAL_STEP_STATES]
+    assert sorted(name or "" for name, _ in ends) == ["x", "y", "z"], told
+    assert ("y", "success") not in ends, told
+    assert handle.result()["y"] == {"by": "default"}
+    assert status.steps["z"].attempts == 1
+
+
+@pytest.mark.parametrize("point", ["joined", "decided"])
+def test_who_watches_a_barrier_dies_when_its_time_is_over(fleet: Fleet, point: str) -> None:
+    fleet.mend()
+    arm(fleet.points, {point: KILL})
+    joined_once(fleet.client.submit(gapped("hang", timeout=1)))
+    assert not unreached(fleet.points)
+
+
+def test_a_member_that_takes_too_long_has_arrived_once(fleet: Fleet) -> None:
+    fleet.mend()
+    joined_once(fleet.client.submit(gapped("hang", timeout=30, member_timeout=0.5)))
+
+
+def test_a_member_that_wakes_up_behind_its_barrier_writes_nothing(fleet: Fleet) -> None:
+    """It was frozen while its barrier, and the run, went on without it."""
+    fleet.mend()
+    handle = fleet.client.submit(gapped("sleep", timeout=1))
+    eventually(lambda: handle.status().steps["y"].worker, within=SECONDS, what="y runs")
+    name = str(handle.status().steps["y"].worker).partition("@")[0]
+    frozen = fleet.workers[0] if name == "w1" else fleet.workers[1]
+    frozen_processes = [frozen.pid, *frozen.children()]
+    for pid in frozen_processes:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        joined_once(handle)
+    finally:
+        for pid in frozen_processes:
+            os.kill(pid, signal.SIGCONT)
+    with fleet.broker.server.client(fleet.broker.database) as broker:
+        eventually(lambda: not messages(broker), within=SECONDS, what="its work has ended")
+    joined_once(handle)
 
 
 def client_process(fleet: Fleet, *arguments: str) -> subprocess.CompletedProcess[str]:

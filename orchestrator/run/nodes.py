@@ -31,7 +31,8 @@ class Shape:
     barriers that do not say otherwise. A group's extension may be shorter than the setting's, and never longer.
 
     So many `readers` or `writers` may hold a section's lock at a time; groups take theirs only with `group_locks`. In a
-    `sequential` run no two steps run at a time, so that a group has the time of its barrier for each of its members."""
+    `sequential` run no two steps run at a time, so that a group has the time of its barrier for each of its members.
+    Without `together` a member starts as soon as its own needs are met, and does not wait for the others'."""
 
     segment_links: int = SEGMENT_LINKS
     timeouts: TimeoutHandling = field(default_factory=TimeoutHandling)
@@ -39,6 +40,7 @@ class Shape:
     writers: int = 1
     group_locks: bool = True
     sequential: bool = False
+    together: bool = True
 
     @classmethod
     def of(cls, settings: EngineSettings, *, sequential: bool | None = None) -> Shape:
@@ -50,6 +52,7 @@ class Shape:
             readers=store.concurrent_readers,
             writers=store.concurrent_writers,
             group_locks="establish_shared_context_locks" in barriers.phases.phase_1_initiation,
+            together="start_all_parallel_agents_simultaneously" in barriers.phases.phase_1_initiation,
             sequential=settings.engine.sequential if sequential is None else sequential,
         )
 
@@ -126,7 +129,7 @@ def compile_nodes(
         groups = {name: turns.inside(group) for name, group in groups.items()}
     group_of = {step: group.id for group in groups.values() for step in group.steps}
     needs = {step_id: _needs(plan, step_id, groups) for step_id in plan.order}
-    gated = set() if turns else _gates(groups, needs)
+    gated = _gates(groups, needs) if shape.together and turns is None else set()
     awaited = {step for group in groups.values() for step in _awaited(group, needs, groups, gated)}
     stretches = plan.segments.values() if turns is None else sequencing.runs(plan, turns.order, needs)
     pieces = _pieces(plan, needs, group_of, stretches, shape.segment_links)

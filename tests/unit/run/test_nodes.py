@@ -45,3 +45,18 @@ def test_an_extension_is_never_longer_than_the_deployment_allows(wanted: float, 
 def test_a_groups_own_words_win() -> None:
     found = barrier(EngineSettings(), timeout=5, max_extensions=0)
     assert (found["timeout"], found["max_extensions"]) == (5, 0)
+
+
+@pytest.mark.parametrize(("phase", "gate"), [(["start_all_parallel_agents_simultaneously"], True), ([], False)])
+def test_members_wait_for_each_others_needs_when_the_deployment_says_so(phase: list[str], gate: bool) -> None:
+    first = [StepSpec(id=name, agent="noop") for name in "xy"]
+    members = [StepSpec(id=name, agent="noop", needs=(need,), group="g") for name, need in ("ax", "by")]
+    workflow = WorkflowSpec(name="test", steps=(*first, *members), groups=(GroupSpec(id="g", steps=("a", "b")),))
+    deployment = EngineSettings.model_validate({"barrier_synchronization": {"phases": {"phase_1_initiation": phase}}})
+    nodes = {node.id: node for node in compile_nodes(make_plan(workflow), str, Shape.of(deployment))}
+    assert ("^g" in nodes, nodes["a"].gate) == (gate, gate)
+
+
+def test_a_sequential_run_gives_a_group_the_time_of_its_barrier_for_each_member() -> None:
+    engine = EngineSettings.model_validate({"engine": {"sequential": True}})
+    assert barrier(engine, timeout=5)["timeout"] == 10

@@ -40,6 +40,8 @@ def _step_document(step: StepStatus) -> dict[str, Any]:
         "error": step.error,
         "reason": step.reason,
         "quality_impact": step.quality_impact,
+        "progress": step.progress,
+        "message": step.message,
     }
 
 
@@ -63,12 +65,18 @@ def groups(status: RunStatus) -> Iterator[str]:
             yield f"barrier of {group.id} ({group.state}): {'; '.join(done)}"
 
 
+def _progress(step: StepStatus) -> str:
+    """How far a running step says it is."""
+    share = "" if step.progress is None else f"{step.progress:.0%} "
+    return share + step.message
+
+
 def step_table(status: RunStatus, steps: Iterable[StepStatus] | None = None) -> str:
     """One line per step (all of them, or `steps`), with its start relative to the run's."""
     rows = []
     for step in status.steps.values() if steps is None else steps:
         start = "" if step.started_at is None else f"+{step.started_at - status.created_at:.1f} s"
-        why = step.error or step.reason or (step.message if step.state is StepState.RUNNING else None)
+        why = step.error or step.reason or (_progress(step) if step.state is StepState.RUNNING else None)
         rows.append((step.id, step.state, step.attempts, start, took(step), step.worker or "", _one_line(why)))
     return table(("step", "state", "attempts", "started", "took", "worker", ""), rows, COLOURS)
 

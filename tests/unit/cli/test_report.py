@@ -65,8 +65,15 @@ def test_the_document_is_the_contract() -> None:
         "error": None,
         "reason": None,
         "quality_impact": None,
+        "progress": None,
+        "message": "",
     }
     assert json.loads(json.dumps(document)) == document
+
+
+def test_the_progress_of_a_running_member_is_shown() -> None:
+    going = step("a", 100, None).model_copy(update={"state": StepState.RUNNING, "progress": 0.4, "message": "reading"})
+    assert "40% reading" in report.step_table(status(going))
 
 
 def test_what_a_barrier_had_to_do_is_told() -> None:

@@ -46,7 +46,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests that share a fixture run in one process, and so do the quick ones of a module; any other runs alone."""
     items.sort(key=lambda item: SLOWEST_FIRST.index(_room(item)))
     for item in items:
-        if _room(item) in ("state", "unit") or _shares_a_fixture(item):
+        quick = _room(item) in ("state", "unit") and item.get_closest_marker("proofs") is None
+        if quick or _shares_a_fixture(item):
             item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
 
 

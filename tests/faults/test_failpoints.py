@@ -167,11 +167,13 @@ def test_who_watches_a_barrier_dies_when_its_time_is_over(fleet: Fleet, point: s
     assert not unreached(fleet.points)
 
 
+@pytest.mark.parametrize("fleet", ["one server"], indirect=True, scope="module")
 def test_a_member_that_takes_too_long_has_arrived_once(fleet: Fleet) -> None:
     fleet.mend()
     joined_once(fleet.client.submit(gapped("hang", timeout=30, member_timeout=0.5)))
 
 
+@pytest.mark.parametrize("fleet", ["one server"], indirect=True, scope="module")
 def test_a_member_that_wakes_up_behind_its_barrier_writes_nothing(fleet: Fleet) -> None:
     """It was frozen while its barrier, and the run, went on without it."""
     fleet.mend()
@@ -278,6 +280,7 @@ class Replies:
         return due
 
 
+@pytest.mark.parametrize("fleet", ["queues elsewhere"], indirect=True, scope="module")
 def test_processes_that_share_a_client_by_fork_do_not_disturb_each_other(fleet: Fleet) -> None:
     fleet.mend()
     done = client_process(fleet, "--fork", "3")

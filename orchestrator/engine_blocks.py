@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from orchestrator.fields import (
     Count,
@@ -180,25 +180,47 @@ Synchronization = Literal[
 ]
 
 
+OPTIONAL_PHASES = frozenset({
+    "start_all_parallel_agents_simultaneously", "establish_shared_context_locks", "monitor_resource_utilization",
+    "detect_potential_conflicts_early", "validate_cross_agent_consistency",
+})  # fmt: skip
+
+
+def _complete(words: Any) -> AfterValidator:
+    """A list that leaves out what every barrier does would say something that is not so."""
+    always = [word for word in get_args(words) if word not in OPTIONAL_PHASES]
+
+    def check(listed: tuple[str, ...]) -> tuple[str, ...]:
+        missing = [word for word in always if word not in listed]
+        if missing:
+            free = ", ".join(word for word in get_args(words) if word in OPTIONAL_PHASES) or "nothing"
+            raise ValueError(f"barriers always do {', '.join(missing)}; add it. Only {free} may be left out")
+        return listed
+
+    return AfterValidator(check)
+
+
 class Phases(Frozen):
-    phase_1_initiation: tuple[Initiation, ...] = (
+    """What a barrier does. Leaving a word out switches it off; what a barrier cannot do without has to be there."""
+
+    phase_1_initiation: Annotated[tuple[Initiation, ...], _complete(Initiation)] = (
         "start_all_parallel_agents_simultaneously",
         "establish_shared_context_locks",
         "begin_progress_monitoring",
     )
-    phase_2_execution_monitoring: tuple[Monitoring, ...] = (
+    phase_2_execution_monitoring: Annotated[tuple[Monitoring, ...], _complete(Monitoring)] = (
         "track_individual_agent_progress",
         "monitor_resource_utilization",
         "detect_potential_conflicts_early",
         "provide_progress_updates",
     )
-    phase_3_completion_detection: tuple[Detection, ...] = (
+    phase_3_completion_detection: Annotated[tuple[Detection, ...], _complete(Detection)] = (
         "wait_for_all_agents_OR_timeout",
         "collect_completed_results",
         "assess_partial_completion_viability",
         "make_continuation_decision",
     )
-    phase_4_synchronization: tuple[Synchronization, ...] = (
+    phase_4_synchronization: Annotated[tuple[Synchronization, ...], _complete(Synchronization)] = (
         "merge_parallel_results",
         "resolve_any_conflicts",
         "validate_cross_agent_consistency",

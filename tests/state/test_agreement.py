@@ -91,7 +91,8 @@ def test_a_violation_may_fail_the_group(bench: Bench, store_url: str) -> None:
 
 
 def test_the_engine_may_leave_consistency_out(bench: Bench, store_url: str) -> None:
-    with deployed(store_url, barrier_synchronization={"phases": {"phase_4_synchronization": []}}) as app:
+    phase = ["merge_parallel_results", "resolve_any_conflicts", "prepare_context_for_next_group"]
+    with deployed(store_url, barrier_synchronization={"phases": {"phase_4_synchronization": phase}}) as app:
         disagree(bench, app, EQUAL | {"on_violation": "fail"})
     assert bench.run_step("d").run_state == RunState.SUCCESS
 

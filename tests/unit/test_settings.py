@@ -117,6 +117,12 @@ MISTAKES = [
         "'a' has two owners, pm and qa",
         "give it to one of them",
     ),
+    (
+        "barrier_synchronization: {phases: {phase_4_synchronization: [merge_parallel_results]}}",
+        "barrier_synchronization.phases.phase_4_synchronization",
+        "barriers always do resolve_any_conflicts, prepare_context_for_next_group",
+        "",
+    ),
     ("engine: {}\nengine: {}", "engine", "stands here twice", "remove one"),
     ("[1]", "", "a mapping is expected, found a list of 1", ""),
 ]

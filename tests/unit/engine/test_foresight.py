@@ -20,7 +20,7 @@ MEMBER = {"id": "a", "agent": "noop", "group": "g"}
         (MEMBER, ["board.parts"], None, True),
         (MEMBER, ["a.parts"], None, False),
         ({"id": "a", "agent": "noop"}, ["board.parts"], None, False),
-        (MEMBER, ["board.parts"], ["provide_progress_updates"], False),
+        (MEMBER, ["board.parts"], ["track_individual_agent_progress", "provide_progress_updates"], False),
     ],
 )
 def test_only_shared_writes_of_members_are_looked_at_and_only_if_wanted(

@@ -52,7 +52,9 @@ def test_members_wait_for_each_others_needs_when_the_deployment_says_so(phase: l
     first = [StepSpec(id=name, agent="noop") for name in "xy"]
     members = [StepSpec(id=name, agent="noop", needs=(need,), group="g") for name, need in ("ax", "by")]
     workflow = WorkflowSpec(name="test", steps=(*first, *members), groups=(GroupSpec(id="g", steps=("a", "b")),))
-    deployment = EngineSettings.model_validate({"barrier_synchronization": {"phases": {"phase_1_initiation": phase}}})
+    deployment = EngineSettings.model_validate(
+        {"barrier_synchronization": {"phases": {"phase_1_initiation": ["begin_progress_monitoring", *phase]}}}
+    )
     nodes = {node.id: node for node in compile_nodes(make_plan(workflow), str, Shape.of(deployment))}
     assert ("^g" in nodes, nodes["a"].gate) == (gate, gate)
 

@@ -13,7 +13,7 @@ BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 # Tests wait more than they compute, so there are more of them at a time than cores; `tests/conftest.py` orders them.
 PYTEST := $(BIN)/python -m pytest -q
-SIDE_BY_SIDE := --numprocesses auto --dist loadgroup --no-loadscope-reorder
+SIDE_BY_SIDE := --numprocesses auto
 BRIEF ?= config/briefs/housing_repairs.md
 
 help:
@@ -44,10 +44,10 @@ lint: .venv/installed-dev
 	$(BIN)/lint-imports
 
 test: .venv/installed-dev lint
-	$(PYTEST) $(SIDE_BY_SIDE)
+	$(PYTEST) $(SIDE_BY_SIDE) --dist loadfile --no-loadscope-reorder
 
 proofs: .venv/installed-dev
-	$(PYTEST) -m proofs $(SIDE_BY_SIDE)
+	$(PYTEST) -m proofs $(SIDE_BY_SIDE) --dist worksteal
 
 soak: .venv/installed-dev
 	$(BIN)/python -m tests.proofs.soak $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED))

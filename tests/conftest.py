@@ -41,25 +41,9 @@ def pytest_xdist_auto_num_workers() -> int:
     return (os.cpu_count() or 1) + 1
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that share a fixture run in one process, and so do the quick ones of a module; any other runs alone."""
-    items.sort(key=lambda item: SLOWEST_FIRST.index(_room(item)))
-    for item in items:
-        quick = _room(item) in ("state", "unit") and item.get_closest_marker("proofs") is None
-        if quick or _shares_a_fixture(item):
-            item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
-
-
-def _room(item: pytest.Item) -> str:
-    return item.path.relative_to(ROOT / "tests").parts[0]
-
-
-def _shares_a_fixture(item: pytest.Item) -> bool:
-    """Whether a fixture lives longer than this test and is not there for the whole session."""
-    assert isinstance(item, pytest.Function)
-    definitions = item._fixtureinfo.name2fixturedefs
-    return any(found[-1].scope in ("class", "module", "package") for found in definitions.values())
+    """What takes long comes first."""
+    items.sort(key=lambda item: SLOWEST_FIRST.index(item.path.relative_to(ROOT / "tests").parts[0]))
 
 
 class StartServer(Protocol):

@@ -32,7 +32,7 @@ def test_groups_keep_their_promises_over_300_long_runs(machine: type[BarrierMach
     run_state_machine_as_test(machine, settings=THOROUGH)
 
 
-SWEEPS = ("lease", "queued", "retry", "joined")
+SWEEPS = ("lease", "queued", "retry")
 """What the sweep carries on, each of which somebody waits for when it is switched off."""
 
 
@@ -50,7 +50,6 @@ def test_a_sweep_that_is_switched_off_is_missed(
 
 LATE = "a late attempt has ended its step|something was merged after the decision|a result was thrown away"
 MUTANTS = {
-    "no token check": ("tonumber(f[2]) ~= A.token", "false", LATE),
     "no late guard": ("f[1] ~= 'running' or tonumber(f[2])", "tonumber(f[2])", LATE),
     "arrivals are counted": (
         "redis.call('HINCRBY', ck, CLASS[outcome], -1)",

@@ -36,7 +36,6 @@ MUTANTS = {
     "no token check": ("tonumber(f[2]) ~= A.token", "false", "an attempt that is over has"),
     "no version check": ("if read_at and v ~= read_at then", "if false then", "an update was lost"),
     "no lock check": ("if lost then return {'unlocked', lost} end", "", "written under a lock that was lost"),
-    "locks are not renewed": ("extend_locks(held, A.lease)", "", ""),
     "locks are not freed": ("free_locks(A.step)", "", "a free lock was refused"),
     "reads without a snapshot": ("A.version or newest()", "newest()", "not the snapshot of the claim"),
 }

@@ -18,7 +18,7 @@ from tests.state.ledger_machine import LedgerMachine
 FAST = settings(
     max_examples=50, stateful_step_count=25, deadline=None, database=None, suppress_health_check=list(HealthCheck)
 )
-THOROUGH = settings(FAST, max_examples=500, stateful_step_count=50)
+THOROUGH = settings(FAST, max_examples=200, stateful_step_count=50)
 HUNT = settings(
     FAST, max_examples=5000, stateful_step_count=30, phases=[Phase.generate], print_blob=False,
     report_multiple_bugs=False,
@@ -37,7 +37,7 @@ def test_a_run_keeps_its_promises(machine: type[LedgerMachine]) -> None:
 
 @pytest.mark.proofs
 @pytest.mark.timeout(600)
-def test_a_run_keeps_its_promises_over_500_long_stories(machine: type[LedgerMachine]) -> None:
+def test_a_run_keeps_its_promises_over_200_long_stories(machine: type[LedgerMachine]) -> None:
     run_state_machine_as_test(machine, settings=THOROUGH)
 
 

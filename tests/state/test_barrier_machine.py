@@ -51,11 +51,6 @@ def test_a_sweep_that_is_switched_off_is_missed(
 LATE = "a late attempt has ended its step|something was merged after the decision|a result was thrown away"
 MUTANTS = {
     "no late guard": ("f[1] ~= 'running' or tonumber(f[2])", "tonumber(f[2])", LATE),
-    "arrivals are counted": (
-        "redis.call('HINCRBY', ck, CLASS[outcome], -1)",
-        "",
-        "joined before all members have ended",
-    ),
     "nobody waits for his turn": (
         "consider(step, queue)\n      end\n      return\n",
         "consider(step, queue)\n      end\n",

@@ -60,7 +60,6 @@ MUTANTS = {
         ".* was not taken back|.* has told",
     ),
     "what was written stays": ("\nundo(chosen, whole)\n", "\n", "what is written"),
-    "branches stay": ("do discard_branch(step) end", "do local _ = step end", "what is written"),
     "what has ended stays counted": ("redis.call('HINCRBY', META, 'done', -1)", "local _ = 1", "ended nodes"),
     "failed leaves stay counted": ("'bad_leaf', -1)", "'bad_leaf', 0)", "bad leaves"),
     "arrivals stay": ("if from and not chosen[from] then", "if from then", "(ok|bad|skip) of|.* has told"),

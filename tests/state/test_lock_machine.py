@@ -17,7 +17,7 @@ FAST = settings(
     max_examples=60, stateful_step_count=30, deadline=None, database=None, suppress_health_check=list(HealthCheck)
 )
 THOROUGH = settings(FAST, max_examples=300, stateful_step_count=40)
-HUNT = settings(THOROUGH, max_examples=1500, phases=[Phase.generate], print_blob=False, report_multiple_bugs=False)
+HUNT = settings(THOROUGH, max_examples=6000, phases=[Phase.generate], print_blob=False, report_multiple_bugs=False)
 
 
 @pytest.fixture

@@ -56,7 +56,6 @@ MUTANTS = {
         "consider(step, queue)\n      end\n",
         "two members at a time",
     ),
-    "claims without a look": ("if f[1] ~= 'queued' then", "if not f[1] then", "two attempts|a member was started"),
 }
 """What is wrong -> the Lua that is replaced, by what, and what the machine says to it."""
 

@@ -1,14 +1,16 @@
 """kombu's Redis transports, with four differences: one client object per channel instead of one per command (a fifth
-of a busy worker's time), messages of steps that outlive a connection stay theirs and can be acknowledged after it, and
-what is no message ends no worker."""
+of a busy worker's time), messages of steps that outlive a connection stay theirs and can be acknowledged after it,
+what is no message ends no worker, and a forked child leaves its parent's connections alone."""
 
 from __future__ import annotations
 
+import os
+from contextlib import suppress
 from typing import Any
 
-import kombu
 from celery.app import amqp
 from celery.worker import state
+from kombu import connection
 from kombu.transport import redis
 
 from orchestrator.engine.runtime import log
@@ -47,6 +49,12 @@ class _Channel:
     pool: Any
     _pool: Any
     _kept: Any = None
+    _registered: bool
+
+    def _after_fork(self) -> None:
+        """Close the sockets in a child, and there alone: its parent's epoll, which they share, still waits for them."""
+        self._registered = False
+        super()._after_fork()  # type: ignore[misc]
 
     def _brpop_read(self, **options: Any) -> Any:
         """Take one message. An entry that is no JSON is dropped: kombu would let the worker end with it."""
@@ -77,6 +85,17 @@ class Channel(_Channel, redis.Channel):
 
 class _Transport:
     """What our transports have in common."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        self._process = os.getpid()
+        super().__init__(*args, **options)
+
+    def _collect(self, opened: Any) -> None:
+        """Close a connection, if this process opened it. In a child, where kombu asks for this first of all, a
+        channel that waits for a message would read until one comes: the child would hang and the message be lost."""
+        if self._process == os.getpid():
+            with suppress(*self.connection_errors, OSError):  # type: ignore[attr-defined]
+                self.close_connection(opened)  # type: ignore[attr-defined]
 
     def _deliver(self, message: Any, queue: str) -> None:
         """Hand a message on. JSON that is none is dropped: kombu would let the worker end with it."""
@@ -116,12 +135,31 @@ class SentinelTransport(_Transport, redis.SentinelTransport):  # type: ignore[mi
 _OURS: dict[Any, Any] = {redis.Transport: Transport, redis.SentinelTransport: SentinelTransport}
 
 
-class Connection(kombu.Connection):
-    """Takes our transports for kombu's, whatever form the URL has."""
+class _Connection:
+    """What our connections have in common."""
 
     def get_transport_cls(self) -> Any:
-        found = super().get_transport_cls()  # type: ignore[no-untyped-call, unused-ignore]
+        """Ours for kombu's, whatever form the URL has."""
+        found = super().get_transport_cls()  # type: ignore[misc]
         return _OURS.get(found, found)
+
+
+class PooledConnection(_Connection, connection.PooledConnection):
+    """A connection of a pool."""
+
+
+class ConnectionPool(connection.ConnectionPool):
+    """Connections to publish and to inspect with."""
+
+    def new(self) -> Any:
+        return PooledConnection(self, **dict(self.connection._info(resolve=False)))
+
+
+class Connection(_Connection, connection.Connection):
+    """A connection to consume with, and what the pool is made from."""
+
+    def Pool(self, limit: int | None = None, **options: Any) -> ConnectionPool:
+        return ConnectionPool(self, limit, **options)
 
 
 class AMQP(amqp.AMQP):

@@ -28,10 +28,6 @@ from tests.faults.failpoints import FOLDER, KILL, RAISE, arm, unreached
 from tests.servers import ValkeyServer
 from tests.workers import QUICK_ENGINE, Worker, eventually
 
-# Two children killed in one moment: now and then the worker starts none that works any more ("Timed out waiting for UP
-# message", every four seconds), and holds on to what it has received.
-pytestmark = pytest.mark.unsteady
-
 SECONDS = 30
 VISIBILITY = 3
 APP = "tests.faults.failing_app"

@@ -16,7 +16,7 @@ Of one run, with the prefix `orc:{<run id>}`:
   :ctx:pins zset    step -> the version that its running attempt reads
   :ctx:b:<step> hash    branch of a member of a group: field -> <version read at>:<hash then>:<hash>; @at, @merged
   :ctx:d:<step> hash    drafts of a running attempt: field -> packed value
-  :ctx:open set     ids of the conflicts that wait for a person
+  :ctx:open hash    conflict that waits for a person -> seconds to decide in
   :locks    hash    section -> last fencing token of its lock; when it is taken, with who waits and who holds, as JSON
   :waits    hash    how long locks were waited for: a histogram per section
   :wake:<request> list  what one waiter is told, for a minute at most

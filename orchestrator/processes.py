@@ -14,10 +14,13 @@ _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 
 
-def die_with_parent(signum: int = signal.SIGKILL) -> None:
-    """Ask the kernel to send `signum` to this process when its parent dies. Usable as a `preexec_fn`."""
+def die_with_parent(signum: int = signal.SIGKILL, parent: int | None = None) -> None:
+    """Ask the kernel to send `signum` to this process when its parent dies. Usable as a `preexec_fn`. With the pid of
+    its `parent` given, end at once if that has died before the kernel was asked: nobody would ever end us."""
     if _libc is not None:
         _libc.prctl(_PR_SET_PDEATHSIG, int(signum), 0, 0, 0)
+    if parent is not None and os.getppid() != parent:
+        os._exit(1)
 
 
 def run_tied(

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from time import monotonic
 from types import TracebackType
@@ -64,7 +65,7 @@ class Worker:
                 stderr=subprocess.STDOUT,
                 pass_fds=(told,),
                 start_new_session=True,
-                preexec_fn=die_with_parent,  # noqa: PLW1509 - one prepared call, safe between fork and exec
+                preexec_fn=partial(die_with_parent, parent=os.getpid()),  # noqa: PLW1509 - one prepared call, safe between fork and exec
             )
         os.close(told)
         os.set_blocking(ready, True)

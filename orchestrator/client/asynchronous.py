@@ -148,9 +148,11 @@ class AsyncRunHandle:
         return await self.status()
 
     async def _ended(self) -> bool:
+        if (await self.status()).ended:
+            return True
         with guarded():
             entry = await self._client._redis.xread({keys.run_key(self.id, "end"): "0"}, count=1, block=BLOCK_MS)
-        return bool(entry) or (await self.status()).ended
+        return bool(entry)
 
     async def events(self, after: str = "0", *, follow: bool = True) -> AsyncIterator[Event]:
         """As `RunHandle.events`."""

@@ -118,9 +118,7 @@ class Client:
         """
         spec = submission.as_spec(workflow, submission.registered_workflow(self.redis), self.settings)
         agents = self._known({step.agent for step in spec.steps})
-        prepared = submission.prepare(
-            spec, inputs or {}, agents, self.settings, self._compile, sequential=sequential
-        )
+        prepared = submission.prepare(spec, inputs or {}, agents, self.settings, self._compile, sequential=sequential)
         run_id = submission.reserve(self.redis, prepared, idempotency_key, self.settings.engine.retention)
         submission.start(self.app, self._ledger, prepared, run_id, self.settings)
         return RunHandle(self, run_id)

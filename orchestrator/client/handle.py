@@ -58,10 +58,12 @@ class RunHandle:
         return self.status()
 
     def _ended(self, client: redis.Redis, deadline: float | None) -> bool:
+        if self._client.reader.state(self.id) in FINAL_RUN_STATES:
+            return True
         left = BLOCK_MS if deadline is None else max(1, min(BLOCK_MS, int((deadline - time.monotonic()) * 1000)))
         with guarded():
             entry = client.xread({keys.run_key(self.id, "end"): "0"}, count=1, block=left)
-        return bool(entry) or self._client.reader.state(self.id) in FINAL_RUN_STATES
+        return bool(entry)
 
     def result(self) -> dict[str, Any]:
         """Step id -> the document that it wrote. Complete when the run has ended."""
@@ -112,9 +114,7 @@ class RunHandle:
         """Decide an open conflict: for the side `ours`, `theirs` or `base`, or for a value at its place. With the last
         open one the run goes on. Raises NotFound, InvalidValue, RunStateError."""
         client = self._client
-        return decisions.resolve(
-            client.app, client._ledger, client.contexts, self.id, conflict_id, choice, value=value
-        )
+        return decisions.resolve(client.app, client._ledger, client.contexts, self.id, conflict_id, choice, value=value)
 
     def artifacts(self) -> dict[str, bytes]:
         """`<step>/<name>` -> content of every file that the steps kept."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -58,7 +57,7 @@ class Member:
                     stderr=log,
                     start_new_session=True,
                     pass_fds=passed,
-                    preexec_fn=lambda: _tie_to(guardian),  # noqa: PLW1509 - the guardian has no threads
+                    preexec_fn=lambda: die_with_parent(parent=guardian),  # noqa: PLW1509 - the guardian has no threads
                 )
         finally:
             for fd in passed:
@@ -146,9 +145,3 @@ def rotate(log: Path) -> None:
     """Keep one older copy of a log that has grown too large."""
     if log.exists() and log.stat().st_size > _LOG_LIMIT:
         log.replace(log.with_suffix(".log.1"))
-
-
-def _tie_to(guardian: int) -> None:
-    die_with_parent(signal.SIGKILL)
-    if os.getppid() != guardian:  # it died before the line above: nobody would ever end us
-        os._exit(1)

@@ -130,9 +130,7 @@ def _value(text: str | None) -> Any:
     return ABSENT if text is None else json.loads(text)
 
 
-def _record(
-    field: str, record: ConflictRecord, spec: ConflictSpec, writers: Mapping[str, Writer]
-) -> dict[str, Any]:
+def _record(field: str, record: ConflictRecord, spec: ConflictSpec, writers: Mapping[str, Writer]) -> dict[str, Any]:
     """A conflict as it is kept. An open one tells which side stands when nobody decides."""
     found: dict[str, Any] = {"field": field, **record.to_json(), "state": "resolved"}
     if record.decision.action is Action.WAIT:

@@ -32,6 +32,7 @@ def judge_validation(runtime: Runtime, run_id: str, state: GroupState, *, overdu
         action=decision.action.value,
         decision="; ".join((decision.reason, *decision.complaints)),
         members=definition["members"],
+        seen=[member.state for member in state.members],
         branches=joined.branches,
         fields=joined.fields,
         marks=_marks(spec, definition, decision),

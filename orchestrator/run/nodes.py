@@ -115,9 +115,7 @@ class Node:
         return json.dumps(self.definition, separators=(",", ":"))
 
 
-def compile_nodes(
-    plan: Plan, queue_of: Callable[[str], str], shape: Shape = Shape()
-) -> tuple[Node, ...]:
+def compile_nodes(plan: Plan, queue_of: Callable[[str], str], shape: Shape = Shape()) -> tuple[Node, ...]:
     """The nodes of a plan in topological order of their steps. `queue_of` maps an agent to its class.
 
     A step that needs all members of a joined group waits for the group's barrier instead; members of a group that

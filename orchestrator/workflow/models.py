@@ -39,6 +39,7 @@ __all__ = [
     "WorkflowSpec",
 ]
 
+
 class TriggerRule(StrEnum):
     """When a step may start, judged over its blocking dependencies. Names and meaning are Airflow's."""
 

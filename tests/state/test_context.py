@@ -371,7 +371,9 @@ def test_a_run_does_not_end_before_its_last_conflict_is_decided(bench: Bench, ma
 def wait_in_vain(bench: Bench, app: Celery, conflict: str) -> None:
     """The time for a decision is over."""
     later = runtime_of(app).settings.engine.decision_timeout + 1
-    bench.client.zincrby(keys.run_key("run", "due"), -later, f"conflict:{conflict}")
+    due = keys.run_key("run", "due")
+    assert bench.client.zscore(due, f"conflict:{conflict}") is not None
+    bench.client.zincrby(due, -later, f"conflict:{conflict}")
     bench.client.zadd(keys.ACTIVE, {"run": 0})
     sweep(app)
 
@@ -419,6 +421,17 @@ def test_a_run_that_waits_for_a_person_can_be_cancelled(bench: Bench, manual: Ce
     assert bench.ledger.stop("run", "cancelled", reason="test", grace=5) == Moved("cancelled")
     with pytest.raises(RunStateError):
         resolve(manual, bench.ledger, bench.context, "run", conflict, "ours")
+
+
+def test_a_conflict_that_outlives_a_cancel_has_its_time_anew_with_a_retry(bench: Bench, manual: Celery) -> None:
+    conflict = conflicting(bench, manual)
+    bench.ledger.stop("run", "cancelled", reason="test", grace=5)
+    bench.ledger.retry("run", "c")
+    assert bench.reader.state("run") is RunState.AWAITING_INPUT
+    wait_in_vain(bench, manual, conflict)
+    (found,) = bench.context.conflicts("run")
+    assert (found.state, found.by_hand) == ("resolved", False)
+    assert (bench.reader.state("run"), bench.state("c")) == (RunState.RUNNING, StepState.QUEUED)
 
 
 # -- branches and barriers --------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ local function put_fields(changes, version)
   for i = 2, LAST_FIELD, 5 do put(changes, version, ARGV[i], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4]) end
 end
 
-local OPEN = P .. ':ctx:open' -- set: ids of conflicts that wait for a decision
+local OPEN = P .. ':ctx:open' -- hash: id of a conflict that waits for a decision -> seconds to decide in, or ''
 
 local function keep_conflicts() -- what could not be merged; for A.open, {id, seconds}, the run waits for a decision
   local waits = {}
@@ -20,7 +20,7 @@ local function keep_conflicts() -- what could not be merged; for A.open, {id, se
     end
   end
   for _, item in ipairs(A.open or {}) do
-    redis.call('SADD', OPEN, item[1])
+    redis.call('HSET', OPEN, item[1], item[2] or '')
     if item[2] then due_at('conflict:' .. item[1], item[2]) end
     if redis.call('HGET', META, 'state') == 'running' then
       redis.call('HSET', META, 'state', 'awaiting_input')

@@ -1,6 +1,6 @@
 -- close_run() -> the state of the run: ends it when its last node has ended. As in Airflow, the leaves decide:
 -- a failed leaf fails the run; a failure that later steps or a barrier coped with leaves it 'partial'.
-local function waits_for_a_person() return redis.call('SCARD', P .. ':ctx:open') > 0 end
+local function waits_for_a_person() return redis.call('HLEN', P .. ':ctx:open') > 0 end
 
 local function close_run()
   local f = redis.call('HMGET', META, 'done', 'total', 'bad', 'bad_leaf', 'state', 'retention', 'doom')

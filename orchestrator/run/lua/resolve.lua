@@ -3,15 +3,15 @@
 -- -> {'refused', why}, {'conflict', clashes} or reply(run state)
 local f = redis.call('HMGET', META, 'state', 'finished_at')
 if not f[1] or f[2] then return {'refused', f[1] or 'unknown'} end
-if redis.call('SISMEMBER', OPEN, A.id) == 0 then return {'refused', 'resolved'} end
+if redis.call('HEXISTS', OPEN, A.id) == 0 then return {'refused', 'resolved'} end
 local found = clashes()
 if #found > 0 then return {'conflict', found} end
-redis.call('SREM', OPEN, A.id)
+redis.call('HDEL', OPEN, A.id)
 not_due('conflict:' .. A.id)
 commit(A.author, 0)
 keep_marks()
 event('conflict', A.id, 'resolved')
-if f[1] == 'awaiting_input' and redis.call('SCARD', OPEN) == 0 then
+if f[1] == 'awaiting_input' and redis.call('HLEN', OPEN) == 0 then
   redis.call('HSET', META, 'state', 'running')
   event('run', '', 'running')
   for _, node in ipairs(redis.call('HKEYS', DEFS)) do

@@ -21,6 +21,10 @@ if f[2] then
   redis.call('DEL', P .. ':end')
   each_key('PERSIST')
   if f[5] then due_at('run:', tonumber(f[5])) end
+  local open = redis.call('HGETALL', P .. ':ctx:open')
+  for i = 1, #open, 2 do
+    if open[i + 1] ~= '' then due_at('conflict:' .. open[i], tonumber(open[i + 1])) end
+  end
   event('run', '', redis.call('HGET', META, 'state'))
 end
 for _, node in ipairs(redis.call('HKEYS', DEFS)) do

@@ -13,6 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from orchestrator.embedded.local import running_url
 from tests.acceptance.kitchen import Kitchen, find, runs
 
 SECONDS = 30.0
@@ -165,6 +166,7 @@ def test_up_restarts_what_exits(kitchen: Kitchen) -> None:
             assert victim is not None
             os.kill(victim.pid, signal.SIGKILL)
             eventually(lambda word=word, pid=victim.pid: another(up, word, pid))  # type: ignore[misc]
+        eventually(lambda: running_url(kitchen.home) is not None)  # a new server takes a moment
         assert kitchen.call("submit", "tea", "--wait", "--timeout", "30s").returncode == 0
     finally:
         up.send_signal(signal.SIGTERM)

@@ -19,6 +19,12 @@ from orchestrator.problems import boolean_keys, doubtful_problems, in_file_order
 __all__ = ["ENGINE_BLOCKS", "EngineSettings", "Environment", "Runtime", "Words", "check_engine", "load_engine"]
 
 
+MASKED_NAMES = (
+    "*password*", "*passwd*", "*passphrase*", "*secret*", "*credential*", "*api_key*", "*apikey*", "*private_key*",
+    "*access_key*", "authorization", "token", "*_token",
+)  # fmt: skip
+
+
 class Words(Frozen):
     """Units that the words of a workflow's resource requirements stand for."""
 
@@ -38,10 +44,11 @@ class Runtime(Frozen):
     keeps it. A cancelled attempt has `cancel_grace` to end by itself, a person `decision_timeout` to decide a conflict
     (0: for ever), after which `decision_fallback` decides; `fail` ends the run. `max_log_bytes` is per attempt. Of a
     run's context `context_versions` are kept, fewer when its values take more than `context_bytes`; what is read or has
-    a name stays. Of several beats another leads `beat_lock_timeout` after the last word of the one that did.
-    With `sequential` runs do one step after another, unless they are submitted otherwise.
-    A worker that has taken nothing for `liveness_timeout` although messages wait, or has `stuck_threads` in attempts
-    that are over, replaces itself: its steps have `replace_grace` to end.
+    a name stays. Of several beats another leads `beat_lock_timeout` after the last word of the one that did. With
+    `sequential` runs do one step after another, unless they are submitted otherwise. A worker that has taken nothing
+    for `liveness_timeout` although messages wait, or has `stuck_threads` in attempts that are over, replaces itself:
+    its steps have `replace_grace` to end. Pages, terminals and the HTTP API show no value whose name matches one of
+    `masked_names` (`*` stands for anything, upper and lower case are the same).
     """
 
     lease_seconds: Seconds = 5.0
@@ -63,6 +70,7 @@ class Runtime(Frozen):
     liveness_timeout: Seconds = 60.0
     stuck_threads: PositiveCount = 2
     replace_grace: Seconds = 30.0
+    masked_names: tuple[str, ...] = MASKED_NAMES
 
     @model_validator(mode="after")
     def _renewed_in_time(self) -> Self:

@@ -3,8 +3,9 @@
 local WAITS = P .. ':waits'
 local BOUNDS = {1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000, 20000, 50000}
 local function lock_event(section, entry, what, ms)
-  event('lock', entry.step, what, entry.attempt, string.format('%s to %s after %.3f s', section,
-    entry.write and 'write' or 'read', ms / 1000))
+  local mode = entry.write and 'write' or 'read'
+  event('lock', entry.step, what, entry.attempt, string.format('%s to %s after %.3f s', section, mode, ms / 1000),
+    'section', section, 'mode', mode, 'seconds', string.format('%.3f', ms / 1000))
 end
 local function waited(section, entry)
   local ms, bucket = entry.waited, 'inf'

@@ -1,0 +1,70 @@
+"""The pages. What they show they fetch themselves, from the address in `api`; see `routes` for what is there.
+
+Their templates know `api` (that address, with Flower's prefix), `asset(name)` (the address of a file in `static/`),
+`may_act` (whether this Flower takes requests that change something) and, on the page of a run, `run_id`. The token for
+such requests is in the cookie `_xsrf`, and is sent as the header `X-XSRFToken`.
+"""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+
+from tornado.web import HTTPError, StaticFileHandler, authenticated
+
+from orchestrator.errors import NotFound, StoreUnavailable
+from orchestrator.flower.access import Handler
+
+STATIC = Path(__file__).parent / "static"
+
+
+class Page(Handler):
+    """A page under Flower's navigation bar."""
+
+    def show(self, template: str, **values: Any) -> None:
+        """Render one of our templates."""
+        self.set_header("Content-Security-Policy", "frame-ancestors 'self'")
+        self.render(template, api=self.reverse_url("workflows_data"), asset=self._asset, may_act=self.may_act, **values)
+
+    def _asset(self, name: str) -> str:
+        version = StaticFileHandler.get_version({"static_path": str(STATIC)}, name)
+        return f"{self.reverse_url('workflows_static', name)}?v={version or ''}"
+
+
+class ListPage(Page):
+    """`/workflows`: all runs."""
+
+    @authenticated
+    def get(self) -> None:
+        self.show("workflows.html")
+
+
+class RunPage(Page):
+    """`/workflows/<run>`: one run."""
+
+    @authenticated
+    async def get(self, run_id: str) -> None:
+        try:
+            await self.service.call(lambda: self.service.client.reader.state(run_id))
+        except NotFound as error:
+            raise HTTPError(HTTPStatus.NOT_FOUND, "%s", error) from error
+        except StoreUnavailable as error:
+            raise HTTPError(HTTPStatus.SERVICE_UNAVAILABLE, "%s", error) from error
+        self.show("workflow.html", run_id=run_id)
+
+
+class ComparePage(Page):
+    """`/workflows/compare?a=<run>&b=<run>`: two runs beside each other."""
+
+    @authenticated
+    def get(self) -> None:
+        self.show("workflows_compare.html")
+
+
+class StaticPage(Handler, StaticFileHandler):
+    """Files of our pages. They may be kept for ever: their addresses hold a version."""
+
+    def prepare(self) -> None:
+        if not self.current_user:
+            raise HTTPError(HTTPStatus.UNAUTHORIZED)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from tornado.routing import URLSpec
 from tornado.web import url
 
-from orchestrator.flower import pages, reads
+from orchestrator.flower import events, pages, reads
 
 RUN = "([A-Za-z0-9_-]{1,64})"
 """An id of a run, as a group of a regular expression."""
@@ -32,3 +32,4 @@ def _api(base: str, *, name: str, open_reading: bool) -> Iterator[URLSpec]:
     access = {"open_reading": open_reading}
     yield url(base, reads.Runs, access, name=name)
     yield url(f"{base}/{RUN}", reads.Run, access)
+    yield url(f"{base}/{RUN}/events", events.RunEvents, access)

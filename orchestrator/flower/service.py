@@ -10,6 +10,7 @@ from typing import Any, ParamSpec, TypeVar, cast
 
 from orchestrator.client import Client
 from orchestrator.environment import Environment
+from orchestrator.flower.feed import Feed
 from orchestrator.views.reader import RunViews
 
 P = ParamSpec("P")
@@ -44,6 +45,11 @@ class Service:
     def views(self) -> RunViews:
         """The documents of runs."""
         return RunViews(self.client)
+
+    @cached_property
+    def feed(self) -> Feed:
+        """The events of runs. First asked for on Flower's loop, to which it belongs."""
+        return Feed(self.client.store_url)
 
     async def call(self, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Run what blocks in a thread of ours: Flower's own are few, and its loop must never wait."""

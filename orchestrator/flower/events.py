@@ -1,0 +1,65 @@
+"""Events of a run as Server-Sent Events."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing, suppress
+from http import HTTPStatus
+
+from tornado.iostream import StreamClosedError
+
+from orchestrator.errors import StoreUnavailable
+from orchestrator.flower.access import ApiHandler
+from orchestrator.flower.feed import START, Place, place_of
+from orchestrator.flower.problems import Rejected
+
+BEAT_SECONDS = 15.0
+"""A watcher hears something at least so often, so that both sides notice when the other one has gone."""
+SLOW_SECONDS = 60.0
+"""A watcher that takes nothing for so long is left; it may come back with what it has seen last."""
+WATCHERS = 1000
+RECONNECT_MS = 1000
+
+
+class RunEvents(ApiHandler):
+    """`GET /api/workflows/<id>/events`: what happens to a run, as it happens. Each message is one `run.models.Event`
+    as JSON, under its id. It begins behind the event `Last-Event-ID` (a header, which browsers send when they come
+    back), or `?after=` (such as the `cursor` of the document of a run), else at the first one. An id that is newer than
+    anything that has happened means from the first one too. Without `?follow=false`, which ends with what has happened
+    so far, it goes on beyond the end of the run: a retry opens it again."""
+
+    _task: asyncio.Task[None] | None = None
+
+    async def get(self, run_id: str) -> None:
+        after = self._after()
+        follows = self.get_query_argument("follow", "true") != "false"
+        await self.service.call(lambda: self.service.client.reader.state(run_id))
+        if self.service.feed.watched >= WATCHERS:
+            raise Rejected(HTTPStatus.SERVICE_UNAVAILABLE, "too many watchers", retry_after=5.0)
+        self.set_header("Content-Type", "text/event-stream")
+        self.set_header("Cache-Control", "no-store")
+        self.set_header("X-Accel-Buffering", "no")  # a proxy that gathers would make it late
+        self._task = asyncio.get_running_loop().create_task(self._send(run_id, after, follows))
+        with suppress(asyncio.CancelledError, StreamClosedError, TimeoutError, StoreUnavailable):
+            await self._task
+
+    def _after(self) -> Place:
+        text = self.request.headers.get("Last-Event-ID") or self.get_query_argument("after", "")
+        try:
+            return place_of(text) if text else START
+        except ValueError as error:
+            raise Rejected(HTTPStatus.BAD_REQUEST, f"Last-Event-ID: {error}") from None
+
+    async def _send(self, run_id: str, after: Place, follows: bool) -> None:
+        self.write(f"retry: {RECONNECT_MS}\n\n")
+        feed = self.service.feed
+        events = feed.follow(run_id, after, idle=BEAT_SECONDS) if follows else feed.replay(run_id, after)
+        async with aclosing(events):
+            async for text in events:
+                self.write(text or ": \n\n")
+                async with asyncio.timeout(SLOW_SECONDS):
+                    await self.flush()
+
+    def on_connection_close(self) -> None:
+        if self._task is not None:
+            self._task.cancel()

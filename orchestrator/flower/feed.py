@@ -1,0 +1,200 @@
+"""The events of runs as they happen, for any number of watchers: one connection to Redis reads those of all runs that
+are watched, and every event becomes text once. Nothing is polled; what a slow watcher has missed it reads again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from redis.exceptions import RedisError
+
+from orchestrator import keys
+from orchestrator.client.handle import BLOCK_MS, EVENTS_AT_ONCE
+from orchestrator.connection import connect_async, guarded
+from orchestrator.run.reader import parse_events
+
+if TYPE_CHECKING:
+    import redis.asyncio
+
+Place = tuple[int, int]
+"""The id of an event: milliseconds and a number. Events come after `START`."""
+START: Place = (0, 0)
+
+RECENT = 500
+"""So many events of each watched run are kept at hand."""
+REPLAYS = 8
+"""So many watchers read what they have missed at a time."""
+PATIENCE = (0.1, 0.2, 0.5, 1.0, 2.0)
+"""Seconds between attempts to reach a store that does not answer."""
+
+
+def place_of(text: str) -> Place:
+    """`1700000000000-3` as numbers. Raises ValueError for anything else."""
+    first, _, second = text.partition("-")
+    if not (first.isascii() and first.isdecimal() and len(first) <= 20 and len(second) <= 20):
+        raise ValueError(f"'{text[:40]}' is no id of an event")
+    if second and not (second.isascii() and second.isdecimal()):
+        raise ValueError(f"'{text[:40]}' is no id of an event")
+    return int(first), int(second or 0)
+
+
+@dataclass(slots=True)
+class Channel:
+    """One watched stream. `recent` has every event behind `origin` up to `cursor`, each with its place, as it is sent;
+    `news` is set when there are more, and then another one takes its place."""
+
+    name: str
+    origin: Place
+    cursor: Place
+    recent: deque[tuple[Place, bytes]] = field(default_factory=deque)
+    news: asyncio.Event = field(default_factory=asyncio.Event)
+    watchers: int = 0
+
+    def add(self, frames: list[tuple[Place, bytes]]) -> None:
+        """Take in what was read behind `cursor`, and wake whoever waits."""
+        self.recent.extend(frames)
+        self.cursor = frames[-1][0]
+        while len(self.recent) > RECENT:
+            self.origin = self.recent.popleft()[0]
+        self.news.set()
+        self.news = asyncio.Event()
+
+    def behind(self, after: Place) -> list[tuple[Place, bytes]] | None:
+        """What came behind a place; None when that is longer ago than what is at hand."""
+        if after < self.origin:
+            return None
+        return [] if after >= self.cursor else [one for one in self.recent if one[0] > after]
+
+
+class Feed:
+    """The events of one store's runs, on one event loop."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._channels: dict[str, Channel] = {}
+        self._replays = asyncio.Semaphore(REPLAYS)
+        self._client: redis.asyncio.Redis | None = None
+        self._reading: asyncio.Task[Any] | None = None
+        self._loop: asyncio.Task[None] | None = None
+
+    @property
+    def watched(self) -> int:
+        """How many watchers there are."""
+        return sum(channel.watchers for channel in self._channels.values())
+
+    async def replay(self, run_id: str, after: Place) -> AsyncGenerator[bytes, None]:
+        """What has happened behind a place, to its end."""
+        more = True
+        while more:
+            frames = await self._missed(keys.run_key(run_id, "events"), after)
+            yield _joined(frames)
+            after, more = frames[-1][0] if frames else after, len(frames) == EVENTS_AT_ONCE
+
+    async def follow(self, run_id: str, after: Place, *, idle: float) -> AsyncGenerator[bytes, None]:
+        """What happens behind a place, for ever: events as they are sent, nothing after `idle` seconds without any."""
+        name = keys.run_key(run_id, "events")
+        newest = await self._newest(name)
+        after = START if after > newest else after  # of a store that has forgotten what came last
+        with self._watching(name, newest) as channel:
+            while True:
+                news = channel.news
+                frames = channel.behind(after)
+                if frames is None:
+                    frames = await self._missed(name, after)
+                    after = after if frames else channel.origin  # what was there is gone
+                if frames:
+                    after = frames[-1][0]
+                    yield _joined(frames)
+                    continue
+                try:
+                    async with asyncio.timeout(idle):
+                        await news.wait()
+                except TimeoutError:
+                    yield b""
+
+    @contextmanager
+    def _watching(self, name: str, newest: Place) -> Iterator[Channel]:
+        channel = self._channels.get(name)
+        if channel is None:
+            channel = self._channels[name] = Channel(name, newest, newest)
+            self._look_again()
+        channel.watchers += 1
+        try:
+            yield channel
+        finally:
+            channel.watchers -= 1
+            if not channel.watchers:
+                del self._channels[name]
+                self._look_again()
+
+    def _look_again(self) -> None:
+        """What is watched has changed: the read that is under way is given up, which loses nothing, for another one."""
+        if self._loop is None or self._loop.done():
+            self._loop = asyncio.get_running_loop().create_task(self._read_on())
+        elif self._reading is not None:
+            self._reading.cancel()
+
+    async def _read_on(self) -> None:
+        """Read what is watched until nothing is. It holds one connection."""
+        failures = 0
+        while self._channels:
+            streams: Any = {name: _text(channel.cursor) for name, channel in self._channels.items()}
+            self._reading = asyncio.get_running_loop().create_task(self._wait(streams))
+            await asyncio.wait([self._reading])
+            if self._reading.cancelled():
+                continue
+            error = self._reading.exception()
+            if error is not None:
+                if not isinstance(error, RedisError | OSError):
+                    raise error
+                await asyncio.sleep(PATIENCE[min(failures, len(PATIENCE) - 1)])
+                failures += 1
+                continue
+            failures = 0
+            for name, entries in self._reading.result() or ():
+                channel = self._channels.get(name.decode())
+                if channel is not None:
+                    channel.add(_frames(entries))
+        self._reading = None
+        await self._connected().connection_pool.disconnect(inuse_connections=False)
+
+    async def _wait(self, streams: Any) -> Any:
+        return await self._connected().xread(streams, count=EVENTS_AT_ONCE, block=BLOCK_MS)
+
+    def _connected(self) -> redis.asyncio.Redis:
+        if self._client is None:
+            self._client = connect_async(self._url)
+        return self._client
+
+    async def _newest(self, name: str) -> Place:
+        async with self._replays:
+            with guarded():
+                entries: Any = await self._connected().xrevrange(name, count=1)
+        return place_of(entries[0][0].decode()) if entries else START
+
+    async def _missed(self, name: str, after: Place) -> list[tuple[Place, bytes]]:
+        async with self._replays:
+            with guarded():
+                found = await self._connected().xrange(name, f"({_text(after)}", count=EVENTS_AT_ONCE)
+        return _frames(found)
+
+
+def _frames(entries: Any) -> list[tuple[Place, bytes]]:
+    """Events as they are sent: one line of JSON each, under its id."""
+    return [
+        (place_of(event.id), f"id: {event.id}\ndata: {event.model_dump_json()}\n\n".encode())
+        for event in parse_events(entries)
+    ]
+
+
+def _joined(frames: list[tuple[Place, bytes]]) -> bytes:
+    return b"".join(text for _, text in frames)
+
+
+def _text(place: Place) -> str:
+    return f"{place[0]}-{place[1]}"

@@ -1,0 +1,21 @@
+"""Operations in batches: fewer round trips, commands and CPU time for many small ones, at a bounded delay for each."""
+
+from orchestrator.batch.commands import CommandRefused, Operation, once, pipelined
+from orchestrator.batch.coroutines import AsyncBatchProcessor
+from orchestrator.batch.lane import BatchError
+from orchestrator.batch.policy import BatchLimits, ItemRetry
+from orchestrator.batch.threads import BatchProcessor, Left, NotFlushed
+
+__all__ = [
+    "AsyncBatchProcessor",
+    "BatchError",
+    "BatchLimits",
+    "BatchProcessor",
+    "CommandRefused",
+    "ItemRetry",
+    "Left",
+    "NotFlushed",
+    "Operation",
+    "once",
+    "pipelined",
+]

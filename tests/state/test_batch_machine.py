@@ -1,0 +1,74 @@
+"""For any interleaving of adding, flushing, failing, being killed and starting again: what went in took effect once."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from hypothesis import settings
+from hypothesis.stateful import run_state_machine_as_test
+
+from orchestrator.batch import BatchLimits, BatchProcessor, ItemRetry, Operation, once, pipelined
+from orchestrator.connection import connect
+from orchestrator.processes import die_with_parent
+from tests.conftest import StartServer, Store
+from tests.state.batch_machine import BatchMachine
+from tests.workers import eventually
+
+OPERATIONS = 4000
+PRODUCER = f"""
+import sys
+from orchestrator.batch import BatchLimits, BatchProcessor, Operation, once
+from orchestrator.connection import connect
+client = connect(sys.argv[1])
+with BatchProcessor({{"count": once(client, "mark:")}}, limits=BatchLimits(size=50, queue=400)) as processor:
+    asked = [processor.add("count", Operation(str(n), ("HINCRBY", "ledger", n, 1))) for n in range({OPERATIONS})]
+    assert [one.result(60) for one in asked] == [1] * {OPERATIONS}
+"""
+
+
+def test_any_interleaving_has_every_effect_once(store: Store) -> None:
+    machine = type("Machine", (BatchMachine,), {"client": connect(store.url)})
+    run_state_machine_as_test(machine, settings=settings(max_examples=60, stateful_step_count=25))
+
+
+def test_a_killed_process_starts_again_and_every_effect_is_there_once(store: Store) -> None:
+    client = connect(store.url)
+    command = [sys.executable, "-c", PRODUCER, store.url]
+    for share in (0.3, 0.7):
+        child = subprocess.Popen(command, preexec_fn=die_with_parent)  # noqa: PLW1509 - one prepared call
+        eventually(lambda: client.hlen("ledger") >= OPERATIONS * share, within=60, what="some are done")  # noqa: B023
+        os.kill(child.pid, signal.SIGKILL)
+        child.wait()
+        assert client.hlen("ledger") < OPERATIONS, "killed in the middle"
+    subprocess.run(command, check=True, timeout=60)
+    assert client.hgetall("ledger") == {str(number).encode(): b"1" for number in range(OPERATIONS)}
+    assert 0 < client.ttl("mark:0") <= 3600
+
+
+def test_a_server_that_goes_away_and_comes_back_loses_nothing(start_server: StartServer, tmp_path: Path) -> None:
+    server = start_server(tmp_path, aof=True, options={"appendfsync": "always"})
+    client = connect(server.url())
+    retry = ItemRetry(maximum_attempts=100, initial_interval=0.02, maximum_interval=0.1)
+    limits = BatchLimits(size=20, timeout=0.002, queue=5000)
+    with BatchProcessor({"count": once(client, "mark:")}, limits=limits, retry=retry) as processor:
+        asked = []
+        for number in range(1500):
+            asked.append(processor.add("count", Operation(str(number), ("HINCRBY", "ledger", number, 1))))
+            if number in (500, 1000):
+                server.restart()
+        assert [one.result(60) for one in asked] == [1] * len(asked)
+    assert set(client.hgetall("ledger").values()) == {b"1"}
+
+
+def test_a_pipeline_takes_a_refused_command_out_of_its_batch(store: Store) -> None:
+    client = connect(store.url)
+    client.set("text", "a")
+    with BatchProcessor({"any": pipelined(client)}, limits=BatchLimits(timeout=3600, size=3)) as processor:
+        asked = [processor.add("any", one) for one in (("SET", "a", 1), ("LPUSH", "text", 1), ("INCR", "a"))]
+        assert asked[0].result(10)
+        assert "WRONGTYPE" in str(asked[1].exception(10))
+        assert asked[2].result(10) == 2

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 import click
 
 from orchestrator.cli.output import common_options, emit, emit_data, output_option, talk
 from orchestrator.cli.targets import engine_settings, need_definition, plan_of
+
+if TYPE_CHECKING:
+    from orchestrator.workflow.plan import Plan
 
 
 @click.command()
@@ -38,16 +44,21 @@ def validate(file: str, form: str) -> int:
 @click.option("--mermaid", is_flag=True, help="Print a Mermaid flowchart, critical path highlighted.")
 @click.option("--canvas", is_flag=True, help="Print the Celery signatures that the steps are sent as.")
 @click.option("--sequential", is_flag=True, help="The sequential form: the order, and how long it would take.")
+@click.option("--html", "page", type=click.Path(dir_okay=False, path_type=Path), help="Write it as one web page.")
 @output_option
 @common_options
-def plan(file: str, form: str, mermaid: bool, canvas: bool, sequential: bool) -> None:
+def plan(file: str, form: str, mermaid: bool, canvas: bool, sequential: bool, page: Path | None) -> None:
     """Analyse FILE: groups, critical path, slack, priorities, makespan at 1 to 8 workers and what limits it."""
     from orchestrator.workflow import render
 
     if mermaid and (canvas or sequential):
         raise click.UsageError("--mermaid goes with neither --canvas nor --sequential")
+    if page and (mermaid or canvas or sequential):
+        raise click.UsageError("--html goes with none of --mermaid, --canvas and --sequential")
     planned = plan_of(need_definition(file))
-    if mermaid:
+    if page:
+        _write_page(planned, page)
+    elif mermaid:
         emit(render.to_mermaid(planned))
     elif canvas:
         from orchestrator.cli.doctor import load_app
@@ -77,6 +88,16 @@ def plan(file: str, form: str, mermaid: bool, canvas: bool, sequential: bool) ->
     if mermaid or canvas:
         for warning in planned.warnings:
             talk(f"warning: {warning}")
+
+
+def _write_page(planned: Plan, page: Path) -> None:
+    from orchestrator.pages.plan_page import plan_page
+
+    try:
+        page.write_text(plan_page(planned), encoding="utf-8")
+    except OSError as error:
+        raise click.UsageError(f"--html {page}: it cannot be written: {error.strerror}") from None
+    talk(f"{page}: the plan of {planned.workflow.name}")
 
 
 @click.command()

@@ -78,6 +78,12 @@ class Work:
         of something takes all of it: that it could never run is not judged here."""
         return _Simulation(self, workers, capacities).run() if capacities else self._by_workers_alone(workers)
 
+    def starts(self, workers: int) -> list[float]:
+        """When each step starts with so many workers and nothing else that is short."""
+        simulation = _Simulation(self, workers, {})
+        simulation.run()
+        return simulation.starts
+
     def _by_workers_alone(self, workers: int) -> float:
         """The same simulation without pools, in one loop: large graphs are simulated a dozen times."""
         durations, consumers, waiting = self.durations, self.consumers, list(self.needs)
@@ -131,6 +137,7 @@ class _Simulation:
         self.waiting = list(work.needs)
         self.queues: dict[tuple[tuple[str, float], ...], list[int]] = {}
         self.running: list[tuple[float, int]] = []
+        self.starts = [0.0] * len(work.needs)
         self.taken = [
             tuple((thing, min(1.0, amount / capacities[thing])) for thing, amount in wanted if thing in capacities)
             for wanted in work.demands
@@ -156,6 +163,7 @@ class _Simulation:
         while self.idle and (queue := self._best_queue()):
             step = heappop(queue)
             self.idle -= 1
+            self.starts[step] = now
             for thing, share in self.taken[step]:
                 self.free[thing] -= share
             heappush(self.running, (now + self.work.durations[step], step))

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import html
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -138,3 +142,49 @@ def test_explain_tells_the_rules_for_what_several_steps_write(
         "it checks that b.y is within c.*.y, and otherwise marks the run",
     ):
         assert words in text, words
+
+
+HOSTILE = """
+name: hostile
+description: "</script><img src=x onerror=alert(1)><!-- & {{ 7 * 7 }}"
+steps:
+  - {id: a, agent: a, estimated_duration: 10m}
+  - {id: b, agent: b, estimated_duration: 4m}
+  - {id: c, agent: c, needs: [a, b], estimated_duration: 1m}
+"""
+
+
+def _page(tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str) -> str:
+    file, page = tmp_path / "workflow.yaml", tmp_path / "plan.html"
+    file.write_text(text)
+    assert said(capsys, "plan", str(file), "--html", str(page)) == ""
+    return page.read_text()
+
+
+def test_a_plan_as_a_page_holds_its_schedules_and_fetches_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = _page(tmp_path, capsys, HOSTILE)
+    (document,) = re.findall(r'<script type="application/json" id="document">(.*?)</script>', page)
+    found = json.loads(document)
+    assert found["schedules"]["1"] == {"a": 0, "b": 600, "c": 840}
+    assert found["schedules"]["2"] == {"a": 0, "b": 0, "c": 600}
+    assert [step["planned"]["slack_seconds"] for step in found["steps"]] == [0, 360, 0]
+    assert "<img" not in page
+    assert "{{ 7 * 7 }}" in page, "texts are no templates"
+    assert re.findall(r"\b(?:src|href|url|import)\s*[=(]?\s*[\"'][^\"']", page) == []
+
+
+def test_the_policy_of_a_page_allows_its_own_scripts_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    page = _page(tmp_path, capsys, FULL)
+    policy = html.unescape(re.findall(r'Content-Security-Policy" content="([^"]*)"', page)[0])
+    inline = re.findall(r"<(?:style|script)(?: type=\"module\")?>(.*?)</(?:style|script)>", page, re.DOTALL)
+    hashes = [base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in inline]
+    assert policy.startswith("default-src 'none';")
+    assert re.findall(r"sha256-([^']+)", policy) == hashes
+    assert len(hashes) == 3
+
+
+def test_a_page_that_cannot_be_written_is_wrong_usage(tmp_path: Path, full: str) -> None:
+    assert main(["plan", full, "--html", str(tmp_path / "missing" / "plan.html")]) == 2
+    assert main(["plan", full, "--html", str(tmp_path / "plan.html"), "--mermaid"]) == 2

@@ -24,6 +24,7 @@ from orchestrator.workflow.models import (
     WorkflowSpec,
 )
 from orchestrator.workflow.plan import Plan, make_plan
+from orchestrator.workflow.schedule import schedule
 from orchestrator.workflow.structure import conflicting_writes
 
 slow_machines = settings(deadline=None, max_examples=100)
@@ -376,6 +377,20 @@ def test_limits_only_ever_lengthen_the_run(workflow: WorkflowSpec, agents: int) 
     assert all(seconds >= least - 1e-6 for seconds in plan.makespan_seconds.values())
     assert max(plan.makespan_seconds.values()) <= sum(durations.values()) + 1e-6
     assert plan.makespan_seconds[1] == pytest.approx(sum(durations.values()))
+
+
+@slow_machines
+@given(workflows())
+def test_a_schedule_keeps_the_needs_and_the_workers_and_ends_with_the_makespan(workflow: WorkflowSpec) -> None:
+    plan = make_plan(workflow)
+    for workers, makespan in plan.makespan_seconds.items():
+        starts = schedule(plan, workers)
+        ends = {name: start + plan.steps[name].duration_seconds for name, start in starts.items()}
+        assert max(ends.values()) == pytest.approx(makespan)
+        assert all(starts[name] >= ends[need] - 1e-6 for name in starts for need in plan.steps[name].needs)
+        running = [sum(starts[one] <= at < ends[one] for one in starts) for at in starts.values()]
+        assert max(running) <= workers
+
 
 
 @slow_machines

@@ -52,6 +52,9 @@ DEAD_MESSAGES = "orc:dlq:messages"
 LATENESS = "orc:lateness"
 """list, bounded: by how many seconds the newest deadlines fired late."""
 
+DURATIONS = "orc:durations"
+"""hash: `<agent>` or `<agent>/<size of its input>` -> its newest durations in seconds, the oldest first; expires."""
+
 SETTINGS = "orc:settings"
 """string: the engine's settings as JSON, published by workers when they start."""
 

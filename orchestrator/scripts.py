@@ -37,9 +37,13 @@ class Script:
     def __call__(
         self, client: redis.Redis, run_id: str, arguments: Mapping[str, Any] | str, payloads: Sequence[str | bytes] = ()
     ) -> Any:
-        parts = (run_prefix(run_id), arguments if isinstance(arguments, str) else encode(arguments), *payloads)
+        text = arguments if isinstance(arguments, str) else encode(arguments)
+        return self.at(client, run_prefix(run_id), text, *payloads)
+
+    def at(self, client: redis.Redis, key: str, *arguments: str | bytes) -> Any:
+        """The same for a script that is about one key and no run: KEYS[1], and ARGV as its header names them."""
         with guarded():
             try:
-                return client.evalsha(self.sha, 1, *parts)
+                return client.evalsha(self.sha, 1, key, *arguments)
             except NoScriptError:
-                return client.eval(self.source, 1, *parts)
+                return client.eval(self.source, 1, key, *arguments)

@@ -58,6 +58,20 @@ _RANGE = re.compile(rf"({_NUMBER})([ _]?[a-z]+)?[ _]?-[ _]?({_NUMBER}[ _]?[a-z]+
 _BOUND = re.compile(r"^(?:(?:up[ _]to|max|maximum)[ _](.+)|(.+)[ _](?:max|maximum))$")
 _SIZE = re.compile(rf"({_NUMBER})[ _]?([a-z]+)")
 _MAX_TEXT = 64
+_FIRST_BUCKET, _BUCKET_FACTOR, _LAST_BUCKET = 1024, 4, 7
+
+
+def size_bucket(size: int) -> int:
+    """The bucket of a number of bytes, 0 to 7: below 1 KiB, below 4 KiB, and so on; the last is from 4 MiB up."""
+    bucket, above = 0, _FIRST_BUCKET
+    while size >= above and bucket < _LAST_BUCKET:
+        bucket, above = bucket + 1, above * _BUCKET_FACTOR
+    return bucket
+
+
+def bucket_floor(bucket: int) -> int:
+    """The least number of bytes of a bucket."""
+    return _FIRST_BUCKET * _BUCKET_FACTOR ** (bucket - 1) if bucket else 0
 _MAX_DURATION_TEXT = 800
 _MAX_SECONDS = 100 * 365 * 86400.0
 _MAX_BYTES = 2**53

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from orchestrator.cli.output import common_options, emit, emit_data, output_option, talk
-from orchestrator.cli.targets import engine_settings, need_definition, plan_of
+from orchestrator.cli.targets import engine_settings, learned_here, need_definition, plan_of
 
 if TYPE_CHECKING:
     from orchestrator.workflow.plan import Plan
@@ -55,7 +55,7 @@ def plan(file: str, form: str, mermaid: bool, canvas: bool, sequential: bool, pa
         raise click.UsageError("--mermaid goes with neither --canvas nor --sequential")
     if page and (mermaid or canvas or sequential):
         raise click.UsageError("--html goes with none of --mermaid, --canvas and --sequential")
-    planned = plan_of(need_definition(file))
+    planned = plan_of(need_definition(file), learned_here())
     if page:
         _write_page(planned, page)
     elif mermaid:

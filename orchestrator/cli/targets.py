@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import click
 
+from orchestrator.cli.output import talk
 from orchestrator.errors import NotFound
 
 if TYPE_CHECKING:
+    from orchestrator.fleet.learning import Durations
     from orchestrator.settings import EngineSettings
     from orchestrator.workflow.plan import Plan
 
@@ -64,12 +66,38 @@ def unknown_workflow(name: str, registered: Iterable[str] = ()) -> NotFound:
     return NotFound(f"no workflow is called '{name}'{_similar(name, known)}{listed}")
 
 
-def plan_of(path: Path) -> Plan:
+def plan_of(path: Path, durations: Durations | None = None) -> Plan:
     """Read and analyse a definition. Raises InvalidWorkflow with every mistake."""
     from orchestrator.workflow.loader import load_workflow
     from orchestrator.workflow.plan import make_plan
 
-    return make_plan(load_workflow(path, engine=engine_settings()))
+    spec = load_workflow(path, engine=engine_settings())
+    if not durations:
+        return make_plan(spec)
+    from orchestrator.fleet.learning import of_steps
+
+    return make_plan(spec, learned=of_steps(durations, spec, None if spec.inputs else 0))
+
+
+def learned_here() -> Durations:
+    """What the agents of the deployment took lately; nothing when its store cannot be asked, for a plan needs none."""
+    from orchestrator.environment import Environment
+    from orchestrator.errors import OrchestratorError
+
+    environment = Environment.load()
+    if environment.is_embedded and not (environment.home / "data").is_dir():
+        return {}
+    from orchestrator.cli.connect import store_url
+    from orchestrator.connection import connect
+    from orchestrator.fleet.learning import durations
+
+    try:
+        with store_url(environment) as url:
+            return durations(connect(url))
+    except OrchestratorError as error:
+        if not environment.is_embedded:
+            talk(f"estimates only, nothing learned: {error}")
+        return {}
 
 
 def engine_settings() -> EngineSettings:

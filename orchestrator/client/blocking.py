@@ -20,6 +20,7 @@ from orchestrator.engine.app import create_app
 from orchestrator.engine.registry import known_agents
 from orchestrator.engine.runtime import context_store, ledger, runtime_of
 from orchestrator.errors import StoreUnavailable
+from orchestrator.fleet.learning import Durations, durations, of_steps
 from orchestrator.run.models import RunSummary
 from orchestrator.run.reader import RunReader
 from orchestrator.run.store import Ledger
@@ -54,6 +55,7 @@ class Client:
         self._compile = submission.Compiler()
         self._agents: Mapping[str, Mapping[str, Any]] = {}
         self._agents_at = 0.0
+        self._durations: Durations = {}
         self._settings: tuple[float, EngineSettings] | None = None
 
     @property
@@ -74,7 +76,8 @@ class Client:
     def _known(self, names: set[str]) -> Mapping[str, Mapping[str, Any]]:
         """The declarations of the deployment's agents; asked for again when one is unknown or they are old."""
         if names - self._agents.keys() or monotonic() - self._agents_at > REFRESH_SECONDS:
-            self._agents, self._agents_at = known_agents(self.redis), monotonic()
+            self._agents, self._durations = known_agents(self.redis), durations(self.redis)
+            self._agents_at = monotonic()
         return self._agents
 
     @cached_property
@@ -99,8 +102,10 @@ class Client:
         return context_store(self.redis, self.settings)
 
     def plan(self, workflow: Any) -> Plan:
-        """Analyse a workflow (in any form that `submit` takes) without running it."""
-        return make_plan(submission.as_spec(workflow, submission.registered_workflow(self.redis), self.settings))
+        """Analyse a workflow (in any form that `submit` takes) without running it; what its agents took lately replaces
+        its estimates."""
+        spec = submission.as_spec(workflow, submission.registered_workflow(self.redis), self.settings)
+        return make_plan(spec, learned=of_steps(durations(self.redis), spec, None if spec.inputs else 0))
 
     def submit(
         self,
@@ -118,7 +123,10 @@ class Client:
         """
         spec = submission.as_spec(workflow, submission.registered_workflow(self.redis), self.settings)
         agents = self._known({step.agent for step in spec.steps})
-        prepared = submission.prepare(spec, inputs or {}, agents, self.settings, self._compile, sequential=sequential)
+        prepared = submission.prepare(
+            spec, inputs or {}, agents, self.settings, self._compile, sequential=sequential,
+            durations=self._durations,
+        )  # fmt: skip
         run_id = submission.reserve(self.redis, prepared, idempotency_key, self.settings.engine.retention)
         submission.start(self.app, self._ledger, prepared, run_id, self.settings)
         return RunHandle(self, run_id)

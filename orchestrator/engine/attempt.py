@@ -186,6 +186,23 @@ def execute(task: Task[Any, Any], run_id: str, step: str) -> dict[str, str]:
     if isinstance(granted, Refused):
         log.debug("run %s step %s: claim refused, it is %s", run_id, step, granted.why)
         raise Ignore(granted.why)
+    began = monotonic()
+    try:
+        outcome = _run(task, run_id, step, granted)
+    except Exception:
+        _sampled(runtime, granted, began, ok=False)
+        raise
+    _sampled(runtime, granted, began, ok=True)
+    return outcome
+
+
+def _sampled(runtime: Runtime, granted: Claimed, began: float, *, ok: bool) -> None:
+    definition = granted.definition
+    runtime.samples.put(definition["agent"], definition.get("size", 0), monotonic() - began, ok=ok)
+
+
+def _run(task: Task[Any, Any], run_id: str, step: str, granted: Claimed) -> dict[str, str]:
+    runtime = runtime_of(task.app)
     attempt = Attempt(task.app, run_id, step, granted)
     lines = AttemptLog(runtime, run_id, step, granted.token)
     try:

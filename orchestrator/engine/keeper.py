@@ -20,6 +20,7 @@ from orchestrator.connection import guarded
 from orchestrator.engine import recovery
 from orchestrator.engine.canvas import STEP
 from orchestrator.engine.delivery import keep_deliveries
+from orchestrator.engine.fleet import Fleet
 from orchestrator.engine.liveness import Liveness
 from orchestrator.engine.policy import LOOKS
 from orchestrator.engine.runtime import Runtime, log, runtime_of
@@ -36,16 +37,20 @@ DELIVERY_LOOKS = 5
 
 
 class Ticker(threading.Thread):
-    """Calls `act` every `seconds` until the process ends, whatever it raises."""
+    """Calls `act` every `seconds`, and whenever `wake` is set, until the process ends, whatever it raises."""
 
-    def __init__(self, name: str, seconds: float, act: Callable[[], None]) -> None:
+    def __init__(
+        self, name: str, seconds: float, act: Callable[[], None], wake: threading.Event | None = None
+    ) -> None:
         super().__init__(name=name, daemon=True)
         self._seconds = seconds
         self._act = act
-        self._never = threading.Event()
+        self._wake = wake or threading.Event()
 
     def run(self) -> None:
-        while not self._never.wait(self._seconds):
+        while True:
+            self._wake.wait(self._seconds)
+            self._wake.clear()
             try:
                 self._act()
             except OrchestratorError as error:
@@ -59,12 +64,15 @@ def start_threads(app: Celery, pool: Any) -> None:
     runtime = runtime_of(app)
     settings = runtime.settings.engine
     liveness = Liveness(app, pool)
+    fleet = Fleet(app)
+    sampling = runtime.settings.resource_manager.load_balancing.resource_monitoring.sampling_interval
     for name, seconds, act in (
         ("lease keeper", settings.renew_seconds, lambda: liveness.count_stuck(renew(runtime, _active(), pool))),
         ("delivery keeper", settings.visibility_timeout / DELIVERY_LOOKS, lambda: keep_deliveries(app, _held())),
         ("liveness", settings.liveness_timeout / LOOKS, liveness.look),
     ):
         Ticker(name, seconds, act).start()
+    Ticker("fleet", sampling, fleet.look, runtime.samples.wanted).start()
 
 
 def _active() -> tuple[Request, ...]:

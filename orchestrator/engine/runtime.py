@@ -21,6 +21,7 @@ from orchestrator.context.lock_models import LockRules
 from orchestrator.context.locks import CHECK, EXTEND, LOCKS, Locks
 from orchestrator.context.scripts import JOIN, SNAPSHOT, UNDO
 from orchestrator.context.store import ContextStore
+from orchestrator.engine.samples import Samples
 from orchestrator.run.store import BASE, FLOW, NO_MAIL, TAKE_BACK, Ledger, Transitions, lua
 from orchestrator.scripts import Script
 
@@ -62,8 +63,8 @@ log = logging.getLogger("orchestrator")
 @dataclass(slots=True)
 class Runtime:
     """One per application. `owner` names this worker process' incarnation: children inherit it by fork; `turns`
-    counts that its main loop is alive; `mail` gives the Lua with which the ledger sends what it releases, or NO_MAIL
-    where the engine has to publish."""
+    counts that its main loop is alive; `samples` come from its children; `mail` gives the Lua with which the ledger
+    sends what it releases, or NO_MAIL where the engine has to publish."""
 
     store_url: str
     settings: EngineSettings
@@ -72,6 +73,7 @@ class Runtime:
     hostname: str = field(default_factory=socket.gethostname)
     owner: str = field(default_factory=lambda: uuid.uuid4().hex)
     turns: int = 0
+    samples: Samples = field(default_factory=Samples)
     _main_pid: int = 0
     _renewed_at: float | None = None
     _steady_since: float = float("-inf")
@@ -113,6 +115,7 @@ class Runtime:
         self.hostname = hostname
         self.owner = f"{hostname}:{uuid.uuid4().hex[:12]}"
         self._main_pid = os.getpid()
+        self.samples.open()
         self.mail()  # once, before the children are forked
 
     def renewed(self) -> None:

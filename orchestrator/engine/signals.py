@@ -6,7 +6,7 @@ import gc
 import os
 from typing import Any
 
-from celery import signals
+from celery import current_app, signals
 
 from orchestrator import keys
 from orchestrator.connection import guarded
@@ -14,6 +14,7 @@ from orchestrator.engine import dead_messages, keeper, registry, startup
 from orchestrator.engine.agent import REGISTRY
 from orchestrator.engine.runtime import log, runtime_of
 from orchestrator.errors import OrchestratorError
+from orchestrator.fleet import learning
 from orchestrator.processes import die_with_parent
 
 READY_FD = "ORCHESTRATOR_READY_FD"
@@ -35,6 +36,11 @@ def _announce(sender: Any = None, **_: Any) -> None:
     keeper.start_threads(sender.app, sender.pool)
     startup.survey_later(sender.app)
     ready(sender.app)
+
+
+@signals.worker_shutting_down.connect
+def _hurry(**_: Any) -> None:
+    runtime_of(current_app).samples.wanted.set()  # from a signal handler: a thread does what may wait
 
 
 @signals.worker_process_init.connect
@@ -74,6 +80,7 @@ def leave(app: Any) -> None:
     """A worker stops: forget it at once; when Redis is gone too, its word expires by itself."""
     runtime = runtime_of(app)
     try:
+        learning.learn(runtime.client, runtime.samples.take())
         with guarded():
             runtime.client.delete(keys.worker_key(runtime.hostname))
     except OrchestratorError as error:

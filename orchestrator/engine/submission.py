@@ -6,7 +6,7 @@ import json
 import uuid
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 from time import time
 from typing import Any, cast
@@ -21,17 +21,21 @@ from orchestrator.engine.join import follow
 from orchestrator.engine.registry import known_agents
 from orchestrator.engine.runtime import runtime_of
 from orchestrator.errors import Conflict, InvalidWorkflow, NotFound, Problem, StoreUnavailable
+from orchestrator.fleet import learning
+from orchestrator.fleet.learning import Durations, of_steps
 from orchestrator.problems import did_you_mean
 from orchestrator.run.nodes import Node, Shape, compile_nodes
 from orchestrator.run.replies import Moved
 from orchestrator.run.store import Ledger
 from orchestrator.settings import EngineSettings
+from orchestrator.units import bucket_floor, size_bucket
 from orchestrator.workflow import builder
 from orchestrator.workflow.loader import load_workflow, load_workflow_text
 from orchestrator.workflow.models import WorkflowSpec
-from orchestrator.workflow.plan import Plan, make_plan
+from orchestrator.workflow.plan import NOTHING_LEARNED, Plan, make_plan
 
 RUN_ID_BYTES = 8
+NO_DURATIONS: Durations = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +57,19 @@ class Compiler:
         self._known: OrderedDict[tuple[str, str, Shape], tuple[Plan, tuple[Node, ...]]] = OrderedDict()
 
     def __call__(
-        self, spec: WorkflowSpec, text: str, queues: Mapping[str, str], shape: Shape
+        self,
+        spec: WorkflowSpec,
+        text: str,
+        queues: Mapping[str, str],
+        shape: Shape,
+        learned: Mapping[str, float] = NOTHING_LEARNED,
     ) -> tuple[Plan, tuple[Node, ...]]:
-        """The plan and nodes of a definition whose JSON is `text`; `queues` maps its agents to their classes."""
-        key = (text, json.dumps(queues, sort_keys=True), shape)
+        """The plan and nodes of a definition whose JSON is `text`; `queues` maps its agents to their classes, `learned`
+        its steps to what they will take."""
+        key = (text, json.dumps([queues, learned], sort_keys=True), shape)
         found = self._known.pop(key, None)
         if found is None:
-            plan = make_plan(spec)
+            plan = make_plan(spec, learned=learned)
             found = plan, compile_nodes(plan, lambda name: queues[name], shape)
         self._known[key] = found
         while len(self._known) > self._keep:
@@ -75,12 +85,14 @@ def prepare(
     compile_spec: Compiler,
     *,
     sequential: bool | None = None,
+    durations: Durations = NO_DURATIONS,
 ) -> Prepared:
     """Plan and check a submission. Raises InvalidWorkflow with every problem; nothing is written. `sequential`: whether
     its steps run one after another (None: as the settings say).
 
-    `agents` are the declarations of the deployment. Raises StoreUnavailable when there are none, because no worker has
-    ever started there: nobody would know which queues the agents are served from.
+    `agents` are the declarations of the deployment, `durations` what its agents took lately. Raises StoreUnavailable
+    when there are none, because no worker has ever started there: nobody would know which queues the agents are served
+    from.
     """
     if not agents:
         raise StoreUnavailable("no worker has announced its agents here yet; start one, then submit")
@@ -89,11 +101,13 @@ def prepare(
         raise InvalidWorkflow(problems)
     text = spec.model_dump_json(by_alias=True, exclude_defaults=True)
     queues = {step.agent: str(agents[step.agent]["queue"]) for step in spec.steps}
-    plan, nodes = compile_spec(spec, text, queues, Shape.of(settings, sequential=sequential))
     limit = settings.engine.max_value_bytes
     defaults = {name: declared.default for name, declared in spec.inputs.items() if not declared.required}
     given = {**defaults, **inputs}
     texts = {name: encode(value, limit=limit, what=f"input '{name}'") for name, value in given.items()}
+    given_bytes = bucket_floor(size_bucket(sum(map(len, texts.values()))))
+    shape = replace(Shape.of(settings, sequential=sequential), input_bytes=given_bytes)
+    plan, nodes = compile_spec(spec, text, queues, shape, of_steps(durations, spec, given_bytes))
     digest = blake2b(digest_size=16)
     digest.update(text.encode())
     digest.update(json.dumps(texts, sort_keys=True).encode())
@@ -213,7 +227,8 @@ def submit_registered(app: Celery, workflow: str, inputs: Mapping[str, Any], ide
     if text is None:
         raise NotFound(f"no workflow is registered as '{workflow}'")
     spec = load_workflow_text(text, source=workflow, engine=runtime.settings)
-    prepared = prepare(spec, inputs, known_agents(runtime.client), runtime.settings, Compiler())
+    agents, durations = known_agents(runtime.client), learning.durations(runtime.client)
+    prepared = prepare(spec, inputs, agents, runtime.settings, Compiler(), durations=durations)
     run_id = reserve(runtime.client, prepared, idempotency_key, runtime.settings.engine.retention)
     start(app, runtime.ledger, prepared, run_id, runtime.settings)
     return run_id

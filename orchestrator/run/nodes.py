@@ -16,7 +16,7 @@ from orchestrator.settings import EngineSettings
 from orchestrator.workflow.models import BarrierSpec, GroupSpec, LockMode, StepSpec, TriggerRule
 from orchestrator.workflow.plan import Plan
 from orchestrator.workflow.sequence import sequence
-from orchestrator.workflow.structure import is_parallel, only_validates
+from orchestrator.workflow.structure import input_bucket, is_parallel, only_validates
 
 SEGMENT_LINKS = 6
 SEGMENT_BYTES = 3000
@@ -32,7 +32,8 @@ class Shape:
 
     So many `readers` or `writers` may hold a section's lock at a time; groups take theirs only with `group_locks`. In a
     `sequential` run no two steps run at a time, so that a group has the time of its barrier for each of its members.
-    Without `together` a member starts as soon as its own needs are met, and does not wait for the others'."""
+    Without `together` a member starts as soon as its own needs are met, and does not wait for the others'.
+    `input_bytes`: about how much the run is given."""
 
     segment_links: int = SEGMENT_LINKS
     timeouts: TimeoutHandling = field(default_factory=TimeoutHandling)
@@ -41,6 +42,7 @@ class Shape:
     group_locks: bool = True
     sequential: bool = False
     together: bool = True
+    input_bytes: int = 0
 
     @classmethod
     def of(cls, settings: EngineSettings, *, sequential: bool | None = None) -> Shape:
@@ -261,6 +263,7 @@ def _step_node(
         "idle_timeout": step.idle_timeout,
         "retry": step.retry.model_dump(mode="json", exclude_defaults=True),
         "inputs": list(step.inputs),
+        "size": input_bucket(step, shape.input_bytes) or None,
         "access": _word(step),
         "validates": list(step.validates),
         "outputs": list(step.outputs),

@@ -2,10 +2,11 @@
 
 A plan is a pure function of a definition. `make_plan` is its only entry.
 
-A step without an estimate counts with its group's: whole in a parallel group, else its share of it. Without that,
-60 seconds. Priorities: an explicit one wins; else 10 on a critical path, 7 in a group, 6 elsewhere, and 5 for a step
-that only validates, unless no critical path goes round it: nothing waits for it. Slack breaks ties. In every
-estimate a step starts after the last of its needs, also one whose trigger rule would let it start earlier.
+What a step's agent has taken lately counts, where the caller knows it. A step without an estimate counts with its
+group's: whole in a parallel group, else its share of it. Without that, 60 seconds. Priorities: an explicit one wins;
+else 10 on a critical path, 7 in a group, 6 elsewhere, and 5 for a step that only validates, unless no critical path
+goes round it: nothing waits for it. Slack breaks ties. In every estimate a step starts after the last of its needs,
+also one whose trigger rule would let it start earlier.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ GROUP_PRIORITY = 7
 PLAIN_PRIORITY = 6
 VALIDATION_PRIORITY = 5
 
+NOTHING_LEARNED: Mapping[str, float] = {}
+
 
 class PlannedStep(Frozen):
     """What the analysis found out about one step. All times in seconds.
@@ -34,12 +37,16 @@ class PlannedStep(Frozen):
     `needs` are the blocking dependencies after transitive reduction, validated steps among them; `consumers` the
     steps whose `needs` name this one. `needs_groups` are the parallel groups all of whose members it needs: it waits
     for their barriers, and its `needs` keep every member. `group` is the declared group, `segment` the linear run it
-    belongs to (None when it is alone). `rank` is the upward rank: the longest estimated way from the start of this
-    step to the end of the run. `on_critical_path`: any delay of this step delays the run (slack 0).
+    belongs to (None when it is alone). `estimated_seconds` is what the definition says, `learned_seconds` what the
+    step's agent took lately (None: not known yet), which then counts. `rank` is the upward rank: the longest estimated
+    way from the start of this step to the end of the run. `on_critical_path`: any delay of this step delays the run
+    (slack 0).
     """
 
     id: str
     duration_seconds: float
+    estimated_seconds: float = DEFAULT_STEP_SECONDS
+    learned_seconds: float | None = None
     earliest_start_seconds: float
     slack_seconds: float
     rank: float
@@ -83,13 +90,16 @@ class Plan(Frozen):
     warnings: tuple[str, ...] = ()
 
 
-def make_plan(workflow: WorkflowSpec, *, limits: PlanLimits | None = None) -> Plan:
-    """Analyse a definition; `limits` are what the deployment lets run at once, for the makespan only.
+def make_plan(
+    workflow: WorkflowSpec, *, limits: PlanLimits | None = None, learned: Mapping[str, float] = NOTHING_LEARNED
+) -> Plan:
+    """Analyse a definition; `limits` are what the deployment lets run at once, for the makespan only. `learned` maps
+    steps to the seconds that they will take, which replace the definition's estimates.
 
     Raises InvalidWorkflow, naming each cycle as `pm → ux_expert → pm`.
     """
     with collector_paused():
-        return _plan_of(_analyse(workflow), limits)
+        return _plan_of(_analyse(workflow, learned), limits)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +112,8 @@ class _Facts:
     consumers: Needs
     barriers: Needs
     durations: Mapping[str, float]
+    estimates: Mapping[str, float]
+    learned: Mapping[str, float]
     timing: Timing
     critical_path: tuple[str, ...]
     validators: frozenset[str]
@@ -126,14 +138,15 @@ def _plan_of(facts: _Facts, limits: PlanLimits | None) -> Plan:
     )
 
 
-def _analyse(workflow: WorkflowSpec) -> _Facts:
+def _analyse(workflow: WorkflowSpec, learned: Mapping[str, float]) -> _Facts:
     blocking = {step.id: structure.blocking_needs(step) for step in workflow.steps}
     order = _ordered(blocking)
     barriers = structure.needed_groups(workflow, blocking)
     kept, loose = structure.kept_and_loose(workflow, blocking, barriers)
     needs = graph.reduce_needs(order, blocking, kept=kept, loose=loose)
     consumers = graph.consumers_of(needs)
-    durations = _durations(workflow)
+    estimates = _durations(workflow)
+    durations = {step: learned.get(step, seconds) for step, seconds in estimates.items()}
     timing = graph.timing(order, needs, durations)
     validators = frozenset(
         step.id for step in workflow.steps if structure.only_validates(step) and not consumers[step.id]
@@ -145,6 +158,8 @@ def _analyse(workflow: WorkflowSpec) -> _Facts:
         consumers=consumers,
         barriers=barriers,
         durations=durations,
+        estimates=estimates,
+        learned=learned,
         timing=timing,
         critical_path=graph.critical_path(needs, consumers, timing.rank, validators),
         validators=validators,
@@ -210,6 +225,8 @@ def _planned_steps(facts: _Facts) -> dict[str, PlannedStep]:
         name: PlannedStep(
             id=name,
             duration_seconds=facts.durations[name],
+            estimated_seconds=facts.estimates[name],
+            learned_seconds=facts.learned.get(name),
             earliest_start_seconds=timing.earliest_start[name],
             slack_seconds=timing.slack[name],
             rank=timing.rank[name],

@@ -26,6 +26,8 @@ def to_json(plan: Plan) -> dict[str, Any]:
         "steps": {
             name: {
                 "duration_seconds": _rounded(step.duration_seconds),
+                "estimated_seconds": _rounded(step.estimated_seconds),
+                "learned_seconds": None if step.learned_seconds is None else _rounded(step.learned_seconds),
                 "slack_seconds": _rounded(step.slack_seconds),
                 "priority": step.priority,
                 "group": step.group or found.get(name),
@@ -75,8 +77,9 @@ def sequence_to_text(plan: Plan, sequence: Sequence) -> str:
 
 def to_text(plan: Plan) -> str:
     """The plan as aligned plain text, steps in topological order; `*` marks steps without slack."""
-    header = ("", "step", "takes", "starts", "slack", "priority", "group")
-    rows = [header, *(_row(plan.steps[name]) for name in plan.order)]
+    known = any(step.learned_seconds is not None for step in plan.steps.values())
+    header = ("", "step", *(("estimate", "learned") if known else ("takes",)), "starts", "slack", "priority", "group")
+    rows = [header, *(_row(plan.steps[name], known) for name in plan.order)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(header))]
     lines = [f"{plan.workflow.name}: {len(plan.steps)} steps", ""]
     lines += ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
@@ -137,11 +140,13 @@ def _node(plan: Plan, name: str, nodes: dict[str, str]) -> str:
     return f'{nodes[name]}["{title}<br/>{_shown(step.duration_seconds)}"]'
 
 
-def _row(step: PlannedStep) -> tuple[str, ...]:
+def _row(step: PlannedStep, known: bool) -> tuple[str, ...]:
+    learned = "" if step.learned_seconds is None else _shown(step.learned_seconds)
     return (
         "*" if step.on_critical_path else "",
         step.id,
-        _shown(step.duration_seconds),
+        _shown(step.estimated_seconds),
+        *((learned,) if known else ()),
         _shown(step.earliest_start_seconds),
         _shown(step.slack_seconds),
         str(step.priority),

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Mapping
 
+from orchestrator.units import size_bucket
 from orchestrator.workflow.graph import Needs
 from orchestrator.workflow.models import GroupSpec, StepSpec, TriggerRule, WorkflowSpec
 
@@ -20,6 +22,11 @@ def blocking_needs(step: StepSpec) -> tuple[str, ...]:
 def only_validates(step: StepSpec) -> bool:
     """Whether the step is there to look at what others have done, and for nothing else."""
     return bool(step.validates) and not step.needs
+
+
+def input_bucket(step: StepSpec, input_bytes: int) -> int:
+    """The size bucket of what a step is given: its parameters, and the inputs of its run."""
+    return size_bucket(input_bytes + (len(json.dumps(dict(step.with_), default=str)) if step.with_ else 0))
 
 
 def is_parallel(group: GroupSpec) -> bool:

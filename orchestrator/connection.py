@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import parse_qs, urlsplit
 
 import redis
@@ -154,6 +154,28 @@ def connect_async(url: str) -> redis.asyncio.Redis:
     sentinel: Any = redis.asyncio.sentinel.Sentinel(hosts, sentinel_kwargs=asking)  # type: ignore[no-untyped-call]
     client: redis.asyncio.Redis = sentinel.master_for(name, **login, **options)
     return client
+
+
+BROKEN = b"broken"
+
+
+def pop(client: redis.Redis, key: str, seconds: float) -> bytes | None:
+    """BLPOP on a connection of the client's own pool, whose time limit would be too short for it: what was pushed, None
+    after so many seconds, BROKEN when the connection was lost meanwhile."""
+    pool = client.connection_pool
+    with guarded():
+        connection: Any = pool.get_connection()
+    try:
+        connection.send_command("BLPOP", key, max(0.001, seconds))
+        reply = connection.read_response(timeout=seconds + SOCKET_TIMEOUT)
+    except (RedisConnectionError, RedisTimeoutError):
+        return BROKEN
+    except BaseException:
+        connection.disconnect()  # or its next user would get our reply
+        raise
+    finally:
+        pool.release(connection)
+    return None if reply is None else cast("bytes", reply[1])
 
 
 class _Guard:

@@ -28,7 +28,7 @@ def _lifetime(value: object) -> object:
 
 
 Lifetime = Annotated[Literal["session_lifetime"] | float, BeforeValidator(_lifetime)]
-"""How long a cache keeps a value: seconds, or as long as the run."""
+"""How long a cache keeps a value: seconds, or for a session, which is as long as the runs that use it are kept."""
 
 
 class DependencyType(Frozen):

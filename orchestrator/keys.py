@@ -24,6 +24,13 @@ Of one run, with the prefix `orc:{<run id>}`:
   :files    hash    `<step>/<name>` -> an artifact
   :log:<step> list  lines that its attempts logged, as JSON, bounded in bytes
   :events   stream  every change; :end a stream that gets one entry, when the run has ended
+
+Of one cache, with the prefix `orc:{cache.<name>}`; all of them expire some time after their last use:
+  :values   hash    id -> packed value; :entries a hash, what is known of each, as `cache/lua/base.lua` says
+  :order    zset    `<tick>:<id>` by score, the lowest is given up first; :ends a zset, id by the time it ends
+  :families hash    agent or template -> its entries, hits and stores; :state a hash, bytes, clock and counters
+  :build:<id> string  who computes a value, for as long as its lease; :waits:<id> a set of those who wait for it
+  :wake:<owner> list  a word for one who waits, for a minute at most
 """
 
 from __future__ import annotations
@@ -97,3 +104,8 @@ def turn_node(step: str) -> str:
 
 def gate_node(group: str) -> str:
     return f"^{group}"
+
+
+def cache_place(name: str) -> str:
+    """What stands for the run's id in the keys of a cache; ids of runs hold no dot."""
+    return f"cache.{name}"

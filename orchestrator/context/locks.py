@@ -20,7 +20,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from orchestrator import keys
-from orchestrator.connection import BLOCK_SECONDS, SOCKET_TIMEOUT, guarded
+from orchestrator.connection import BLOCK_SECONDS, BROKEN, guarded, pop
 from orchestrator.context.lock_models import Entry, Holder, Lock, LockRules, LockStatus, Request
 from orchestrator.errors import AgentError, InvalidValue, LeaseLost, LockTimeout, OrchestratorError
 from orchestrator.scripts import Script, encode, fragment
@@ -50,7 +50,6 @@ RENEW = Script(_START, lua("renew"))
 SWEEP = Script(_START, lua("sweep"))
 
 _SECTION = re.compile(r"[A-Za-z0-9_-]{1,64}")
-_BROKEN = b"broken"
 
 
 class Locks:
@@ -182,28 +181,11 @@ class Locks:
     def _await(self, request: Request) -> Lock:
         answer = self.ask(request)
         while not isinstance(answer, Lock):
-            word = self._pop(self._wake_key(request), answer)
+            word = pop(self._client, self._wake_key(request), answer)
             if word is None:
                 return self.leave(request)
-            answer = self.ask(request) if word == _BROKEN else _answer(request, word.split())
+            answer = self.ask(request) if word == BROKEN else _answer(request, word.split())
         return answer
-
-    def _pop(self, key: str, seconds: float) -> bytes | None:
-        """BLPOP on a connection of the client's own pool, whose time limit would be too short for it."""
-        pool = self._client.connection_pool
-        with guarded():
-            connection: Any = pool.get_connection()
-        try:
-            connection.send_command("BLPOP", key, max(0.001, seconds))
-            reply = connection.read_response(timeout=seconds + SOCKET_TIMEOUT)
-        except (RedisConnectionError, RedisTimeoutError):
-            return _BROKEN
-        except BaseException:
-            connection.disconnect()  # or its next user would get our reply
-            raise
-        finally:
-            pool.release(connection)
-        return None if reply is None else cast("bytes", reply[1])
 
     def extend(self, lock: Lock) -> None:
         """Renew the lease, where no worker renews it with the attempt's own. Raises LeaseLost when it was over."""

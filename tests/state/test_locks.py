@@ -18,6 +18,7 @@ import redis
 
 from orchestrator import keys
 from orchestrator.connection import connect, connect_async
+from orchestrator.context import locks as locks_module
 from orchestrator.context.lock_models import Holder, Lock, LockRules
 from orchestrator.context.locks import Locks
 from orchestrator.errors import AgentError, InvalidValue, LeaseLost, LockTimeout
@@ -274,11 +275,11 @@ def test_an_interrupted_waiter_leaves_the_queue(bench: Bench, monkeypatch: pytes
     locks = bench.locks()
     locks.acquire("requirements", holder=bench.holder("a"), write=True)
 
-    def interrupted(key: str, seconds: float) -> bytes:
+    def interrupted(client: redis.Redis, key: str, seconds: float) -> bytes:
         assert [entry.holder.step for entry in locks.queue("requirements")] == ["b"]
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(locks, "_pop", interrupted)
+    monkeypatch.setattr(locks_module, "pop", interrupted)
     with pytest.raises(KeyboardInterrupt):
         locks.acquire("requirements", holder=bench.holder("b"), write=True)
     assert locks.queue("requirements") == ()

@@ -13,8 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestrator.context.codec import COMPRESS_ABOVE, COMPRESSED, PLAIN, pack, unpack
+from orchestrator.context.codec import pack, unpack
 from orchestrator.errors import AgentError, CorruptValue
+from orchestrator.packing import COMPRESS_ABOVE, COMPRESSED, PLAIN
 
 LIMIT = 8_000_000
 KEY = "pm.user_stories"

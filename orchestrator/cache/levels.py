@@ -1,0 +1,45 @@
+"""The three caches of a deployment, as its engine file says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+
+from orchestrator.cache.models import CacheRules
+from orchestrator.cache.policy import Boost
+from orchestrator.settings import EngineSettings
+
+
+class Level(StrEnum):
+    """`agent_output`: what steps have written, by everything that their agent could read. `template_render`: rendered
+    texts, by template and variables. `context_snapshot`: whole versions of a context, by their author and content."""
+
+    AGENT_OUTPUT = "agent_output"
+    TEMPLATE_RENDER = "template_render"
+    CONTEXT_SNAPSHOT = "context_snapshot"
+
+
+def rules_of(settings: EngineSettings) -> Mapping[Level, CacheRules]:
+    """The rules of each. A session lasts as long as the runs that use a value are kept."""
+    levels, tuning = settings.caching_system.cache_levels, settings.caching_system.cache_optimization
+    templates = settings.resource_manager.resource_pool.template_engine
+    limits = {
+        Level.AGENT_OUTPUT: (levels.agent_output_cache.ttl, levels.agent_output_cache.size_limit),
+        Level.TEMPLATE_RENDER: (
+            levels.template_render_cache.ttl,
+            min(levels.template_render_cache.size_limit, templates.cache_size),
+        ),
+        Level.CONTEXT_SNAPSHOT: (levels.context_snapshot_cache.ttl, levels.context_snapshot_cache.size_limit),
+    }
+    return {
+        level: CacheRules(
+            name=level.value,
+            limit=limit,
+            lifetime=settings.engine.retention if ttl == "session_lifetime" else ttl,
+            slides=ttl == "session_lifetime",
+            compress_above=tuning.compression.compression_threshold,
+            boost=Boost.of(tuning.eviction.priority_factors),
+            lease=settings.engine.lease_seconds,
+        )
+        for level, (ttl, limit) in limits.items()
+    }

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import urlsplit, urlunsplit
 
-from pydantic import AfterValidator, BeforeValidator, ValidationError
+from pydantic import AfterValidator, BeforeValidator, SecretStr, ValidationError
 
 from orchestrator.errors import Problem, SettingsError
 from orchestrator.fields import Frozen
@@ -24,6 +24,7 @@ INTERNAL = frozenset({"ORCHESTRATOR_READY_FD"})
 _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 _SCHEMES = ("redis", "rediss", "redis+socket", "unix", "sentinel", "valkey", "valkeys")
 _MASK = "***"
+TOKEN_CHARACTERS = 16
 
 
 def mask_url(url: str) -> str:
@@ -61,6 +62,15 @@ def _level(value: object) -> object:
     raise ValueError(f"{value!r} is no log level; write one of {', '.join(_LEVELS)}")
 
 
+def _tokens(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    tokens = [token.strip() for token in value.split(",")]
+    if any(len(token) < TOKEN_CHARACTERS or not token.isascii() or not token.isprintable() for token in tokens):
+        raise ValueError(f"a token has less than {TOKEN_CHARACTERS} characters; make one: openssl rand -hex 16")
+    return tuple(SecretStr(token) for token in tokens)
+
+
 def _module(value: str) -> str:
     if value and all(part.isidentifier() for part in value.replace(":", ".").split(".")):
         return value
@@ -83,6 +93,7 @@ class Environment(Frozen):
     app: Annotated[str, AfterValidator(_module)] = "config.celery_app"
     engine_file: Path | None = None
     log_level: Annotated[str, BeforeValidator(_level)] = "INFO"
+    api_tokens: Annotated[tuple[SecretStr, ...], BeforeValidator(_tokens)] = ()
 
     @classmethod
     def load(
@@ -128,9 +139,9 @@ class Environment(Frozen):
         """Variable name -> value, without passwords; what is not set is left out."""
         values = {PREFIX + name.upper(): getattr(self, name) for name in type(self).model_fields}
         return {
-            name: mask_url(str(value)) if name.endswith("_URL") else str(value)
+            name: mask_url(str(value)) if name.endswith("_URL") else _MASK if name.endswith("_TOKENS") else str(value)
             for name, value in values.items()
-            if value is not None
+            if value not in (None, ())
         }
 
     def _missing_files(self) -> list[Problem]:

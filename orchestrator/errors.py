@@ -67,6 +67,17 @@ class Conflict(OrchestratorError):
     """The request contradicts what is stored, such as an idempotency key that was used with other content."""
 
 
+class IdempotencyConflict(Conflict):
+    """The idempotency key belongs to `run_id`, which was submitted with another workflow or other inputs."""
+
+    def __init__(self, message: str, run_id: str) -> None:
+        super().__init__(message, run_id)
+        self.run_id = run_id
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
 class RunStateError(Conflict):
     """The run is in a state in which the request makes no sense, such as cancelling a finished run."""
 

@@ -20,7 +20,7 @@ from orchestrator.context.values import encode
 from orchestrator.engine.join import follow
 from orchestrator.engine.registry import known_agents
 from orchestrator.engine.runtime import runtime_of
-from orchestrator.errors import Conflict, InvalidWorkflow, NotFound, Problem, StoreUnavailable
+from orchestrator.errors import IdempotencyConflict, InvalidWorkflow, NotFound, Problem, StoreUnavailable
 from orchestrator.fleet import learning
 from orchestrator.fleet.learning import Durations, of_steps
 from orchestrator.problems import did_you_mean
@@ -165,7 +165,7 @@ def reserve(client: redis.Redis, prepared: Prepared, idempotency_key: str | None
 
     The run enters the index here, before it exists, so that a client that dies now leaves nothing unnoticed. The list
     of runs is ordered by the clients' clocks; nothing is decided by them.
-    Raises Conflict when the key was used with another workflow or other inputs.
+    Raises IdempotencyConflict when the key was used with another workflow or other inputs.
     """
     run_id = new_run_id()
     with guarded():
@@ -177,9 +177,10 @@ def reserve(client: redis.Redis, prepared: Prepared, idempotency_key: str | None
             if before is not None:
                 stored = json.loads(before)
                 if stored["fingerprint"] != prepared.fingerprint:
-                    raise Conflict(
+                    raise IdempotencyConflict(
                         f"idempotency key '{idempotency_key}' belongs to run {stored['run']}, "
-                        "which was submitted with another workflow or other inputs"
+                        "which was submitted with another workflow or other inputs",
+                        str(stored["run"]),
                     )
                 run_id = str(stored["run"])
         pipe = client.pipeline(transaction=True)

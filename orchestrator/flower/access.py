@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import hmac
 from http import HTTPStatus
 from typing import Any
+from urllib.parse import urlsplit
 
 from flower.views import BaseHandler
-from tornado.web import HTTPError
+from tornado.web import HTTPError, RequestHandler
 
 from orchestrator.flower.problems import MEDIA_TYPE, ProblemDocument, document, problem_of
 from orchestrator.flower.service import Service, service_of
 
 READING = frozenset({"GET", "HEAD", "OPTIONS"})
+_BEARER = "Bearer "
 
 
 class Handler(BaseHandler):  # type: ignore[misc]
@@ -41,23 +44,50 @@ class ApiHandler(Handler):
     def initialize(self, *, open_reading: bool = False) -> None:
         self._open_reading = open_reading
 
-    def prepare(self) -> None:
+    def admit(self) -> None:
+        """Let a request in, or raise HTTPError with 401 or 403. Whoever shows a token of ORCHESTRATOR_API_TOKENS is in;
+        all others are asked for what Flower asks for, and, to change something, for the XSRF token as well: browsers
+        add cookies and passwords by themselves, also to what another site makes them send."""
         reading = self.request.method in READING
-        if not self.current_user:
-            raise HTTPError(HTTPStatus.UNAUTHORIZED)
-        if not (self.has_credentials or self.unauthenticated_api or (reading and self._open_reading)):
-            raise HTTPError(
-                HTTPStatus.UNAUTHORIZED,
-                "this Flower has no credentials configured; set FLOWER_BASIC_AUTH, or FLOWER_UNAUTHENTICATED_API=true",
-            )
+        if not self._shows_token():
+            if not self.current_user:
+                raise HTTPError(HTTPStatus.UNAUTHORIZED)
+            if not (self.has_credentials or self.unauthenticated_api or (reading and self._open_reading)):
+                raise HTTPError(HTTPStatus.UNAUTHORIZED, "no credentials are configured: set FLOWER_BASIC_AUTH, or "
+                                "ORCHESTRATOR_API_TOKENS, or FLOWER_UNAUTHENTICATED_API=true")  # fmt: skip
+            if not reading:
+                self._check_origin()
         if not reading and self.application.options.read_only:
             raise HTTPError(HTTPStatus.FORBIDDEN, "this Flower is read-only")
 
-    def send(self, body: str | bytes, status: int = HTTPStatus.OK) -> None:
+    def _shows_token(self) -> bool:
+        given = self.request.headers.get("Authorization", "")
+        if not given.startswith(_BEARER):
+            return False
+        token = given.removeprefix(_BEARER).strip().encode()
+        known = [hmac.compare_digest(token, one.get_secret_value().encode()) for one in self.service.tokens]
+        if not any(known):
+            raise HTTPError(HTTPStatus.UNAUTHORIZED, "this token is not known")
+        return True
+
+    def _check_origin(self) -> None:
+        site, origin = self.request.headers.get("Sec-Fetch-Site"), self.request.headers.get("Origin")
+        if site not in (None, "same-origin", "none") or (origin and urlsplit(origin).netloc != self.request.host):
+            raise HTTPError(HTTPStatus.FORBIDDEN, "another site has sent this request")
+        if self.has_credentials:
+            try:
+                RequestHandler.check_xsrf_cookie(self)
+            except HTTPError:
+                told = "send the value of the cookie _xsrf as the header X-XSRFToken as well; programs send a token of "
+                raise HTTPError(HTTPStatus.FORBIDDEN, told + "ORCHESTRATOR_API_TOKENS instead") from None
+
+    def send(self, body: str, status: int = HTTPStatus.OK, location: str | None = None) -> None:
         """Answer with a JSON text. What is shown of a run changes: nobody keeps it."""
         self.set_status(status)
         self.set_header("Content-Type", "application/json")
         self.set_header("Cache-Control", "no-store")
+        if location is not None:
+            self.set_header("Location", location)
         self.finish(body)
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
@@ -65,7 +95,7 @@ class ApiHandler(Handler):
         error = kwargs["exc_info"][1] if kwargs.get("exc_info") else None
         found = problem_of(error) if error is not None else None
         if found is None:
-            told = error.log_message if isinstance(error, HTTPError) and status_code < 500 else ""
+            told = error.get_message() if isinstance(error, HTTPError) and status_code < 500 else ""
             found = document(status_code, told or "")
         self.problem(found)
 
@@ -73,13 +103,19 @@ class ApiHandler(Handler):
         """Answer with a problem document."""
         self.set_status(found.status)
         if found.status == HTTPStatus.UNAUTHORIZED:
-            self.set_header("WWW-Authenticate", 'Basic realm="flower"')
+            self.set_header("WWW-Authenticate", 'Basic realm="flower"' if self.has_credentials else "Bearer")
+        if found.status == HTTPStatus.METHOD_NOT_ALLOWED:
+            self.set_header("Allow", ", ".join(self.methods()))
         if found.retry_after is not None:
             self.set_header("Retry-After", str(max(1, round(found.retry_after))))
         self.set_header("Content-Type", MEDIA_TYPE)
         self.set_header("Cache-Control", "no-store")
         told = found.model_copy(update={"instance": self.request.path})
         self.finish(told.model_dump_json(exclude_defaults=True))
+
+    def methods(self) -> tuple[str, ...]:
+        """What this address can be asked for."""
+        return ("GET", "OPTIONS")
 
     def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
         if problem_of(value) is None:

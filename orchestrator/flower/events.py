@@ -10,7 +10,9 @@ from tornado.iostream import StreamClosedError
 
 from orchestrator.errors import StoreUnavailable
 from orchestrator.flower.access import ApiHandler
+from orchestrator.flower.bodies import read_query
 from orchestrator.flower.feed import START, Place, place_of
+from orchestrator.flower.messages import EventsQuery
 from orchestrator.flower.problems import Rejected
 
 BEAT_SECONDS = 15.0
@@ -30,25 +32,19 @@ class RunEvents(ApiHandler):
 
     _task: asyncio.Task[None] | None = None
 
-    async def get(self, run_id: str) -> None:
-        after = self._after()
-        follows = self.get_query_argument("follow", "true") != "false"
-        await self.service.call(lambda: self.service.client.reader.state(run_id))
+    async def get(self, run: str) -> None:
+        self.admit()
+        query = read_query(self.request.query_arguments, EventsQuery)
+        after = _place(self.request.headers.get("Last-Event-ID") or query.after)
+        await self.service.call(lambda: self.service.client.reader.state(run))
         if self.service.feed.watched >= WATCHERS:
             raise Rejected(HTTPStatus.SERVICE_UNAVAILABLE, "too many watchers", retry_after=5.0)
         self.set_header("Content-Type", "text/event-stream")
         self.set_header("Cache-Control", "no-store")
         self.set_header("X-Accel-Buffering", "no")  # a proxy that gathers would make it late
-        self._task = asyncio.get_running_loop().create_task(self._send(run_id, after, follows))
+        self._task = asyncio.get_running_loop().create_task(self._send(run, after, query.follow))
         with suppress(asyncio.CancelledError, StreamClosedError, TimeoutError, StoreUnavailable):
             await self._task
-
-    def _after(self) -> Place:
-        text = self.request.headers.get("Last-Event-ID") or self.get_query_argument("after", "")
-        try:
-            return place_of(text) if text else START
-        except ValueError as error:
-            raise Rejected(HTTPStatus.BAD_REQUEST, f"Last-Event-ID: {error}") from None
 
     async def _send(self, run_id: str, after: Place, follows: bool) -> None:
         self.write(f"retry: {RECONNECT_MS}\n\n")
@@ -63,3 +59,10 @@ class RunEvents(ApiHandler):
     def on_connection_close(self) -> None:
         if self._task is not None:
             self._task.cancel()
+
+
+def _place(text: str) -> Place:
+    try:
+        return place_of(text) if text else START
+    except ValueError as error:
+        raise Rejected(HTTPStatus.BAD_REQUEST, f"Last-Event-ID: {error}") from None

@@ -1,16 +1,16 @@
-"""Which address leads where. Ids of runs are checked here: nothing else reaches a handler, or a key in the store."""
+"""Which address leads where."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import groupby
 
 from tornado.routing import URLSpec
 from tornado.web import url
 
-from orchestrator.flower import events, pages, reads
+from orchestrator.flower import endpoint, events, pages
+from orchestrator.flower.catalogue import OPERATIONS, PARTS
 
-RUN = "([A-Za-z0-9_-]{1,64})"
-"""An id of a run, as a group of a regular expression."""
 API = "/api/workflows"
 DATA = "/workflows/-"
 """The same as the API, for our pages: they may read wherever Flower shows its own pages, also without credentials."""
@@ -23,13 +23,21 @@ def routes() -> list[URLSpec]:
         url("/workflows/compare", pages.ComparePage, name="workflows_compare"),
         url("/workflows/static/(.+)", pages.StaticPage, {"path": str(pages.STATIC)}, name="workflows_static"),
         *_api(DATA, name="workflows_data", open_reading=True),
-        url(f"/workflows/{RUN}", pages.RunPage, name="workflow"),
+        url(f"/workflows/({PARTS['run']})", pages.RunPage, name="workflow"),
         *_api(API, name="workflows_api", open_reading=False),
     ]
 
 
 def _api(base: str, *, name: str, open_reading: bool) -> Iterator[URLSpec]:
-    access = {"open_reading": open_reading}
-    yield url(base, reads.Runs, access, name=name)
-    yield url(f"{base}/{RUN}", reads.Run, access)
-    yield url(f"{base}/{RUN}/events", events.RunEvents, access)
+    for path, found in groupby(OPERATIONS, key=lambda operation: operation.path):
+        here = {"operations": {one.method: one for one in found}, "base": name, "open_reading": open_reading}
+        yield url(base + pattern(path), endpoint.Endpoint, here, name=None if path else name)
+    yield url(base + pattern("/{run}/events"), events.RunEvents, {"open_reading": open_reading})
+    yield url(f"{base}(?:/.*)?", endpoint.Unknown, {"open_reading": open_reading})
+
+
+def pattern(path: str) -> str:
+    """`/{run}/log` as a regular expression with named groups."""
+    for name, allowed in PARTS.items():
+        path = path.replace(f"{{{name}}}", f"(?P<{name}>{allowed})")
+    return path

@@ -8,6 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property, partial
 from typing import Any, ParamSpec, TypeVar, cast
 
+from pydantic import SecretStr
+
 from orchestrator.client import Client
 from orchestrator.environment import Environment
 from orchestrator.flower.feed import Feed
@@ -40,6 +42,11 @@ class Service:
         if runtime is None:
             return Client(environment=self.environment)
         return Client(runtime.store_url, broker_url=self._capp.conf.broker_url, environment=self.environment)
+
+    @cached_property
+    def tokens(self) -> tuple[SecretStr, ...]:
+        """What lets programs in."""
+        return self.environment.api_tokens
 
     @cached_property
     def views(self) -> RunViews:

@@ -12,6 +12,8 @@ from orchestrator.views.models import Shown
 
 HIDDEN = "***"
 SHOWN_BYTES = 16_000
+WHOLE = 1_000_000_000
+"""A limit for values that are shown whole."""
 
 
 class Mask:

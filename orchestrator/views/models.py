@@ -22,6 +22,20 @@ AttemptState = Literal[
 Action = Literal["cancel", "pause", "resume", "retry", "retry_failed"]
 
 
+class RunRow(Frozen):
+    """One line of the list of runs. `progress` is 0 to 1."""
+
+    run_id: str
+    workflow: str
+    state: RunState
+    created_at: float
+    started_at: float | None = None
+    finished_at: float | None = None
+    reason: str | None = None
+    quality_impact: str | None = None
+    progress: float = 0.0
+
+
 class Shown(Frozen):
     """A JSON value as it is shown: `value` with every masked part replaced by `***`; of one whose JSON has more bytes
     than are shown only the `beginning` of that text, and `value` is null. `bytes` is the size of the whole."""

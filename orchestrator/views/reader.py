@@ -91,7 +91,7 @@ class RunViews:
             inputs=_inputs(inputs, mask) if values else {},
             locks=tuple(_lock(name, lock) for name, lock in Locks(store.redis, run_id).status().items()),
             lock_waits=tuple(history.lock_waits),
-            conflicts=tuple(_conflict(found, mask, values=values) for found in store.contexts.conflicts(run_id)),
+            conflicts=tuple(conflict_view(found, mask, values=values) for found in store.contexts.conflicts(run_id)),
             versions=tuple(store.contexts.history(run_id, VERSIONS_SHOWN)),
             alerts=tuple(one for one in alerts(store.redis, limit=ALERTS_LOOKED_AT) if one.run_id == run_id),
         )  # fmt: skip
@@ -167,9 +167,18 @@ def _holders(entries: Iterable[Entry]) -> Iterable[LockHolder]:
         yield LockHolder(node=entry.holder.step, mode="write" if entry.write else "read", declared=entry.declared)
 
 
-def _conflict(found: ContextConflict, mask: Mask, *, values: bool) -> ConflictView:
+def conflict_view(found: ContextConflict, mask: Mask, *, values: bool = True) -> ConflictView:
+    """A conflict as it is shown; without `values` its sides are left out."""
     told = found.model_dump(include=set(ConflictView.model_fields) - {"base", "ours", "theirs"})
     sides: dict[str, Any] = {}
     if values:
         sides = {side: mask.shown(found.field, getattr(found, side)) for side in found.sides}
-    return ConflictView(**told, **sides, choices=tuple(sorted(found.sides)) if found.state == "open" else ())
+    return ConflictView(**told, **sides, choices=_choices(found))
+
+
+def _choices(found: ContextConflict) -> tuple[str, ...]:
+    if found.state != "open":
+        return ()
+    if found.kind == "write":
+        return ("ours", "theirs", "base")
+    return ("accept", "ours", "theirs") if found.equal else ("accept",)

@@ -1,0 +1,207 @@
+"""What requests of the API say, and what is answered, beside the documents in `views`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
+
+from orchestrator.context.models import Version
+from orchestrator.documents import shown
+from orchestrator.fields import Frozen, Identifier
+from orchestrator.run.dead_letters import DeadMessage, DeadStep
+from orchestrator.run.models import LogLine, RunState
+from orchestrator.views.models import RunRow, Shown
+
+MOST_ROWS = 200
+
+
+def _flag(text: object) -> object:
+    if text in ("true", "false", True, False):
+        return text in ("true", True)
+    raise ValueError(f"{str(text)[:40]!r} is neither true nor false")
+
+
+Flag = Annotated[bool, BeforeValidator(_flag)]
+"""`true` or `false` in a query."""
+Moment = Annotated[float, Field(ge=0, le=1e11)]
+"""Seconds since the epoch."""
+
+
+class Nothing(Frozen):
+    """A query, or a body, that says nothing."""
+
+
+_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_CURSOR = re.compile(r"[0-9]{1,12}(\.[0-9]{1,9})?_[A-Za-z0-9_-]{1,64}")
+_CURSOR_SCHEMA = {"type": "string", "pattern": f"^{_CURSOR.pattern}$"}
+_WORKFLOW_SCHEMA = {"anyOf": [{"type": "string", "pattern": f"^{_NAME.pattern}$"}, {"type": "object"}]}
+
+
+def _workflow(value: object) -> object:
+    if isinstance(value, dict) or (isinstance(value, str) and _NAME.fullmatch(value)):
+        return value
+    raise ValueError(f"{shown(value)} is no workflow; send the name of a registered one, or a definition as a mapping")
+
+
+def _cursor(value: str) -> str:
+    if not _CURSOR.fullmatch(value):
+        raise ValueError(f"{shown(value)} is no cursor; send next_cursor of the page before")
+    return value
+
+
+class Submission(Frozen):
+    """A run to start: the name of a registered workflow, or a whole definition in the form of a workflow file. With
+    `sequential` its steps run one after another; null is what the deployment's settings say."""
+
+    workflow: Annotated[str | Mapping[str, Any], BeforeValidator(_workflow), WithJsonSchema(_WORKFLOW_SCHEMA)]
+    inputs: Mapping[str, Any] = Field(default_factory=dict)
+    sequential: bool | None = None
+
+
+class CancelRequest(Frozen):
+    """`reason` is shown with the run."""
+
+    reason: Annotated[str, Field(max_length=500)] = ""
+
+
+class RetryRequest(Frozen):
+    """Where to begin anew: at a `step`, at all steps that ended badly (`failed`), or, with neither, at the start."""
+
+    step: Identifier | None = None
+    failed: bool = False
+
+
+class ResolveRequest(Frozen):
+    """A decision: one of the conflict's `choices`, or a `value` for its place, which may be null."""
+
+    choice: Literal["ours", "theirs", "base", "accept"] | None = None
+    value: Any = None
+
+
+class DeadLetterRequest(Frozen):
+    """A parked step by `run_id` and `step`, or a message by `id`."""
+
+    run_id: Identifier | None = None
+    step: Identifier | None = None
+    id: Annotated[str, Field(pattern=r"^[0-9]{1,20}-[0-9]{1,20}$")] | None = None
+
+
+class ListQuery(Frozen):
+    """Which runs: those in one of the states, of that `workflow`, whose id or workflow contains `search`, created
+    between two times. At most `limit` of them, behind `cursor`, which the page before has told."""
+
+    state: tuple[RunState, ...] = ()
+    workflow: Identifier | None = None
+    search: Annotated[str, Field(max_length=200)] = ""
+    created_after: Moment | None = None
+    created_before: Moment | None = None
+    limit: Annotated[int, Field(ge=1, le=MOST_ROWS)] = 50
+    cursor: Annotated[str, AfterValidator(_cursor), WithJsonSchema(_CURSOR_SCHEMA)] | None = None
+
+
+class RunQuery(Frozen):
+    """Without `values` inputs, outputs and the sides of conflicts are left out."""
+
+    values: Flag = True
+
+
+class LogQuery(Frozen):
+    """Only the lines of one `attempt`, counted from 1."""
+
+    attempt: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
+
+
+class DiffQuery(Frozen):
+    """Two versions of the context, by number or by the name of a snapshot."""
+
+    a: Annotated[str, Field(min_length=1, max_length=128)]
+    b: Annotated[str, Field(min_length=1, max_length=128)]
+
+
+class EventsQuery(Frozen):
+    """Events behind `after`, as the header `Last-Event-ID`; without `follow` only what has happened so far."""
+
+    after: Annotated[str, Field(max_length=100)] = ""
+    follow: Flag = True
+
+
+class RunList(Frozen):
+    """One page of runs, newest first. `next_cursor` leads to the next one; null when there is none."""
+
+    runs: tuple[RunRow, ...]
+    next_cursor: str | None = None
+
+
+class Accepted(Frozen):
+    """A run that was started, or one that the same key had started before. `url` is where its document is."""
+
+    run_id: str
+    url: str
+
+
+class RunAnswer(Frozen):
+    """The state of a run after what was asked for."""
+
+    run_id: str
+    state: RunState
+
+
+class StepLog(Frozen):
+    """The lines that a step has logged, oldest first, of all its attempts or of one."""
+
+    run_id: str
+    step: str
+    lines: tuple[LogLine, ...]
+
+
+class Values(Frozen):
+    """Named values, masked but whole."""
+
+    values: Mapping[str, Shown]
+
+
+class VersionList(Frozen):
+    """The versions of a run's context that are kept, newest first."""
+
+    versions: tuple[Version, ...]
+
+
+class ShownDifference(Frozen):
+    """A field that differs between two versions. A side without a value is null."""
+
+    field: str
+    kind: Literal["added", "removed", "changed"]
+    before: Shown | None = None
+    after: Shown | None = None
+
+
+class DifferenceList(Frozen):
+    """What changed in the context from version `a` to `b`."""
+
+    a: str
+    b: str
+    differences: tuple[ShownDifference, ...]
+
+
+class DeadLetters(Frozen):
+    """What is parked, newest first: steps that killed every process that tried them, and messages that nobody could
+    run."""
+
+    steps: tuple[DeadStep, ...]
+    messages: tuple[DeadMessage, ...]
+
+
+class Definition(Frozen):
+    """A workflow that is registered under its name, with the inputs that it has to be given."""
+
+    name: str
+    required_inputs: tuple[str, ...] = ()
+
+
+class DefinitionList(Frozen):
+    """The registered workflows, by name."""
+
+    definitions: tuple[Definition, ...]

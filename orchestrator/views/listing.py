@@ -1,0 +1,104 @@
+"""Pages of the list of runs, filtered."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from typing import cast
+
+import redis
+
+from orchestrator import keys
+from orchestrator.connection import guarded
+from orchestrator.run.models import RunState
+from orchestrator.views.models import RunRow
+
+AT_ONCE = 200
+LOOKED_AT = 10_000
+"""A page ends after so many runs have been looked at, even when few of them were wanted."""
+_FIELDS = ("workflow", "state", "created_at", "started_at", "finished_at", "reason", "quality_impact", "done", "total")
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which runs. Times are seconds since the epoch; an empty collection or text stands for all."""
+
+    states: Collection[RunState] = ()
+    workflow: str | None = None
+    search: str = ""
+    created_after: float | None = None
+    created_before: float | None = None
+
+    def fits(self, run: RunRow) -> bool:
+        """Whether a run is one of them, but for its time."""
+        text = self.search.casefold()
+        return (
+            (not self.states or run.state in self.states)
+            and self.workflow in (None, run.workflow)
+            and (not text or text in run.run_id.casefold() or text in run.workflow.casefold())
+        )
+
+
+def page(
+    client: redis.Redis, wanted: Wanted, *, limit: int, cursor: str | None = None
+) -> tuple[list[RunRow], str | None]:
+    """The newest runs that are wanted, of those behind `cursor`, and the cursor of the next page. The cursor names the
+    last run that was looked at, `<time of creation>_<run id>`: runs that are created meanwhile do not move it."""
+    found: list[RunRow] = []
+    for looked_at, (run_id, score, row) in enumerate(_newest_first(client, wanted, cursor), 1):
+        run = _row(run_id, row)
+        if run is not None and wanted.fits(run):
+            found.append(run)
+        if len(found) == limit or looked_at == LOOKED_AT:
+            return found, f"{score:.9f}".rstrip("0").rstrip(".") + f"_{run_id}"
+    return found, None
+
+
+def _newest_first(
+    client: redis.Redis, wanted: Wanted, cursor: str | None
+) -> Iterator[tuple[str, float, Sequence[bytes | None]]]:
+    highest = "+inf" if wanted.created_before is None else repr(wanted.created_before)
+    lowest = "-inf" if wanted.created_after is None else repr(wanted.created_after)
+    behind: tuple[float, str] | None = None
+    if cursor is not None:
+        time, _, run_id = cursor.partition("_")
+        behind = (float(time), run_id)
+        highest = repr(min(float(highest), float(time)))
+    offset = 0
+    while True:
+        with guarded():
+            found = cast(
+                "list[tuple[bytes, float]]",
+                client.zrevrangebyscore(keys.RUNS, highest, lowest, start=offset, num=AT_ONCE, withscores=True),
+            )
+            pipe = client.pipeline(transaction=False)
+            for name, _ in found:
+                pipe.hmget(keys.run_key(name.decode(), "meta"), _FIELDS)
+            rows = pipe.execute()
+        for (name, score), row in zip(found, rows, strict=True):
+            place = (score, name.decode())
+            if behind is None or place < behind:
+                yield place[1], score, row
+        if len(found) < AT_ONCE:
+            return
+        offset += AT_ONCE
+
+
+def _row(run_id: str, row: Sequence[bytes | None]) -> RunRow | None:
+    """None for a run that has expired, or is not created yet."""
+    workflow, state, created, started, finished, reason, impact, done, total = (
+        None if cell is None else cell.decode() for cell in row
+    )
+    if state is None:
+        return None
+    return RunRow(
+        run_id=run_id,
+        workflow=workflow or "",
+        state=RunState(state),
+        created_at=float(created or 0),
+        started_at=float(started) if started else None,
+        finished_at=float(finished) if finished else None,
+        reason=reason or None,
+        quality_impact=impact,
+        progress=min(1.0, int(done or 0) / max(1, int(total or 0))),
+    )

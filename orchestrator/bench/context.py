@@ -7,16 +7,15 @@ Writers are threads of one process, as in a worker with a thread pool.
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from random import Random
 from statistics import quantiles
-from time import perf_counter
 from typing import NamedTuple
 
 from orchestrator import keys
 from orchestrator.bench.frame import Setting
 from orchestrator.bench.results import Measure
+from orchestrator.bench.threads import side_by_side
 from orchestrator.context.fields import split
 from orchestrator.context.reader import ContextReader
 from orchestrator.context.store import ContextStore
@@ -116,36 +115,10 @@ def _percentile(values: list[float], share: int) -> float:
 def _round(setting: Setting, value: object, writers: int, operations: int) -> _Round:
     bench = _Bench(setting, operations)
     shares = [range(first, operations, writers) for first in range(writers)]
-    commits, whole = _side_by_side(shares, lambda number: bench.commit(number, value))
+    commits, whole = side_by_side(shares, lambda number: bench.commit(number, value))
     newest = len(bench.context.history(RUN, operations))
-    reads, _ = _side_by_side(shares, lambda number: bench.read(number, newest))
+    reads, _ = side_by_side(shares, lambda number: bench.read(number, newest))
     return _Round(commits, reads, whole)
-
-
-def _side_by_side(shares: list[range], work: Callable[[int], object]) -> tuple[list[float], float]:
-    """Seconds of each call, one thread for each share, and of all together. Raises what a call raises."""
-    gate, taken, failed = threading.Barrier(len(shares) + 1), list[float](), list[BaseException]()
-
-    def go(share: range) -> None:
-        gate.wait()
-        try:
-            for number in share:
-                begun = perf_counter()
-                work(number)
-                taken.append(perf_counter() - begun)
-        except BaseException as error:  # noqa: BLE001 - raised below, in the thread that asked
-            failed.append(error)
-
-    threads = [threading.Thread(target=go, args=(share,)) for share in shares]
-    for thread in threads:
-        thread.start()
-    gate.wait()
-    begun = perf_counter()
-    for thread in threads:
-        thread.join()
-    if failed:
-        raise failed[0]
-    return taken, perf_counter() - begun
 
 
 def _commands(setting: Setting, value: object) -> tuple[int, int]:

@@ -7,7 +7,6 @@ polled for. Contended, threads read and write one value under the lock.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator
 from statistics import median
 from time import perf_counter
@@ -18,6 +17,7 @@ import redis
 from orchestrator import keys
 from orchestrator.bench.frame import Setting
 from orchestrator.bench.results import Measure
+from orchestrator.bench.threads import side_by_side
 from orchestrator.context.lock_models import Holder
 from orchestrator.context.locks import Locks
 
@@ -121,18 +121,4 @@ def _contended(setting: Setting, client: redis.Redis, threads: int) -> tuple[_Si
 
 def _in_turns(threads: int, turns: int, take: Callable[[int], None]) -> float:
     """Seconds until each thread has had its turns."""
-    gate = threading.Barrier(threads + 1)
-
-    def work(number: int) -> None:
-        gate.wait()
-        for _ in range(turns):
-            take(number)
-
-    running = [threading.Thread(target=work, args=(number,)) for number in range(threads)]
-    for thread in running:
-        thread.start()
-    gate.wait()
-    begun = perf_counter()
-    for thread in running:
-        thread.join()
-    return perf_counter() - begun
+    return side_by_side([[number] * turns for number in range(threads)], take)[1]

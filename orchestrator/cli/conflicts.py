@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import click
 
 from orchestrator.cli.output import common_options, emit_data, output_option, table, talk
-from orchestrator.cli.targets import check_id
 from orchestrator.errors import NotFound
 
 if TYPE_CHECKING:
@@ -62,14 +61,11 @@ def show(run: str, conflict: str, form: str) -> None:
 @common_options
 def resolve(run: str, conflict: str, side: str | None, value: str | None, form: str) -> None:
     """Decide CONFLICT of RUN for a SIDE or a value, or accept a rule that does not hold. Then the run goes on."""
-    from orchestrator.cli.connect import store_only
-    from orchestrator.environment import Environment
+    from orchestrator.cli.connect import stored_run
 
     if (side is None) == (value is None):
         raise click.UsageError("name a side, ours, theirs, base or accept, or give --value")
-    check_id(run, "run")
-    with store_only(Environment.load()) as client:
-        handle = client.get(run)
+    with stored_run(run) as handle:
         done = handle.resolve(conflict, side) if value is None else handle.resolve(conflict, value=_parsed(value))
     emit_data(done.model_dump(mode="json", exclude_unset=True), form, lambda: f"{done.place}: {done.reason}")
 
@@ -82,12 +78,10 @@ def _parsed(text: str) -> object:
 
 
 def _conflicts(run: str) -> list[ContextConflict]:
-    from orchestrator.cli.connect import store_only
-    from orchestrator.environment import Environment
+    from orchestrator.cli.connect import stored_run
 
-    check_id(run, "run")
-    with store_only(Environment.load()) as client:
-        return client.get(run).conflicts()
+    with stored_run(run) as handle:
+        return handle.conflicts()
 
 
 def _screen(found: ContextConflict) -> Iterator[str]:

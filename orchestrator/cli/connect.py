@@ -7,12 +7,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from orchestrator.cli.targets import check_id
 from orchestrator.embedded import Stack, StackOptions
 from orchestrator.embedded.local import running_url
 from orchestrator.errors import OrchestratorError, StoreUnavailable
 
 if TYPE_CHECKING:
-    from orchestrator.client import Client
+    from orchestrator.client import Client, RunHandle
     from orchestrator.environment import Environment
     from orchestrator.run.reader import RunReader
     from orchestrator.workflow.plan import Plan
@@ -95,6 +96,16 @@ def store_only(environment: Environment) -> Iterator[Client]:
         Client(url, broker_url=environment.broker_url or url, environment=environment) as client,
     ):
         yield client
+
+
+@contextmanager
+def stored_run(run_id: str) -> Iterator[RunHandle]:
+    """A run of the configured store; whether anybody works is not asked. Raises NotFound for what can be no run."""
+    from orchestrator.environment import Environment
+
+    check_id(run_id, "run")
+    with store_only(Environment.load()) as client:
+        yield client.get(run_id)
 
 
 def reach(url: str) -> None:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from orchestrator.cli.output import common_options, emit_data, output_option, table, talk
-from orchestrator.cli.targets import check_id
 
 if TYPE_CHECKING:
     from orchestrator.context.lock_models import Entry, LockStatus
@@ -33,12 +32,9 @@ def context() -> None:
 @common_options
 def show(run: str, version: str | None, form: str) -> None:
     """Show the context of RUN, as it is or as a version had it."""
-    from orchestrator.cli.connect import store_only
-    from orchestrator.environment import Environment
+    from orchestrator.cli.connect import stored_run
 
-    check_id(run, "run")
-    with store_only(Environment.load()) as client:
-        handle = client.get(run)
+    with stored_run(run) as handle:
         found = handle.context(version)
         marks = handle.marks(version) if form == "table" else {}
     emit_data(found, form, lambda: _fields(found, marks))
@@ -60,12 +56,10 @@ def _fields(documents: dict[str, Any], marks: dict[str, str]) -> str:
 @common_options
 def history(run: str, limit: int, form: str) -> None:
     """List the versions of RUN's context that are kept, newest first."""
-    from orchestrator.cli.connect import store_only
-    from orchestrator.environment import Environment
+    from orchestrator.cli.connect import stored_run
 
-    check_id(run, "run")
-    with store_only(Environment.load()) as client:
-        found = client.get(run).history(limit)
+    with stored_run(run) as handle:
+        found = handle.history(limit)
     emit_data([version.model_dump(mode="json") for version in found], form, lambda: _versions(found))
 
 
@@ -97,12 +91,10 @@ def _fields_of(version: Version) -> str:
 @common_options
 def diff(run: str, a: str, b: str, form: str) -> None:
     """Show what changed in RUN's context from version A to version B."""
-    from orchestrator.cli.connect import store_only
-    from orchestrator.environment import Environment
+    from orchestrator.cli.connect import stored_run
 
-    check_id(run, "run")
-    with store_only(Environment.load()) as client:
-        found = client.get(run).diff(a, b)
+    with stored_run(run) as handle:
+        found = handle.diff(a, b)
     emit_data([one.model_dump(mode="json") for one in found], form, lambda: "\n".join(_changes(found)))
 
 
@@ -124,12 +116,10 @@ def _changes(found: list[Difference]) -> Iterator[str]:
 @common_options
 def restore(run: str, version: str, form: str) -> None:
     """Make RUN's context what it was at VERSION. That is a new version; nothing is lost."""
-    from orchestrator.cli.connect import store_only
-    from orchestrator.environment import Environment
+    from orchestrator.cli.connect import stored_run
 
-    check_id(run, "run")
-    with store_only(Environment.load()) as client:
-        made = client.get(run).restore(version)
+    with stored_run(run) as handle:
+        made = handle.restore(version)
     emit_data({"run_id": run, "version": made}, form, lambda: str(made))
     talk(f"orchestrator context diff {run} {made - 1} {made}")
 
@@ -140,12 +130,10 @@ def restore(run: str, version: str, form: str) -> None:
 @common_options
 def locks(run: str, form: str) -> None:
     """Show the locks of RUN's sections: who holds them, who waits, and how long they were waited for."""
-    from orchestrator.cli.connect import store_only
-    from orchestrator.environment import Environment
+    from orchestrator.cli.connect import stored_run
 
-    check_id(run, "run")
-    with store_only(Environment.load()) as client:
-        found = client.get(run).locks()
+    with stored_run(run) as handle:
+        found = handle.locks()
     emit_data({section: _lock_document(lock) for section, lock in found.items()}, form, lambda: _locks(found))
 
 

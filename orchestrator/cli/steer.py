@@ -67,11 +67,9 @@ def retry(run: str, step: str | None, failed: bool, form: str) -> None:
 
 def _steer(run: str, form: str, act: Callable[[RunHandle], RunState], then: str) -> None:
     """Do it, print the state that the run is in now, and what to type next."""
-    from orchestrator.cli.connect import store_only
-    from orchestrator.environment import Environment
+    from orchestrator.cli.connect import stored_run
 
-    check_id(run, "run")
-    with store_only(Environment.load()) as client:
-        state = str(act(client.get(run)))
+    with stored_run(run) as handle:
+        state = str(act(handle))
     emit_data({"run_id": run, "state": state}, form, lambda: state)
     talk(f"orchestrator {then} {run}")

@@ -8,39 +8,11 @@ from typing import Any
 from orchestrator.documents import Location
 from orchestrator.workflow.drafts import Draft, Reading, StepDraft
 
-_PLAIN = frozenset(
-    {
-        "id",
-        "agent",
-        "with",
-        "timeout",
-        "idle_timeout",
-        "schedule_timeout",
-        "retry",
-        "priority",
-        "queue",
-        "estimated_duration",
-        "trigger_rule",
-        "defaults",
-        "outputs",
-        "locks",
-        "description",
-    }
+_COMMON = frozenset(
+    {"timeout", "idle_timeout", "schedule_timeout", "retry", "priority", "queue", "estimated_duration", "trigger_rule"}
 )
-_DEFAULTABLE = frozenset(
-    {
-        "timeout",
-        "idle_timeout",
-        "schedule_timeout",
-        "retry",
-        "priority",
-        "queue",
-        "estimated_duration",
-        "trigger_rule",
-        "resources",
-        "resource_requirements",
-    }
-)
+_PLAIN = _COMMON | {"id", "agent", "with", "defaults", "outputs", "locks", "description"}
+_DEFAULTABLE = _COMMON | {"resources", "resource_requirements"}
 
 
 def read_step(reading: Reading, raw: object, location: Location, *, named: bool = True) -> StepDraft:

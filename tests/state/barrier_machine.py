@@ -4,6 +4,7 @@ judge on a real server, with a clock that the test moves. Messages are the real 
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, cast
@@ -34,9 +35,10 @@ from tests.state.bench import own
 
 RUN, NODE, LEASE = "run", "@g", 5.0
 MEMBERS = ("b", "c", "d")
+TIMEOUT = 20
 ONCE = RetryPolicy(maximum_attempts=1)
 TWICE = RetryPolicy(maximum_attempts=2, initial_interval=1)
-BARRIER = BarrierSpec(timeout=20, extension=10, max_extensions=1)
+BARRIER = BarrierSpec(timeout=TIMEOUT, extension=10, max_extensions=1)
 WORKFLOW = WorkflowSpec(
     name="group",
     steps=(
@@ -86,6 +88,7 @@ class BarrierMachine(RuleBasedStateMachine):
     """Three members side by side, a step that needs one of them, and one behind their barrier."""
 
     app: ClassVar[Celery]
+    deadlines_count: ClassVar[bool] = True
     attempts: Bundle[Attempt] = Bundle("attempts")
 
     @initialize()
@@ -206,6 +209,22 @@ class BarrierMachine(RuleBasedStateMachine):
     def time_passes(self, seconds: float) -> None:
         self.runtime.now = round(self.now + seconds, 3)
 
+    @rule(attempt=attempts)
+    def freeze(self, attempt: Attempt) -> None:
+        """Its worker stands still for longer than a lease; the others renew theirs."""
+        for _ in range(2):
+            self.renew(set(MEMBERS) - {attempt.step})
+            self.time_passes(LEASE / 2)
+        self.sweep()
+
+    @rule()
+    def work_goes_on(self) -> None:
+        """Everybody who lives works, and renews his lease, for as long as a barrier waits."""
+        for _ in range(TIMEOUT // 4 + 1):
+            self.renew(set(MEMBERS))
+            self.time_passes(4)
+        self.sweep()
+
     @rule()
     def sweep(self) -> None:
         for item in self.ledger.due(RUN, again=recovery.AGAIN_SECONDS).items:
@@ -213,6 +232,9 @@ class BarrierMachine(RuleBasedStateMachine):
             if handle is not None:
                 handle(self.app, RUN, item)
         self._taken()
+        state, deadline = self.node(NODE, "state", "deadline")
+        if self.deadlines_count and deadline is not None and state in ("pending", "joined"):
+            assert float(deadline) > self.now, "nobody has looked at a barrier whose time is over"
 
     @rule(overdue=st.booleans())
     def look(self, overdue: bool) -> None:
@@ -252,6 +274,11 @@ class BarrierMachine(RuleBasedStateMachine):
             self.runtime.now += 3
             self.sweep()
         raise AssertionError("the run does not end")
+
+    def teardown(self) -> None:
+        """Whatever has happened: let it go on, and it ends."""
+        if hasattr(self, "tokens") and sys.exc_info()[0] is None:
+            self.heal()
 
     # -- what has to be true ------------------------------------------------------------------------------------------
 

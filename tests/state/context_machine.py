@@ -104,7 +104,9 @@ class ContextMachine(RuleBasedStateMachine):
             )
         else:
             assert self.is_current(attempt), "an attempt that is over got a lock"
-            assert not any(other.locked_until > self.bench.now for other in self.current.values())
+            assert not any(other.locked_until > self.bench.now for other in self.current.values()), (
+                "a lock was granted that another holds"
+            )
             attempt.lock, attempt.locked_until = lock, self.bench.now + LEASE
             attempt.wrote_under = {SECTION: lock.token}
             self._saw(attempt, self.bench.context.read("run", names=[COUNT]))
@@ -129,7 +131,7 @@ class ContextMachine(RuleBasedStateMachine):
             standing = answer.fields[0]
             attempt.read_at, attempt.seen = standing.version, self.counts[standing.version]
         else:
-            assert isinstance(answer, Moved)
+            assert isinstance(answer, Moved), "a good commit was refused"
             assert attempt.seen == self.count, "an update was lost"
             del self.current[attempt.step]
             attempt.locked_until = 0.0

@@ -114,7 +114,7 @@ class LedgerMachine(RuleBasedStateMachine):
         queued = [name for name, state in self.look().states.items() if state == "queued"]
         self.claim(pick(number, queued if number < USUALLY else [], self.names))
 
-    def claim(self, name: str) -> None:
+    def claim(self, name: str) -> Claimed | Refused:
         before = self.state_of(name)
         answer = self.bench.claim(name)
         assert isinstance(answer, Claimed) == (before == "queued"), (before, answer)
@@ -123,6 +123,7 @@ class LedgerMachine(RuleBasedStateMachine):
             self.token[name] = answer.token
             self.published.discard(name)
             self.attempts.append((name, answer))
+        return answer
 
     @precondition(lambda self: self.attempts)
     @rule(number=NUMBERS, state=st.sampled_from(("success", "success", "failed", "retrying", "skipped")))
@@ -130,7 +131,9 @@ class LedgerMachine(RuleBasedStateMachine):
         """An attempt comes to its end; at times one that was over long ago."""
         states = self.look().states
         going = [one for one in self.attempts if states[one[0]] == "running"]
-        name, granted = pick(number, going if number < USUALLY else [], self.attempts)
+        self.finish(*pick(number, going if number < USUALLY else [], self.attempts), state)
+
+    def finish(self, name: str, granted: Claimed, state: str) -> None:
         current = self.state_of(name) == "running" and self.token[name] == granted.token
         fields = own(name, {"attempt": granted.token}) if state == "success" else ()
         answer = self.bench.ledger.finish(

@@ -21,11 +21,11 @@ from orchestrator.context.lock_models import Lock, LockRules, Request
 from orchestrator.context.locks import Locks
 from orchestrator.errors import AgentError, LeaseLost, LockTimeout
 from tests.state import locking
-from tests.state.locking import RUN
+from tests.state.locking import LEASE, RUN
 
 STEPS = tuple("abcdefgh")
 SECTIONS = ("requirements", "user_stories")
-READERS, LEASE = 5, 5.0
+READERS = 5
 
 
 @dataclass(slots=True)

@@ -12,6 +12,7 @@ from orchestrator.context.locks import CHECK, EXTEND, LOCKS
 from orchestrator.scripts import Script, fragment
 
 RUN = "run"
+LEASE = 5.0
 BASE = fragment("orchestrator.run", "base")
 GUARDED_WRITE = """
 if not lock_check(A.section, A.token) then return 0 end

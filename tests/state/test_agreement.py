@@ -30,11 +30,6 @@ from tests.state.bench import Bench, shared, spec, step
 EQUAL = {"equal": ["b.spec.platform", "c.target"], "message": "two platforms"}
 
 
-@pytest.fixture
-def bench(store_url: str) -> Bench:
-    return Bench(store_url)
-
-
 @contextmanager
 def deployed(store_url: str, **blocks: Any) -> Iterator[Celery]:
     settings = EngineSettings.model_validate(blocks)

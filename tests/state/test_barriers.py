@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
-
 from orchestrator.run.models import RunState, StepState
 from orchestrator.run.replies import Claimed, Moved, Refused
 from orchestrator.workflow.models import BarrierSpec, GroupSpec
@@ -12,11 +10,6 @@ from tests.state.bench import OWNER, Bench, released, spec, step
 GROUP = GroupSpec(id="g", steps=("b", "c", "d"), barrier=BarrierSpec(timeout=60))
 FAN = spec(*(step(name, group="g") for name in "bcd"), step("z", "b", "c", "d"), groups=(GROUP,))
 NODE, MEMBERS, PAUSE = "@g", ("b", "c", "d"), 3.0
-
-
-@pytest.fixture
-def bench(store_url: str) -> Bench:
-    return Bench(store_url)
 
 
 def fall_back(bench: Bench, *again: str) -> Moved | Refused:

@@ -21,16 +21,6 @@ from tests.state.graphs import workflows
 G = GroupSpec(id="g", steps=("b", "c"))
 
 
-@pytest.fixture
-def bench(store_url: str) -> Bench:
-    return Bench(store_url)
-
-
-@pytest.fixture
-def runtime(store_url: str) -> Runtime:
-    return Runtime(store_url, EngineSettings())
-
-
 def work(bench: Bench, runtime: Runtime, name: str, granted: Claimed | None = None, **entries: Any) -> dict[str, Any]:
     """An attempt reads the board, sets entries of it and commits; what it has read."""
     granted = granted or bench.granted(name)

@@ -33,16 +33,6 @@ GROUP = spec(
 )  # fmt: skip
 
 
-@pytest.fixture
-def bench(store_url: str) -> Bench:
-    return Bench(store_url)
-
-
-@pytest.fixture
-def runtime(store_url: str) -> Runtime:
-    return Runtime(store_url, EngineSettings())
-
-
 def reader(bench: Bench, granted: Claimed, **more: Any) -> ContextReader:
     return ContextReader(bench.context, "run", version=granted.version, branches=granted.branches, **more)
 

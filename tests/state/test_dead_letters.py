@@ -17,11 +17,6 @@ from orchestrator.settings import Runtime as RuntimeSettings
 from tests.state.bench import Bench, spec, step
 
 
-@pytest.fixture
-def bench(store_url: str) -> Bench:
-    return Bench(store_url)
-
-
 def poison(bench: Bench, name: str) -> None:
     """As the engine does it: parked first, ended then."""
     granted = bench.granted(name)

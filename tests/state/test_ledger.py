@@ -17,12 +17,6 @@ from orchestrator.workflow.models import GroupSpec, TriggerRule
 from orchestrator.workflow.plan import make_plan
 from tests.state.bench import OWNER, Bench, own, released, spec, step
 
-
-@pytest.fixture
-def bench(store_url: str) -> Bench:
-    return Bench(store_url)
-
-
 DIAMOND = spec(
     step("a"), step("b", "a", group="g"), step("c", "a", group="g"), step("d", "b", "c"),
     groups=(GroupSpec(id="g", steps=("b", "c")),),

@@ -16,12 +16,6 @@ from orchestrator.workflow.models import GroupSpec, TriggerRule, WorkflowSpec
 from orchestrator.workflow.plan import make_plan
 from tests.state.bench import Bench, released, shared, spec, step
 
-
-@pytest.fixture
-def bench(store_url: str) -> Bench:
-    return Bench(store_url)
-
-
 LINE = spec(step("a"), step("b", "a"), step("c", "b"))
 DIAMOND = spec(
     step("a"), step("b", "a", group="g"), step("c", "a", group="g"), step("d", "b", "c"),

@@ -23,11 +23,6 @@ from tests.state.bench import Bench, released, shared
 
 
 @pytest.fixture
-def bench(store_url: str) -> Bench:
-    return Bench(store_url)
-
-
-@pytest.fixture
 def app(store_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Celery]:
     monkeypatch.setattr(canvas, "_STEP_TASK", re.compile(r"^run\."))  # how ids of this run's tasks begin
     with create_app(store_url, store_url, EngineSettings(), name="test-validation", set_as_current=False) as app:

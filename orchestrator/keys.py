@@ -23,6 +23,8 @@ Of one run, with the prefix `orc:{<run id>}`:
   :conflicts hash   id -> what could not be merged and how it was decided, as JSON
   :files    hash    `<step>/<name>` -> an artifact
   :log:<step> list  lines that its attempts logged, as JSON, bounded in bytes
+  :messages stream  what agents and services tell each other; :messages:book a hash with its bytes and its groups,
+            :messages:sent: and :messages:key: strings for a few minutes, what was published already
   :events   stream  every change; :end a stream that gets one entry, when the run has ended
 
 Of one cache, with the prefix `orc:{cache.<name>}`; all of them expire some time after their last use:
@@ -43,6 +45,10 @@ ACTIVE = "orc:active"
 
 ALERTS = "orc:alerts"
 """stream, bounded in length: what the people who run the deployment should know of."""
+
+EVERYBODY = "all"
+"""Stands for a run id in the names of the channel that belongs to no run; `:messages` and what belongs to it, bounded
+in bytes, is all that there is of it."""
 
 AGENTS = "orc:agents"
 """hash: agent name -> its declaration as JSON, published by workers when they start."""

@@ -6,10 +6,13 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import redis
 from redis.exceptions import NoScriptError
+
+if TYPE_CHECKING:
+    import redis.asyncio
 
 from orchestrator.connection import guarded
 from orchestrator.keys import run_prefix
@@ -47,3 +50,15 @@ class Script:
                 return client.evalsha(self.sha, 1, key, *arguments)
             except NoScriptError:
                 return client.eval(self.source, 1, key, *arguments)
+
+    async def call_async(
+        self, client: redis.asyncio.Redis, run_id: str, arguments: Mapping[str, Any], payloads: Sequence[str] = ()
+    ) -> Any:
+        """The same on an asyncio client."""
+        any_client: Any = client
+        parts = (run_prefix(run_id), encode(arguments), *payloads)
+        with guarded():
+            try:
+                return await any_client.evalsha(self.sha, 1, *parts)
+            except NoScriptError:
+                return await any_client.eval(self.source, 1, *parts)

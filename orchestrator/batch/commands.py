@@ -7,7 +7,7 @@ from itertools import chain
 from typing import Any, NamedTuple
 
 import redis
-from redis.exceptions import NoScriptError, OutOfMemoryError
+from redis.exceptions import OutOfMemoryError
 
 from orchestrator.batch.threads import Handler
 from orchestrator.connection import guarded
@@ -52,12 +52,7 @@ def once(client: redis.Redis, prefix: str, *, keep: float = 3600.0) -> Handler[O
 
     def handle(operations: Sequence[Operation]) -> Sequence[Any]:
         flat = chain.from_iterable((one.id, len(one.command), *one.command) for one in operations)
-        arguments = (int(keep), *flat)
-        with guarded():
-            try:
-                rows: Any = client.evalsha(ONCE.sha, 1, prefix, *arguments)
-            except NoScriptError:
-                rows = client.eval(ONCE.source, 1, prefix, *arguments)
+        rows = ONCE.at(client, prefix, str(int(keep)), *flat)
         return [reply if done else _refusal(reply.decode(errors="replace")) for done, reply in rows]
 
     return handle

@@ -8,14 +8,17 @@ from typing import Any, Self, TypeVar
 
 from orchestrator import keys
 from orchestrator.client.blocking import Client
-from orchestrator.client.handle import BLOCK_MS, EVENTS_AT_ONCE, RunHandle
+from orchestrator.client.handle import RunHandle
 from orchestrator.connection import connect_async, guarded
 from orchestrator.context.lock_models import LockStatus
 from orchestrator.context.merge_models import ABSENT
 from orchestrator.context.models import ContextConflict, Difference, Version
 from orchestrator.errors import WaitTimeout
-from orchestrator.run.models import Event, LogLine, RunState, RunStatus, RunSummary
-from orchestrator.run.reader import parse_events
+from orchestrator.messages.channel import BLOCK_MS
+from orchestrator.messages.coroutines import look
+from orchestrator.messages.cursor import Cursor
+from orchestrator.messages.models import Event
+from orchestrator.run.models import LogLine, RunState, RunStatus, RunSummary
 
 T = TypeVar("T")
 
@@ -156,18 +159,14 @@ class AsyncRunHandle:
 
     async def events(self, after: str = "0", *, follow: bool = True) -> AsyncIterator[Event]:
         """As `RunHandle.events`."""
-        name = keys.run_key(self.id, "events")
+        cursor = Cursor(keys.run_key(self.id, "events"), after)
         wait = follow
         while True:
-            with guarded():
-                reply: Any = await self._client._redis.xread(
-                    {name: after}, count=EVENTS_AT_ONCE, block=BLOCK_MS if wait else None
-                )
-            for event in parse_events(reply[0][1] if reply else ()):
-                after = event.id
+            found = await look(self._client._redis, cursor, BLOCK_MS if wait else None)
+            for event in found:
                 yield event
                 wait = follow and not event.ends_run
-            if not reply:
+            if not found:
                 if not follow or (await self.status()).ended:
                     return
                 wait = True

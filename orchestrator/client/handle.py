@@ -5,26 +5,25 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import redis
 
 from orchestrator import keys
-from orchestrator.connection import BLOCK_SECONDS, connect_blocking, guarded
+from orchestrator.connection import connect_blocking, guarded
 from orchestrator.context.lock_models import LockStatus
 from orchestrator.context.locks import Locks
 from orchestrator.context.merge_models import ABSENT
 from orchestrator.context.models import ContextConflict, Difference, Version
 from orchestrator.engine import decisions, steering
 from orchestrator.errors import OrchestratorError, WaitTimeout
-from orchestrator.run.models import FINAL_RUN_STATES, Event, LogLine, RunState, RunStatus
-from orchestrator.run.reader import parse_events
+from orchestrator.messages.channel import BLOCK_MS, look
+from orchestrator.messages.cursor import Cursor
+from orchestrator.messages.models import Event
+from orchestrator.run.models import FINAL_RUN_STATES, LogLine, RunState, RunStatus
 
 if TYPE_CHECKING:
     from orchestrator.client.blocking import Client
-
-BLOCK_MS = int(BLOCK_SECONDS * 1000)
-EVENTS_AT_ONCE = 500
 
 
 class RunHandle:
@@ -125,23 +124,20 @@ class RunHandle:
         return self._client.reader.logs(self.id, step, attempt)
 
     def events(self, after: str = "0", *, follow: bool = True) -> Iterator[Event]:
-        """Changes of the run, from the one behind `after` on; with `follow` until the run has ended."""
+        """Changes of the run, from the one behind `after` on; with `follow` until the run has ended. A MissedEvent
+        stands for those that are not kept any more: read the state anew."""
         _refuse_in_event_loop()
         client = connect_blocking(self._client.store_url)
-        name = keys.run_key(self.id, "events")
+        cursor = Cursor(keys.run_key(self.id, "events"), after)
         wait = follow
         try:
             self._client.reader.state(self.id)
             while True:
-                with guarded():
-                    reply = cast(
-                        Any, client.xread({name: after}, count=EVENTS_AT_ONCE, block=BLOCK_MS if wait else None)
-                    )
-                for event in parse_events(reply[0][1] if reply else ()):
-                    after = event.id
+                found = look(client, cursor, BLOCK_MS if wait else None)
+                for event in found:
                     yield event
                     wait = follow and not event.ends_run
-                if not reply:
+                if not found:
                     if not follow or self._client.reader.state(self.id) in FINAL_RUN_STATES:
                         return
                     wait = True  # it had ended, and was retried

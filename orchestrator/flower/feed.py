@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 from redis.exceptions import RedisError
 
 from orchestrator import keys
-from orchestrator.client.handle import BLOCK_MS, EVENTS_AT_ONCE
 from orchestrator.connection import connect_async, guarded
-from orchestrator.run.reader import parse_events
+from orchestrator.messages.channel import BLOCK_MS
+from orchestrator.messages.cursor import READ_AT_ONCE
+from orchestrator.messages.models import parse_events
 
 if TYPE_CHECKING:
     import redis.asyncio
@@ -93,7 +94,7 @@ class Feed:
         while more:
             frames = await self._missed(keys.run_key(run_id, "events"), after)
             yield _joined(frames)
-            after, more = frames[-1][0] if frames else after, len(frames) == EVENTS_AT_ONCE
+            after, more = frames[-1][0] if frames else after, len(frames) == READ_AT_ONCE
 
     async def follow(self, run_id: str, after: Place, *, idle: float) -> AsyncGenerator[bytes, None]:
         """What happens behind a place, for ever: events as they are sent, nothing after `idle` seconds without any."""
@@ -164,7 +165,7 @@ class Feed:
         await self._connected().connection_pool.disconnect(inuse_connections=False)
 
     async def _wait(self, streams: Any) -> Any:
-        return await self._connected().xread(streams, count=EVENTS_AT_ONCE, block=BLOCK_MS)
+        return await self._connected().xread(streams, count=READ_AT_ONCE, block=BLOCK_MS)
 
     def _connected(self) -> redis.asyncio.Redis:
         if self._client is None:
@@ -180,7 +181,7 @@ class Feed:
     async def _missed(self, name: str, after: Place) -> list[tuple[Place, bytes]]:
         async with self._replays:
             with guarded():
-                found = await self._connected().xrange(name, f"({_text(after)}", count=EVENTS_AT_ONCE)
+                found = await self._connected().xrange(name, f"({_text(after)}", count=READ_AT_ONCE)
         return _frames(found)
 
 

@@ -1,65 +1,27 @@
-"""The states of a run and its steps, and what is told about them. Times are seconds since the epoch (Redis' clock)."""
+"""What is told about a run and its steps as they stand. Times are seconds since the epoch (Redis' clock)."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from enum import StrEnum
-from typing import Any
 
 from pydantic import Field
 
+from orchestrator.states import FINAL_RUN_STATES, FINAL_STEP_STATES, GOOD_RUN_STATES, RunState, StepState
 from orchestrator.workflow.models import Frozen
 
-
-class StepState(StrEnum):
-    """`pending`: waits for others · `ready`: may start, waits for admission · `queued`: published · `running`:
-    claimed by a worker · `retrying`: waits for its next attempt. All others are final, but `awaiting_input`."""
-
-    PENDING = "pending"
-    READY = "ready"
-    QUEUED = "queued"
-    RUNNING = "running"
-    RETRYING = "retrying"
-    SUCCESS = "success"
-    FAILED = "failed"
-    TIMED_OUT = "timed_out"
-    SKIPPED = "skipped"
-    UPSTREAM_FAILED = "upstream_failed"
-    CANCELLED = "cancelled"
-    CACHED = "cached"
-    AWAITING_INPUT = "awaiting_input"
-
-
-class RunState(StrEnum):
-    """`partial`: ended with results, yet not every step succeeded, and a barrier accepted that."""
-
-    PENDING = "pending"
-    RUNNING = "running"
-    PAUSED = "paused"
-    AWAITING_INPUT = "awaiting_input"
-    CANCELLING = "cancelling"
-    SUCCESS = "success"
-    PARTIAL = "partial"
-    FAILED = "failed"
-    CANCELLED = "cancelled"
-    TIMED_OUT = "timed_out"
-
-
-FINAL_STEP_STATES = frozenset(
-    {
-        StepState.SUCCESS,
-        StepState.FAILED,
-        StepState.TIMED_OUT,
-        StepState.SKIPPED,
-        StepState.UPSTREAM_FAILED,
-        StepState.CANCELLED,
-        StepState.CACHED,
-    }
-)
-FINAL_RUN_STATES = frozenset(
-    {RunState.SUCCESS, RunState.PARTIAL, RunState.FAILED, RunState.CANCELLED, RunState.TIMED_OUT}
-)
-GOOD_RUN_STATES = frozenset({RunState.SUCCESS, RunState.PARTIAL})
+__all__ = [
+    "FINAL_RUN_STATES",
+    "FINAL_STEP_STATES",
+    "GOOD_RUN_STATES",
+    "GroupStatus",
+    "LogLine",
+    "QualityMark",
+    "RunState",
+    "RunStatus",
+    "RunSummary",
+    "StepState",
+    "StepStatus",
+]
 
 
 class StepStatus(Frozen):
@@ -158,24 +120,6 @@ class RunSummary(Frozen):
     state: RunState
     created_at: float
     finished_at: float | None = None
-
-
-class Event(Frozen):
-    """One change of a run. `type` is `run`, `step`, `progress`, `barrier`, `conflict` or `quality`; `id` can be resumed
-    from."""
-
-    id: str
-    at: float
-    type: str
-    state: str = ""
-    step: str | None = None
-    attempt: int | None = None
-    detail: Mapping[str, Any] = Field(default_factory=dict)
-
-    @property
-    def ends_run(self) -> bool:
-        """Whether the run ended with it; a retry may have opened it again."""
-        return self.type == "run" and self.state in FINAL_RUN_STATES
 
 
 class LogLine(Frozen):

@@ -1,9 +1,9 @@
-"""Reads runs: status, outputs, files, events, logs. Nothing here changes a run."""
+"""Reads runs: status, outputs, files, logs. Nothing here changes a run."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import redis
@@ -12,7 +12,6 @@ from orchestrator import keys
 from orchestrator.connection import guarded
 from orchestrator.errors import NotFound
 from orchestrator.run.models import (
-    Event,
     GroupStatus,
     LogLine,
     QualityMark,
@@ -177,27 +176,3 @@ def _summary(run_id: str, row: Sequence[bytes | None]) -> RunSummary:
     workflow, state, created, finished = (None if x is None else x.decode() for x in row)
     return RunSummary(run_id=run_id, workflow=workflow or "", state=RunState(state or ""),
                       created_at=float(created or 0), finished_at=_number(finished))  # fmt: skip
-
-
-def parse_events(entries: Sequence[tuple[bytes, Mapping[bytes, bytes]]]) -> Iterator[Event]:
-    """Events from the entries of the run's stream."""
-    for entry_id, fields in entries:
-        text = {name.decode(): value.decode(errors="replace") for name, value in fields.items()}
-        yield Event(
-            id=entry_id.decode(),
-            at=float(text.get("at", 0)),
-            type=text.get("t", ""),
-            step=text.get("n") or None,
-            state=text.get("s", ""),
-            attempt=int(text["a"]) if text.get("a") else None,
-            detail=_detail(text),
-        )
-
-
-_EVENT_FIELDS = frozenset("tnsa") | {"d", "at"}
-
-
-def _detail(text: Mapping[str, str]) -> dict[str, str]:
-    """What an event says beside its kind, node and state; `message` is its sentence."""
-    said = {"message": text["d"]} if text.get("d") else {}
-    return said | {name: value for name, value in text.items() if name not in _EVENT_FIELDS and value}

@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from orchestrator.run.models import Event, StepState
+from orchestrator.messages.models import Event
+from orchestrator.run.models import StepState
 from orchestrator.views.models import Attempt, AttemptState, Decision, LockWait
 
 NEVER = "0-0"

@@ -10,15 +10,15 @@ from typing import Any, cast
 
 from orchestrator import keys
 from orchestrator.client import Client
-from orchestrator.client.handle import EVENTS_AT_ONCE
 from orchestrator.connection import guarded
 from orchestrator.context.lock_models import Entry, LockStatus
 from orchestrator.context.locks import Locks
 from orchestrator.context.models import ContextConflict
 from orchestrator.engine.canvas import task_id
+from orchestrator.messages.cursor import READ_AT_ONCE
+from orchestrator.messages.models import parse_events
 from orchestrator.metrics.alerts import alerts
 from orchestrator.run.models import FINAL_STEP_STATES, GroupStatus, RunState, RunStatus, StepState, StepStatus
-from orchestrator.run.reader import parse_events
 from orchestrator.views import graph
 from orchestrator.views.history import History
 from orchestrator.views.masking import Mask
@@ -107,9 +107,9 @@ class RunViews:
             name, more = keys.run_key(run_id, "events"), True
             while more:
                 with guarded():
-                    found = cast(Any, self._client.redis.xrange(name, f"({history.cursor}", count=EVENTS_AT_ONCE))
+                    found = cast(Any, self._client.redis.xrange(name, f"({history.cursor}", count=READ_AT_ONCE))
                 history.take(parse_events(found))
-                more = len(found) == EVENTS_AT_ONCE
+                more = len(found) == READ_AT_ONCE
             return history.copy()
 
 

@@ -13,9 +13,10 @@ from orchestrator.context.fields import FieldWrite, split
 from orchestrator.context.store import ContextStore
 from orchestrator.context.values import canonical
 from orchestrator.engine.runtime import TRANSITIONS
-from orchestrator.run.models import Event, StepState
+from orchestrator.messages.models import Event, parse_events
+from orchestrator.run.models import StepState
 from orchestrator.run.nodes import Shape, compile_nodes
-from orchestrator.run.reader import RunReader, parse_events
+from orchestrator.run.reader import RunReader
 from orchestrator.run.replies import Claimed, Clash, Moved, Refused, Unlocked
 from orchestrator.run.store import Ledger, Payload
 from orchestrator.workflow.models import GroupSpec, StepSpec, TriggerRule, WorkflowSpec

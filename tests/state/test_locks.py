@@ -22,7 +22,7 @@ from orchestrator.context import locks as locks_module
 from orchestrator.context.lock_models import Holder, Lock, LockRules
 from orchestrator.context.locks import Locks
 from orchestrator.errors import AgentError, InvalidValue, LeaseLost, LockTimeout
-from orchestrator.run.reader import parse_events
+from orchestrator.messages.models import parse_events
 from tests.conftest import StartServer
 from tests.state.locking import EXTEND_ALL, FREE_STEP, RUN, begin, read, write
 from tests.workers import eventually

@@ -1,0 +1,174 @@
+"""Messages of a run, or of the whole deployment: published, read from any id on, and followed. Nobody who publishes
+waits for anybody who reads."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from secrets import token_hex
+from typing import Any
+
+import redis
+from redis.exceptions import ResponseError
+
+from orchestrator import keys
+from orchestrator.batch import BatchLimits, BatchProcessor
+from orchestrator.connection import BLOCK_SECONDS, guarded
+from orchestrator.errors import InvalidValue, LeaseLost, NotFound
+from orchestrator.fields import Frozen, Seconds, Size
+from orchestrator.messages.cursor import Cursor
+from orchestrator.messages.models import Event
+from orchestrator.scripts import Script, fragment
+
+_ROOM = "orchestrator.messages"
+_BASE = (fragment("orchestrator.run", "base"), *(fragment(_ROOM, name) for name in ("places", "expiring", "trim")))
+PUBLISH = Script(*_BASE, fragment(_ROOM, "publish"))
+JOIN = Script(*_BASE, fragment(_ROOM, "join"))
+BLOCK_MS = int(BLOCK_SECONDS * 1000)
+NONCE_BYTES = 8
+
+
+class MessageLimits(Frozen):
+    """A stream keeps about its newest `keep` bytes, and up to `bytes` for groups that were seen within `live` seconds
+    and have not read them. One message has at most `message` bytes."""
+
+    message: Size = 64_000
+    keep: Size = 8_000_000
+    bytes: Size = 32_000_000
+    live: Seconds = 60.0
+
+
+class Message(Frozen):
+    """What is to be published: any JSON value on a `topic`, meant for the step `to`, or for everybody. Of several with
+    one `key` within ten minutes the first is published."""
+
+    topic: str
+    data: Any = None
+    to: str = ""
+    key: str = ""
+
+
+class Speaker(Frozen):
+    """The attempt that publishes; its messages are refused once it is not the current one."""
+
+    step: str
+    token: int
+
+
+class Calls:
+    """What a channel sends and how its answers are read, for clients that block and for asyncio alike.
+
+    `run_id` None is the channel of the deployment.
+    """
+
+    def __init__(self, run_id: str | None, limits: MessageLimits | None = None) -> None:
+        self.run_id = keys.EVERYBODY if run_id is None else run_id
+        self.key = keys.run_key(self.run_id, "messages")
+        self.book = keys.run_key(self.run_id, "messages:book")
+        self.limits = limits or MessageLimits()
+        self._of_run = run_id is not None
+
+    def publishing(self, messages: Sequence[Message], speaker: Speaker | None) -> tuple[dict[str, Any], list[str]]:
+        """Arguments and payloads of PUBLISH. Raises InvalidValue."""
+        arguments: dict[str, Any] = {
+            "run": self._of_run,
+            "nonce": token_hex(NONCE_BYTES),
+            "limits": {"bytes": self.limits.bytes, "keep": self.limits.keep, "live": self.limits.live},
+        }
+        if speaker is not None:
+            arguments |= {"step": speaker.step, "token": speaker.token}
+        payloads: list[str] = []
+        for message in messages:
+            payloads += (message.topic, message.to, self._text(message), message.key)
+        return arguments, payloads
+
+    def _text(self, message: Message) -> str:
+        try:
+            text = json.dumps(message.data, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+        except (TypeError, ValueError) as error:
+            raise InvalidValue(f"the message on '{message.topic}' is no JSON: {error}") from None
+        if len(text.encode(errors="replace")) > self.limits.message:
+            raise InvalidValue(
+                f"the message on '{message.topic}' has {len(text):,} bytes; at most {self.limits.message:,} are sent. "
+                "Keep the value in the context or as an artifact, and send its name"
+            )
+        return text
+
+    def published(self, raw: Sequence[Any], speaker: Speaker | None) -> list[str]:
+        """The ids that PUBLISH has given. Raises NotFound, LeaseLost."""
+        if raw[0] == b"refused":
+            self._refuse(raw[1].decode(), speaker)
+        return [entry.decode() for entry in raw[1:]]
+
+    def _refuse(self, state: str, speaker: Speaker | None) -> None:
+        if speaker is None or state == "unknown":
+            raise NotFound(f"no run has the id '{self.run_id}'")
+        raise LeaseLost(f"attempt {speaker.token} of step '{speaker.step}' was replaced; the step is {state}")
+
+    def joining(self, group: str, consumer: str, start: str) -> dict[str, Any]:
+        """Arguments of JOIN."""
+        return {"run": self._of_run, "group": group, "consumer": consumer, "start": start, "live": self.limits.live}
+
+    def joined(self, raw: Sequence[Any]) -> None:
+        """Raises NotFound."""
+        if raw[0] == b"refused":
+            self._refuse("unknown", None)
+
+
+class Channel(Calls):
+    """The messages of a run (`run_id`), or of the deployment (None), on this client."""
+
+    def __init__(self, client: redis.Redis, run_id: str | None = None, limits: MessageLimits | None = None) -> None:
+        super().__init__(run_id, limits)
+        self.client = client
+
+    def publish(self, *messages: Message, speaker: Speaker | None = None) -> list[str]:
+        """Tell everybody; returns the messages' ids. One command, however many there are; it never waits for readers.
+
+        Raises NotFound for a run that is not there, LeaseLost for a speaker that was replaced, InvalidValue.
+        """
+        raw = PUBLISH(self.client, self.run_id, *self.publishing(messages, speaker))
+        return self.published(raw, speaker)
+
+    def batching(self, limits: BatchLimits | None = None) -> BatchProcessor[Message, str]:
+        """A processor that publishes what is added to it as `message`, in batches. The result of each is its id.
+        After a broken connection messages are sent again: give those a key that must not come twice."""
+        return BatchProcessor({"message": lambda messages: self.publish(*messages)}, limits=limits)
+
+    def read(self, after: str = "0") -> list[Event]:
+        """What was published behind the id `after` and is kept; a MissedEvent first if some of it is not."""
+        cursor, found = Cursor(self.key, after), list[Event]()
+        while events := look(self.client, cursor, None):
+            found += events
+        return found
+
+    def follow(self, after: str = "0") -> Iterator[list[Event]]:
+        """As `read`, in batches, and then what comes; an empty list whenever nothing came for BLOCK_SECONDS. The client
+        has to be one for commands that wait."""
+        cursor = Cursor(self.key, after)
+        while True:
+            yield look(self.client, cursor, BLOCK_MS)
+
+
+def look(client: redis.Redis, cursor: Cursor, block: int | None) -> list[Event]:
+    """The next events of any stream, with a MissedEvent before them where some are gone. Waits up to `block` ms."""
+    any_client: Any = client
+    with guarded():
+        events, doubtful = cursor.take(any_client.execute_command(*cursor.command(block)))
+        missed = cursor.check(_info(any_client, cursor.key)) if doubtful else None
+    cursor.move(events)
+    return events if missed is None else [missed, *events]
+
+
+def _info(client: Any, key: str) -> Any:
+    try:
+        return client.execute_command("XINFO", "STREAM", key)
+    except ResponseError:  # it has just expired
+        return ()
+
+
+def newest(client: redis.Redis, key: str) -> str:
+    """The id of the last event of a stream, "0" when there is none."""
+    with guarded():
+        rows: Any = client.xrevrange(key, count=1)
+    return rows[0][0].decode() if rows else "0"

@@ -1,0 +1,17 @@
+-- A consumer of a group is there: the group is made if it is not, and trimming waits for it. A: run, group, consumer,
+-- start ('0': all that is kept, '$': what comes), live (s). Consumers that were silent for ten times as long, and have
+-- nothing left to acknowledge, are forgotten. -> {'ok', how often something was trimmed that the group has not seen}
+if A.run and redis.call('EXISTS', META) == 0 then return {'refused', 'unknown'} end
+local made = redis.pcall('XGROUP', 'CREATE', STREAM, A.group, A.start, 'MKSTREAM')
+local is_new = not made.err
+if made.err and not string.find(made.err, 'BUSYGROUP') then return made end
+local known = redis.call('HSET', BOOK, 'seen:' .. A.group, STAMP) == 0
+if is_new and known then redis.call('HINCRBY', BOOK, 'lost:' .. A.group, 1) end -- it was there, and went with its stream
+for _, row in ipairs(redis.call('XINFO', 'CONSUMERS', STREAM, A.group)) do
+  local consumer = named(row)
+  if consumer.name ~= A.consumer and consumer.pending == 0 and consumer.idle > A.live * 10000 then
+    redis.call('XGROUP', 'DELCONSUMER', STREAM, A.group, consumer.name)
+  end
+end
+expire_as_run()
+return {'ok', tonumber(redis.call('HGET', BOOK, 'lost:' .. A.group) or 0)}

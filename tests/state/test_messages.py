@@ -7,6 +7,7 @@ import itertools
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
 import redis
@@ -127,12 +128,15 @@ def test_a_stream_is_trimmed_behind_its_slowest_group(store: Store) -> None:
 
 
 def test_a_group_that_nobody_has_seen_holds_nothing_up_and_is_told(store: Store) -> None:
-    channel = Channel(connect(store.url), limits=MessageLimits(keep=4000, bytes=20_000, live=0.001))
-    gone = Group(channel, "gone", "c")
-    gone.read(1, None)
+    channel = Channel(connect(store.url), limits=TINY)
+    gone, forgotten = Group(channel, "gone", "c"), Group(channel, "forgotten", "c")
+    assert not gone.read(1, None).events
+    assert not forgotten.read(1, None).events
+    channel.client.hset(channel.book, mapping={"seen:gone": time.time() - 100, "seen:forgotten": 0})
     channel.publish(*(Message(topic="t", data=[number, BIG]) for number in range(25)))
     assert channel.client.xlen(channel.key) < 12
     assert gone.read(100, None).missed == 1
+    assert [group["name"] for group in channel.client.xinfo_groups(channel.key)] == [b"gone"]
 
 
 def test_a_reader_that_was_trimmed_past_is_told(store: Store) -> None:

@@ -29,7 +29,7 @@ _SAMPLE: Final = Path(__file__).with_name("sample_brief.md")
 Source = Literal["input", "sample"]
 
 
-@agent("analyst", output=AnalystOutput)
+@agent("analyst", cache=True, output=AnalystOutput)
 def analyst(ctx: AgentContext) -> AnalystOutput:
     """Read the workflow input `brief`. Raises InvalidValue when it is empty, binary or no text.
 

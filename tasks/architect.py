@@ -74,6 +74,7 @@ def validate(ctx: AgentContext) -> ValidationResult:
 
 @agent(
     "architect",
+    cache=True,
     reads=[
         "pm.functional_requirements",
         "pm.non_functional_requirements",

@@ -38,6 +38,7 @@ _BRIEF: Final = TypeAdapter(ProjectBrief)
 
 @agent(
     "developer",
+    cache=True,
     reads=[
         "architect.api_specifications",
         "architect.technology_stack",

@@ -32,6 +32,7 @@ _PROBLEM: Final = TypeAdapter(ProblemAnalysis)
 
 @agent(
     "pm",
+    cache=True,
     reads=[
         "analyst.project_brief",
         "analyst.target_users",

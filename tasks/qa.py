@@ -50,6 +50,7 @@ _BUILT: Final = TypeAdapter(DeveloperOutput)
 
 @agent(
     "qa",
+    cache=True,
     reads=[
         "analyst.project_brief",
         "analyst.project_metadata",

@@ -67,6 +67,7 @@ def validate(ctx: AgentContext) -> ValidationResult:
 
 @agent(
     "ux_expert",
+    cache=True,
     reads=["pm.user_stories", "pm.user_personas", "analyst.target_users"],
     writes=["ui_spec", "user_journeys", "component_specifications"],
     defaults=DEFAULTS,

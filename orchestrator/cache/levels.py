@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from enum import StrEnum
 
 from orchestrator.cache.models import CacheRules
@@ -19,8 +20,13 @@ class Level(StrEnum):
     CONTEXT_SNAPSHOT = "context_snapshot"
 
 
-def rules_of(settings: EngineSettings) -> Mapping[Level, CacheRules]:
-    """The rules of each. A session lasts as long as the runs that use a value are kept."""
+READS = "agent_output.reads"
+"""A part of the first: what agents have been seen to read, without which their results are not found."""
+READS_SHARE = 50
+
+
+def rules_of(settings: EngineSettings) -> Mapping[str, CacheRules]:
+    """The rules of each, and of READS. A session lasts as long as the runs that use a value are kept."""
     levels, tuning = settings.caching_system.cache_levels, settings.caching_system.cache_optimization
     templates = settings.resource_manager.resource_pool.template_engine
     limits = {
@@ -31,7 +37,7 @@ def rules_of(settings: EngineSettings) -> Mapping[Level, CacheRules]:
         ),
         Level.CONTEXT_SNAPSHOT: (levels.context_snapshot_cache.ttl, levels.context_snapshot_cache.size_limit),
     }
-    return {
+    rules: dict[str, CacheRules] = {
         level: CacheRules(
             name=level.value,
             limit=limit,
@@ -43,3 +49,6 @@ def rules_of(settings: EngineSettings) -> Mapping[Level, CacheRules]:
         )
         for level, (ttl, limit) in limits.items()
     }
+    outputs = rules[Level.AGENT_OUTPUT]
+    reads = replace(outputs, name=READS, limit=outputs.limit // READS_SHARE)
+    return {**rules, READS: reads, Level.AGENT_OUTPUT: replace(outputs, limit=outputs.limit - reads.limit)}

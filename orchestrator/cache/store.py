@@ -158,6 +158,10 @@ class Building:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """The value is stored, or will not be: whoever waits may go on."""
         self._over.set()
         if not self._kept:
             with suppress(OrchestratorError):  # it lapses by itself

@@ -135,6 +135,10 @@ def _data(step: StepSpec) -> Iterator[str]:
         yield f"gets the parameters {_short(dict(step.with_))}"
     if step.locks:
         yield f"starts when it has the locks {_locks(step.locks)}, and holds them until it ends"
+    if isinstance(step.cache, bool):
+        yield f"{'takes' if step.cache else 'never takes'} its result from the cache{' if it is there' * step.cache}"
+    elif step.cache is not None:
+        yield f"takes its result from the cache if it is there and at most {format_duration(step.cache)} old"
     if step.defaults is not None:
         yield f"a barrier may fill in {_short(dict(step.defaults))} for it"
 

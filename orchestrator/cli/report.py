@@ -83,7 +83,7 @@ def step_table(status: RunStatus, steps: Iterable[StepStatus] | None = None) -> 
 
 def summary(status: RunStatus, needs: Mapping[str, tuple[str, ...]]) -> str:
     """The page for people. `needs`: step -> the steps it waited for."""
-    lines = [step_table(status), "", *groups(status), *quality(status)]
+    lines = [step_table(status), "", *groups(status), *quality(status), *cached(status)]
     lines += [f"side by side: {text}" for text in side_by_side(status)]
     durations = {
         step.id: (step.finished_at or step.started_at) - step.started_at
@@ -97,6 +97,14 @@ def summary(status: RunStatus, needs: Mapping[str, tuple[str, ...]]) -> str:
     ending = f"run {status.run_id}: {status.state}"
     lines.append(f"{ending} ({status.reason})" if status.reason else ending)
     return "\n".join(lines)
+
+
+def cached(status: RunStatus) -> Iterator[str]:
+    """Which steps did not have to work."""
+    names = [step.id for step in status.steps.values() if step.state is StepState.CACHED]
+    if names:
+        shown = ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
+        yield f"cached, {len(names)} of {len(status.steps)} steps: {shown}"
 
 
 def quality(status: RunStatus) -> Iterator[str]:

@@ -33,7 +33,7 @@ def screen(status: RunStatus, behind: Mapping[str, Sequence[str]], *, workers: b
     if len(rows) < len(status.steps):
         lines.append(f"{len(status.steps) - len(rows)} other steps: {_counts(status, rows)} (--all shows them)")
     lines.append("")
-    lines += [*report.groups(status), *report.quality(status), *_stops(status, behind)]
+    lines += [*report.groups(status), *report.quality(status), *report.cached(status), *_stops(status, behind)]
     lines += _ended(status) if status.ended else _goes_on(status, workers)
     return "\n".join(lines)
 

@@ -11,6 +11,8 @@ import redis
 from celery import Celery
 
 from orchestrator import keys
+from orchestrator.cache.levels import rules_of
+from orchestrator.cache.store import Cache
 from orchestrator.client.handle import RunHandle
 from orchestrator.connection import connect, guarded
 from orchestrator.context.store import ContextStore
@@ -95,6 +97,12 @@ class Client:
     def reader(self) -> RunReader:
         """Reads of this store."""
         return RunReader(self.redis)
+
+    @property
+    def caches(self) -> Mapping[str, Cache]:
+        """The caches of this deployment, by level: `agent_output`, `template_render`, `context_snapshot`, and
+        `agent_output.reads`, which belongs to the first."""
+        return {str(name): Cache(self.redis, rules) for name, rules in rules_of(self.settings).items()}
 
     @property
     def contexts(self) -> ContextStore:

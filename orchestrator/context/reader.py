@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, cast
 
 import redis
@@ -12,6 +12,8 @@ from orchestrator import keys
 from orchestrator.connection import guarded
 from orchestrator.context.fields import DRAFT, assemble, section_of
 from orchestrator.context.store import ContextStore, Value
+
+ALL = "*"
 
 
 class ContextReader:
@@ -39,9 +41,14 @@ class ContextReader:
         self._fetched: set[str] = set()
         self._found: dict[str, Value] = {}
         self._parsed: dict[str, Any] = {}
+        self.asked: set[str] = set()
+        """Sections and fields that were asked for, there or not."""
+        self.steady = True
+        """Whether everything was read as it was at the start of the attempt."""
 
     def fetch(self, names: Sequence[str]) -> None:
         """Bring in sections and fields, those that are missing in one round trip."""
+        self.asked.update(names)
         missing = [name for name in names if name not in self._fetched and section_of(name) not in self._fetched]
         if not missing:
             return
@@ -56,6 +63,7 @@ class ContextReader:
 
     def refresh(self, section: str) -> None:
         """Read a section as it is now, which is for those who hold its lock; one round trip."""
+        self.steady = False
         reading = self._store.read(self._run_id, names=[section], branches=self._branches, drafts=self._drafts)
         stale = [field for field in self._found if section_of(field) == section]
         for field in stale:
@@ -89,6 +97,16 @@ class ContextReader:
         found = self._found.get(name)
         return None if found is None or found.mark == DRAFT else found.text
 
+    def content(self, names: Sequence[str]) -> list[tuple[str, list[tuple[str, str, str]]]]:
+        """What there is at sections and fields: name, and the field, text and mark of each value there. Equal content
+        gives equal lists."""
+        self.fetch(names)
+        return [
+            (name, sorted((field, value.text, value.mark) for field, value in self._found.items()
+                          if field == name or ("." not in name and section_of(field) == name)))
+            for name in sorted(names)
+        ]  # fmt: skip
+
     def mark(self, name: str) -> str:
         """`draft`, `filled:<quality impact>`, or empty for a value that its step has committed."""
         self.fetch([name])
@@ -108,6 +126,13 @@ class Inputs(Mapping[str, Any]):
         self._client = client
         self._run_id = run_id
         self._values: dict[str, Any] | None = None
+        self.asked: set[str] = set()
+        """Names that were asked for, there or not; ALL when somebody looked which there are."""
+
+    def content(self, names: Iterable[str]) -> dict[str, Any]:
+        """Those of the named inputs that there are."""
+        values, wanted = self._load(), set(names)
+        return {name: value for name, value in values.items() if ALL in wanted or name in wanted}
 
     def _load(self) -> dict[str, Any]:
         if self._values is None:
@@ -117,10 +142,13 @@ class Inputs(Mapping[str, Any]):
         return self._values
 
     def __getitem__(self, name: str) -> Any:
+        self.asked.add(name)
         return self._load()[name]
 
     def __iter__(self) -> Iterator[str]:
+        self.asked.add(ALL)
         return iter(self._load())
 
     def __len__(self) -> int:
+        self.asked.add(ALL)
         return len(self._load())

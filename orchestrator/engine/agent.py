@@ -29,8 +29,9 @@ class Agent:
 
     `reads` and `writes` are context paths (None: open), `defaults` what a barrier may fill in for the agent,
     `output` the model that its result must match, `queue` its agent class (one queue `agents.<class>` each),
-    `version` part of the cache key of its results. `validate` looks at the work of others when a group is
-    cross-validated.
+    `cache` whether its earlier results may stand for new ones, or how old (seconds) those may be, and `version` what
+    tells its results from those of other code (None: a hash of its code). `validate` looks at the work of others when
+    a group is cross-validated.
     """
 
     name: str
@@ -40,7 +41,8 @@ class Agent:
     defaults: Mapping[str, Any] | None = None
     output: type[BaseModel] | None = None
     queue: str = ""
-    version: str = "1"
+    version: str | None = None
+    cache: bool | float = False
     validate: Callable[[AgentContext], Any] | None = field(default=None, repr=False)
 
     def __call__(self, ctx: AgentContext) -> dict[str, Any]:
@@ -109,11 +111,17 @@ def agent(
     defaults: Mapping[str, Any] | None = None,
     output: type[BaseModel] | None = None,
     queue: str | None = None,
-    version: str = "1",
+    version: str | None = None,
+    cache: bool | float = False,
     validate: Callable[[AgentContext], Any] | None = None,
     schemas: Mapping[str, Any] | None = None,
 ) -> Callable[[Callable[..., Any]], Agent]:
     """Register a function `(ctx: AgentContext) -> dict | model | None` as an agent of this name.
+
+    With `cache` its work is done once for the same parameters and the same content of whatever it reads through `ctx`
+    (a number: results older than so many seconds do not count): only for agents whose results follow from that. The
+    `version` is for you to change with the code; without one, any change of a .py file of its package, or of a
+    template, makes new results.
 
     `validate(ctx)` is called instead when the agent checks the others of its group (`cross_validation`): it reads what
     the steps in `ctx.validates` have written (its own step is `ctx.validates_as`) and returns a ValidationResult, or
@@ -138,6 +146,7 @@ def agent(
             output=output,
             queue=queue or name,
             version=version,
+            cache=cache,
             validate=validate,
         )
         REGISTRY[name] = declared

@@ -30,6 +30,7 @@ from orchestrator.engine.commits import Written, complete
 from orchestrator.engine.foresight import warn_early
 from orchestrator.engine.index import look_soon
 from orchestrator.engine.join import follow
+from orchestrator.engine.remembering import Memory, Reads, memory_of
 from orchestrator.engine.runtime import Runtime, log, runtime_of
 from orchestrator.errors import AgentError, Conflict, InvalidValue, LeaseLost
 from orchestrator.processes import is_running
@@ -59,9 +60,11 @@ class Attempt:
             drafts=granted.definition.get("wants", ()),
             ahead=[path for path in granted.definition.get("read", ()) if path.count(".") == 1],
         )
+        self.inputs = Inputs(runtime.client, run_id)
         self._locks = AttemptLocks(app, run_id, granted.definition, granted.token, self.reader)
         self._asked_at = monotonic()
         self._cancelled = False
+        self.read = Reads()
 
     def progress(self, fraction: float, message: str) -> None:
         """Record progress. Raises LeaseLost when this attempt is no longer the current one."""
@@ -105,10 +108,12 @@ class Attempt:
         self._locks.release(lock, wrote)
 
     @property
-    def _validates(self) -> bool:
+    def validates(self) -> bool:
+        """Whether it looks at the work of others."""
         return "validates_as" in self.definition
 
-    def _access(self, agent: Agent) -> StepAccess:
+    def access(self, agent: Agent) -> StepAccess:
+        """What this attempt may read and write."""
         defs = keys.run_key(self.run_id, "defs")
         client = self.runtime.client
 
@@ -122,7 +127,7 @@ class Attempt:
             return None if text is None else str(json.loads(text).get("agent", ""))
 
         # Who validates reads what the definition says: what an agent declares is about its own work.
-        lists = (None, None) if self._validates else (agent.reads, agent.writes)
+        lists = (None, None) if self.validates else (agent.reads, agent.writes)
         rules = rules_of(self.definition, self.runtime.settings.owners, *lists)
         return StepAccess(rules, is_step, agent_of)
 
@@ -130,14 +135,14 @@ class Attempt:
         """Call the agent; returns what it commits to the context, and its artifacts."""
         definition = self.definition
         agent = find_agent(definition["agent"])
-        access = self._access(agent)
+        access = self.access(agent)
         context = AgentContext(
             run_id=self.run_id,
             step_id=self.step,
             agent=definition["agent"],
             attempt=self.token,
             params=definition.get("with", {}),
-            inputs=Inputs(self.runtime.client, self.run_id),
+            inputs=self.inputs,
             snapshot=self.reader,
             link=self,
             access=access,
@@ -145,7 +150,8 @@ class Attempt:
             validates=definition.get("validates", ()),
             validates_as=definition.get("validates_as", ""),
         )
-        result = agent.check(context) if self._validates else agent(context)
+        result = agent.check(context) if self.validates else agent(context)
+        self.read = Reads(frozenset(self.reader.asked), frozenset(self.inputs.asked))
         written = {**assemble(context.shared.items()), **context.writes, **result}
         missing = tuple(path for path in definition.get("outputs", ()) if not _has(written, path))
         document = access.place(result)
@@ -192,7 +198,8 @@ def execute(task: Task[Any, Any], run_id: str, step: str) -> dict[str, str]:
     except Exception:
         _sampled(runtime, granted, began, ok=False)
         raise
-    _sampled(runtime, granted, began, ok=True)
+    if outcome["state"] == StepState.SUCCESS:
+        _sampled(runtime, granted, began, ok=True)
     return outcome
 
 
@@ -202,12 +209,22 @@ def _sampled(runtime: Runtime, granted: Claimed, began: float, *, ok: bool) -> N
 
 
 def _run(task: Task[Any, Any], run_id: str, step: str, granted: Claimed) -> dict[str, str]:
-    runtime = runtime_of(task.app)
     attempt = Attempt(task.app, run_id, step, granted)
+    memory = memory_of(attempt)
+    if memory is None:
+        return _carry_out(task, attempt, granted)
+    with memory:
+        return _carry_out(task, attempt, granted, memory)
+
+
+def _carry_out(
+    task: Task[Any, Any], attempt: Attempt, granted: Claimed, memory: Memory | None = None
+) -> dict[str, str]:
+    runtime, run_id, step = attempt.runtime, attempt.run_id, attempt.step
     lines = AttemptLog(runtime, run_id, step, granted.token)
     try:
         with lines.capture():
-            written = attempt.work()
+            written = (memory.recall() if memory is not None else None) or attempt.work()
     except Exception as error:  # whatever an agent raises is its failure, never ours
         _failed(task, attempt, error)
         raise
@@ -223,7 +240,11 @@ def _run(task: Task[Any, Any], run_id: str, step: str, granted: Claimed) -> dict
         task.request.chain = None  # the next link is in its queue already
     follow(task.app, run_id, moved)
     warn_early(runtime, run_id, granted.definition, [write.field for write in written.fields])
-    return {"step": step, "state": "success"}
+    if written.source:
+        return {"step": step, "state": StepState.CACHED}
+    if memory is not None:
+        memory.remember(written)
+    return {"step": step, "state": StepState.SUCCESS}
 
 
 def _failed(task: Task[Any, Any], attempt: Attempt, error: Exception) -> None:

@@ -24,19 +24,25 @@ MERGES = 200
 @dataclass(frozen=True, slots=True)
 class Written:
     """What an attempt wants to commit: fields of the context, files by name, the tokens of the locks under which it
-    wrote, and the outputs that its step declares and has not written."""
+    wrote, and the outputs that its step declares and has not written. `source`: where it is from, if from the cache."""
 
     fields: tuple[FieldWrite, ...]
     files: Mapping[str, bytes]
     locks: Mapping[str, int] = field(default_factory=dict)
     missing: tuple[str, ...] = ()
+    source: str = ""
 
 
 def complete(
-    runtime: Runtime, run_id: str, granted: Claimed, reader: ContextReader, written: Written
+    runtime: Runtime,
+    run_id: str,
+    granted: Claimed,
+    reader: ContextReader,
+    written: Written,
 ) -> Moved | Refused:
-    """Complete the attempt and commit what it wrote; one round trip, and one more for each time that another writer was
-    faster. Raises Conflict when that happens too often, or when the policy is that conflicts fail."""
+    """Complete the attempt and commit what it wrote, `cached` when that is an earlier result; one round trip, and one
+    more for each time that another writer was faster. Raises Conflict when that happens too often, or when the policy
+    is that conflicts fail."""
     step = granted.definition["id"]
     merging = _Merging(runtime, run_id, granted, reader, {write.field: write for write in written.fields})
     for _ in range(MERGES):
@@ -45,8 +51,9 @@ def complete(
         answer = runtime.ledger.finish(
             run_id,
             step,
-            "success",
+            "cached" if written.source else "success",
             token=granted.token,
+            reason=written.source,
             snapshot=granted.version,
             seen=granted.branches,
             absorbed=merging.absorbed,

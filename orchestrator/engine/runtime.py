@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, cast
 import redis
 from celery import Celery
 
+from orchestrator.cache.levels import rules_of
+from orchestrator.cache.store import Cache
 from orchestrator.connection import connect
 from orchestrator.context.lock_models import LockRules
 from orchestrator.context.locks import CHECK, EXTEND, LOCKS, Locks
@@ -96,6 +98,10 @@ class Runtime:
     def context(self) -> ContextStore:
         """The contexts of this deployment's runs."""
         return context_store(self.client, self.settings)
+
+    def cache(self, level: str) -> Cache:
+        """One of this deployment's caches."""
+        return Cache(self.client, rules_of(self.settings)[level])
 
     def locks(self, run_id: str) -> Locks:
         """The locks of a run's context, by this deployment's rules."""

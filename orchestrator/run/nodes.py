@@ -270,6 +270,7 @@ def _step_node(
         "wants": list(step.wants),
         "after": list(after),
         "locks": dict(step.locks),
+        "cache": step.cache,
         "defaults": None if step.defaults is None else dict(step.defaults),
         "next": _links(plan, pieces.get(step_id, ()), queue_of),
     }

@@ -51,6 +51,7 @@ class StepKeys(TypedDict, total=False):
     estimated_duration: Duration
     trigger_rule: str
     defaults: Mapping[str, Any]
+    cache: bool | Duration
     group: str
     description: str
 

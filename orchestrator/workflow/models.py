@@ -140,9 +140,19 @@ class LockMode(StrEnum):
     WRITE = "write"
 
 
+def _cache_use(value: object) -> object:
+    """Yes, no, or how old a result may be. Raises ValueError."""
+    return value if isinstance(value, bool) else units.parse_duration(value)
+
+
+CacheUse = Annotated[bool | Annotated[float, Field(gt=0)], BeforeValidator(_cache_use)]
+"""Whether earlier results of the same work may stand for a step's, or how old (seconds) those may be."""
+
+
 class StepSpec(Frozen):
     """One unit of work of a workflow: an agent, its parameters and its dependencies. It waits for its `locks` (section
-    of the context -> mode) before it is given to a worker, and holds them until its attempt ends."""
+    of the context -> mode) before it is given to a worker, and holds them until its attempt ends. `cache`: whether its
+    result may come from the cache (None: as its agent says)."""
 
     id: Identifier
     agent: Identifier
@@ -165,6 +175,7 @@ class StepSpec(Frozen):
     estimated_duration: Estimate | None = None
     trigger_rule: TriggerRule = TriggerRule.ALL_SUCCESS
     defaults: Mapping[str, Any] | None = None
+    cache: CacheUse | None = None
     group: Identifier | None = None
     description: str = ""
 

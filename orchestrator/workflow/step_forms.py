@@ -9,7 +9,17 @@ from orchestrator.documents import Location
 from orchestrator.workflow.drafts import Draft, Reading, StepDraft
 
 _COMMON = frozenset(
-    {"timeout", "idle_timeout", "schedule_timeout", "retry", "priority", "queue", "estimated_duration", "trigger_rule"}
+    {
+        "timeout",
+        "idle_timeout",
+        "schedule_timeout",
+        "retry",
+        "priority",
+        "queue",
+        "estimated_duration",
+        "trigger_rule",
+        "cache",
+    }
 )
 _PLAIN = _COMMON | {"id", "agent", "with", "defaults", "outputs", "locks", "description"}
 _DEFAULTABLE = _COMMON | {"resources", "resource_requirements"}

@@ -60,6 +60,8 @@ def _step(step: StepSpec) -> dict[str, Any]:
     for key in _RETRY_DURATIONS:
         if key in written.get("retry", {}):
             written["retry"][key] = format_duration(written["retry"][key])
+    if not isinstance(written.get("cache", True), bool):
+        written["cache"] = format_duration(written["cache"])
     if step.estimated_duration is not None:
         written["estimated_duration"] = format_range(step.estimated_duration.low, step.estimated_duration.high)
     if "resources" in written:

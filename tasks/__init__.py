@@ -9,7 +9,7 @@ from __future__ import annotations
 from tasks.analyst import analyst
 from tasks.architect import architect
 from tasks.developer import developer
-from tasks.drills import blob, crash, echo, fail, hang, noop, progress, sleep, spin, write
+from tasks.drills import blob, crash, echo, fail, hang, noop, progress, sleep, spin, stamp, write
 from tasks.pm import pm
 from tasks.qa import qa
 from tasks.ux_expert import ux_expert
@@ -29,6 +29,7 @@ __all__ = [
     "qa",
     "sleep",
     "spin",
+    "stamp",
     "ux_expert",
     "write",
 ]

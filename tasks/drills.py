@@ -92,6 +92,12 @@ def noop(ctx: AgentContext) -> dict[str, Any]:
     return {}
 
 
+@agent("stamp", queue=QUEUE)
+def stamp(ctx: AgentContext) -> dict[str, Any]:
+    """When the first line of this agent ran, in seconds since the epoch."""
+    return {"at": time.time()}
+
+
 @agent("sleep", queue=QUEUE)
 def sleep(ctx: AgentContext) -> dict[str, Any]:
     """Sleep for `seconds`, or until the run is cancelled."""

@@ -30,10 +30,18 @@ class Benchmark(NamedTuple):
 
 
 BENCHMARKS: Mapping[str, Benchmark] = {
+    "client": Benchmark("starts:measure_client", "Peak memory of a client with a run of 10,000 steps.", rounds=1),
     "context": Benchmark("context:measure", "Commits and reads of the shared context, by size and number of writers."),
+    "enqueue": Benchmark("canvas:measure_enqueue", "Steps that one client hands over in a second."),
+    "fan": Benchmark("canvas:measure_fan", "One step, 100 side by side, and one that joins them."),
+    "hops": Benchmark("canvas:measure_hops", "A chain of 20 steps without work, per hop."),
     "locks": Benchmark("locks:measure", "Locks of the context, alone and contended, beside redis-py's own Lock."),
+    "many": Benchmark("load:measure_many", "200 workflows at once on eight slots, and their processor time.", rounds=3),
     "plan": Benchmark("plan:measure", "CPU and memory of planning, for shapes and sizes of workflows.", rounds=1),
     "product": Benchmark("product:measure", "The six-agent workflow's overhead, beside raw Celery's chain and chord."),
+    "ragged": Benchmark("load:measure_ragged", "The makespan of a ragged graph of 30 steps by its lower bound."),
+    "spawn": Benchmark("canvas:measure_spawn", "From submit to the first line of the agent's code."),
+    "start": Benchmark("starts:measure_start", "A worker's cold start to its first result."),
 }
 
 

@@ -115,8 +115,9 @@ class BenchServer:
 @contextmanager
 def celery_worker(
     app: str, arguments: Sequence[str], environment: Mapping[str, str], log: Path, *, announces: bool = True
-) -> Iterator[None]:
-    """A worker of `app` until the block ends; `announces`: it is one of our applications, and says when it is ready."""
+) -> Iterator[int]:
+    """The pid of a worker of `app`, which ends with the block; `announces`: it is one of our applications, and says
+    when it is ready."""
     command = [sys.executable, "-m", "celery", "-A", app, "worker", *arguments]
     ready, told = os.pipe()
     with log.open("wb") as out:
@@ -131,7 +132,7 @@ def celery_worker(
                 time.sleep(0.02)
         if not said:
             raise OrchestratorError(f"the worker of {app} did not start: {last_line(log)}")
-        yield
+        yield process.pid
     finally:
         os.close(ready)
         process.send_signal(signal.SIGTERM)

@@ -1,0 +1,127 @@
+"""How near real shapes and many runs at once come to what their slots allow, beside raw Celery, level by level.
+
+A slot is a process of the worker. The bound of a graph on so many slots is the longer one of its critical path and its
+work divided by the slots (Graham 1969): no schedule is shorter.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from time import perf_counter
+
+import psutil
+
+from orchestrator.bench import shapes
+from orchestrator.bench.frame import Setting
+from orchestrator.bench.product import SECONDS, workflow
+from orchestrator.bench.results import Measure
+from orchestrator.bench.sides import CHILDREN, OURS, PEER, RAW, TIMEOUT, Sides, both, definition
+from orchestrator.workflow.models import WorkflowSpec
+
+SCARCE = 3
+MINUTE = 0.02
+"""Seconds that a minute of the ragged graph takes here."""
+WORKFLOWS = 200
+QUICKER = 0.1
+"""What the product workflow's durations are multiplied by when there are many of them."""
+
+
+def measure_ragged(setting: Setting) -> Iterator[Measure]:
+    """The makespan of 30 steps that are no nesting of chains and groups, by its bound: with a slot for every step that
+    could run, and with three slots."""
+    spec = ragged()
+    seconds = {step.id: float(step.with_["seconds"]) for step in spec.steps}
+    path, levels = _path_and_levels(spec, seconds)
+    for slots in (CHILDREN, SCARCE):
+        bound = max(path, sum(seconds.values()) / slots)
+        with both(setting, slots) as sides:
+
+            def theirs(sides: Sides = sides, bound: float = bound) -> float:
+                begun = perf_counter()
+                sides.raw.levels(levels).apply_async().get(timeout=TIMEOUT)
+                return (perf_counter() - begun) / bound
+
+            def ours(sides: Sides = sides, bound: float = bound) -> float:
+                begun = perf_counter()
+                sides.run(spec)
+                return (perf_counter() - begun) / bound
+
+            yield sides.compare(f"makespan by its bound, {slots} slots", ours, theirs, unit="", count_commands=False)
+
+
+def ragged() -> WorkflowSpec:
+    """The ragged shape with sleeping agents."""
+    return definition(
+        "ragged",
+        *(
+            {
+                "id": step.id,
+                "agent": "sleep",
+                "needs": list(step.needs),
+                "with": {"seconds": round(step.estimated_duration.high / 60 * MINUTE, 4)},
+                "estimated_duration": round(step.estimated_duration.high / 60 * MINUTE, 4),
+            }
+            for step in shapes.ragged().steps
+            if step.estimated_duration
+        ),
+    )
+
+
+def _path_and_levels(spec: WorkflowSpec, seconds: dict[str, float]) -> tuple[float, list[list[float]]]:
+    """The length of the critical path, and the durations of each level of the graph."""
+    ends: dict[str, float] = {}
+    depth: dict[str, int] = {}
+    for step in spec.steps:  # each after those that it needs
+        ends[step.id] = seconds[step.id] + max((ends[need] for need in step.needs), default=0.0)
+        depth[step.id] = 1 + max((depth[need] for need in step.needs), default=-1)
+    levels: dict[int, list[float]] = defaultdict(list)
+    for name, at in depth.items():
+        levels[at].append(seconds[name])
+    return max(ends.values()), [levels[at] for at in sorted(levels)]
+
+
+def measure_many(setting: Setting) -> Iterator[Measure]:
+    """200 of the six-agent workflow at once on eight slots: the share of the bound that is reached, and the processor
+    time of client, worker and server for each."""
+    count = setting.times(WORKFLOWS)
+    spec = workflow(QUICKER)
+    durations = {name: seconds * QUICKER for name, seconds in SECONDS.items()}
+    bound = count * sum(durations.values()) / CHILDREN
+    spent: dict[int, list[float]] = {OURS: [], RAW: []}
+    with both(setting) as sides:
+
+        def theirs() -> float:
+            cpu, begun = _cpu(setting, sides.raw_pid), perf_counter()
+            sides.raw.many(durations, count).apply_async().get(timeout=TIMEOUT)
+            taken = perf_counter() - begun
+            spent[RAW].append((_cpu(setting, sides.raw_pid) - cpu) * 1000 / count)
+            return bound / taken
+
+        def ours() -> float:
+            cpu, begun = _cpu(setting, sides.ours_pid), perf_counter()
+            for handle in [sides.client.submit(spec) for _ in range(count)]:
+                handle.wait(TIMEOUT)
+            taken = perf_counter() - begun
+            spent[OURS].append((_cpu(setting, sides.ours_pid) - cpu) * 1000 / count)
+            return bound / taken
+
+        yield sides.compare(
+            f"share of the slots' bound, {count} workflows", ours, theirs, unit="", better="higher",
+            count_commands=False,
+        )  # fmt: skip
+    yield Measure(
+        name="processor time per workflow", unit="ms", samples=tuple(spent[OURS][1:]),
+        peer=PEER, peer_samples=tuple(spent[RAW][1:]),
+    )  # fmt: skip
+
+
+def _cpu(setting: Setting, worker: int) -> float:
+    """Seconds of processor time that this process, a worker with its children, and the server have used so far."""
+    root = psutil.Process(worker)
+    server: dict[str, float] = setting.server.client().info("cpu")
+    used = server["used_cpu_user"] + server["used_cpu_sys"]
+    for process in (psutil.Process(), root, *root.children(recursive=True)):
+        times = process.cpu_times()
+        used += times.user + times.system
+    return used

@@ -1,0 +1,129 @@
+"""The two who take turns: raw Celery as its documentation says, and this deployment with its own settings.
+
+Each has a database and one prefork worker of its own, started alike; while one of them works, the other one waits.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from orchestrator.bench.frame import Setting
+from orchestrator.bench.results import Measure
+from orchestrator.bench.site import celery_worker
+from orchestrator.client import Client
+from orchestrator.environment import Environment
+from orchestrator.errors import OrchestratorError
+from orchestrator.run.models import RunStatus
+from orchestrator.workflow.loader import load_workflow
+from orchestrator.workflow.models import WorkflowSpec
+
+CHILDREN = 8
+PEER = "raw Celery"
+TIMEOUT = 300.0
+OURS, RAW = 1, 2
+"""Databases."""
+
+AS_USUAL = ("--without-gossip", "--without-mingle", "--loglevel", "INFO")
+UNSERVED = "unserved"
+"""A class of agents for which no worker works: what is sent there stays."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sides:
+    """`raw` is the module of the raw application. Processes are those of the two workers."""
+
+    setting: Setting
+    client: Client
+    raw: Any
+    ours_pid: int
+    raw_pid: int
+
+    def run(self, definition: WorkflowSpec | Mapping[str, Any]) -> RunStatus:
+        """Our run of a workflow, to its good end."""
+        status = self.client.submit(definition).wait(TIMEOUT)
+        if status.state != "success":
+            raise OrchestratorError(f"the run has ended as {status.state}: {status}")
+        return status
+
+    def compare(
+        self, name: str, ours: Callable[[], float], theirs: Callable[[], float], *, unit: str = "ms", per: int = 1,
+        better: Any = "lower", count_commands: bool = True,
+    ) -> Measure:  # fmt: skip
+        """A figure of both, which take turns. A first round of both warms up and is not counted. Commands are those of
+        one call, `per` so many operations."""
+        mine, peers = list[float](), list[float]()
+        for _ in range(self.setting.rounds + 1):
+            peers.append(theirs())
+            mine.append(ours())
+        sent: list[float | None] = [None, None]
+        if count_commands:
+            with self.setting.server.listening(RAW) as sent_there:
+                theirs()
+            with self.setting.server.listening(OURS) as sent_here:
+                ours()
+            sent = [sent_here.total() / per, sent_there.total() / per]
+        return Measure(
+            name=name, unit=unit, samples=tuple(mine[1:]), better=better, commands=sent[0],
+            peer=PEER, peer_samples=tuple(peers[1:]), peer_commands=sent[1],
+        )  # fmt: skip
+
+
+@contextmanager
+def both(setting: Setting, children: int = CHILDREN) -> Iterator[Sides]:
+    """Both, with workers that are ready."""
+    with (
+        raw_worker(setting, children) as (raw, raw_pid),
+        our_worker(setting, children) as ours_pid,
+        Client(setting.server.url(OURS)) as client,
+    ):
+        yield Sides(setting, client, raw, ours_pid, raw_pid)
+
+
+@contextmanager
+def raw_application(setting: Setting) -> Iterator[Any]:
+    """The module of the raw application, made anew for this server (its tasks are its own)."""
+    os.environ["RAW_URL"] = setting.server.url(RAW)
+    from orchestrator.bench import raw_app
+
+    raw = importlib.reload(raw_app)
+    yield raw
+    consumer: Any = getattr(raw.app.backend, "result_consumer")  # noqa: B009 - of Redis' backend only
+    consumer.stop()
+    consumer.subscribed_to.clear()  # results that are dropped later would look for their server to unsubscribe
+    raw.app.close()
+
+
+@contextmanager
+def raw_worker(setting: Setting, children: int = CHILDREN, queue: str = "raw") -> Iterator[tuple[Any, int]]:
+    """The module of the raw application, and the pid of a worker of its own."""
+    arguments = ("-Q", queue, "-n", "raw@bench", "-c", str(children), *AS_USUAL)
+    given = {"RAW_URL": setting.server.url(RAW)}
+    with (
+        raw_application(setting) as raw,
+        celery_worker(
+            "orchestrator.bench.raw_app", arguments, given, setting.folder / "raw.log", announces=False
+        ) as pid,
+    ):
+        yield raw, pid
+
+
+@contextmanager
+def our_worker(setting: Setting, children: int = CHILDREN, agent_class: str = "drills") -> Iterator[int]:
+    """The pid of a worker of this deployment for one class of agents."""
+    environment = Environment.load()
+    arguments = ("-Q", f"agents.{agent_class},control", "-n", "ours@bench", "-c", str(children), *AS_USUAL)
+    given = {"ORCHESTRATOR_STORE_URL": setting.server.url(OURS)}
+    if environment.engine_file:
+        given["ORCHESTRATOR_ENGINE_FILE"] = str(environment.engine_file)
+    with celery_worker(environment.app, arguments, given, setting.folder / "ours.log") as pid:
+        yield pid
+
+
+def definition(name: str, *steps: Mapping[str, Any], **more: Any) -> WorkflowSpec:
+    """A workflow of steps in the file's flat form."""
+    return load_workflow({"name": name, "steps": list(steps), **more})

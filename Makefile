@@ -32,7 +32,7 @@ $(BIN)/python:
 	@touch $@
 
 .venv/installed-dev: pyproject.toml constraints.txt | $(BIN)/python
-	$(INSTALL) --editable '.[agents,flower,dev]'
+	$(INSTALL) --editable '.[agents,flower,bench,dev]'
 	@touch .venv/installed-demo $@
 
 demo: .venv/installed-demo

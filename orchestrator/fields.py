@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 from orchestrator import units
 
@@ -49,6 +50,28 @@ Number = Annotated[float, BeforeValidator(_no_boolean), Field(ge=0, allow_inf_na
 
 PositiveNumber = Annotated[float, BeforeValidator(_no_boolean), Field(gt=0, allow_inf_nan=False)]
 """A finite number above 0."""
+
+
+_CRON = (("minute", 0, 59), ("hour", 0, 23), ("day of the month", 1, 31), ("month", 1, 12), ("day of the week", 0, 6))
+_CRON_PART = re.compile(r"(?:\*|(\d{1,2})(?:-(\d{1,2}))?)(?:/([1-9]\d?))?")
+
+
+def _cron(value: str) -> str:
+    """Five fields of numbers, as crontab(5) has them."""
+    fields = value.split()
+    if len(fields) != len(_CRON):
+        raise ValueError(f"{len(fields)} fields; write five: minute, hour, day of the month, month, day of the week")
+    for text, (name, least, most) in zip(fields, _CRON, strict=True):
+        for part in text.split(","):
+            found = _CRON_PART.fullmatch(part)
+            numbers = [int(number) for number in found.groups()[:2] if number] if found else [-1]
+            if any(not least <= number <= most for number in numbers) or numbers != sorted(numbers):
+                raise ValueError(f"'{part}' is no {name}; write *, {least} to {most}, or such as 1,3 or 1-5 or */2")
+    return " ".join(fields)
+
+
+Cron = Annotated[str, AfterValidator(_cron)]
+"""When something is due, in crontab's five fields (crontab(5)), numbers only: `30 3 * * 1-5`. Sunday is 0."""
 
 Priority = Annotated[int, BeforeValidator(_no_boolean), Field(ge=0, le=10)]
 """0 to 10, higher is sooner."""

@@ -50,6 +50,9 @@ EVERYBODY = "all"
 """Stands for a run id in the names of the channel that belongs to no run; `:messages` and what belongs to it, bounded
 in bytes, is all that there is of it."""
 
+BENCHMARKS = "orc:bench:"
+"""list, with the name of a benchmark: its reports as JSON, the newest last, bounded in length."""
+
 AGENTS = "orc:agents"
 """hash: agent name -> its declaration as JSON, published by workers when they start."""
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from tasks.analyst import analyst
 from tasks.architect import architect
+from tasks.benchmarks import benchmark
 from tasks.developer import developer
 from tasks.drills import blob, crash, echo, fail, hang, noop, progress, sleep, spin, stamp, write
 from tasks.pm import pm
@@ -17,6 +18,7 @@ from tasks.ux_expert import ux_expert
 __all__ = [
     "analyst",
     "architect",
+    "benchmark",
     "blob",
     "crash",
     "developer",

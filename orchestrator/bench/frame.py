@@ -89,6 +89,7 @@ def run(name: str, *, rounds: int | None = None, seed: int = SEED, aof: bool = F
             at=at,
             rounds=setting.rounds,
             seed=seed,
+            scale=scale,
             aof="everysec" if aof else "off",
             server=server.version,
             load=load,

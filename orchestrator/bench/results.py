@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from statistics import median
 from typing import Literal, Self
 
-from pydantic import computed_field, model_validator
+from pydantic import ValidationError, computed_field, model_validator
 
 from orchestrator.fields import Frozen
 
@@ -63,6 +63,11 @@ class Measure(Frozen):
         pairs = list(zip(self.samples, self.peer_samples, strict=False))
         return median(ours / theirs for ours, theirs in pairs) if pairs else None
 
+    @property
+    def steadiest(self) -> float:
+        """The figure that a busy machine moves least."""
+        return self.value if self.pair_ratio is None else self.pair_ratio
+
 
 class Machine(Frozen):
     """Where it was measured."""
@@ -94,12 +99,29 @@ class Report(Frozen):
     at: float
     rounds: int
     seed: int
+    scale: float = 1.0
     aof: Literal["off", "everysec"]
     server: str
     load: float
     machine: Machine
     versions: Mapping[str, str]
     measures: tuple[Measure, ...]
+
+    def comparable(self, other: Report) -> bool:
+        """Whether both were made on machines alike, with the same seed, scale and durability."""
+        mine, its = (
+            (one.seed, one.scale, one.aof, one.machine.processor, one.machine.cores, one.machine.memory_mib)
+            for one in (self, other)
+        )
+        return mine == its
+
+    @classmethod
+    def parse(cls, text: bytes) -> Report | None:
+        """A report that was kept, if this release understands it."""
+        try:
+            return cls.model_validate_json(text)
+        except ValidationError:
+            return None
 
 
 def versions() -> dict[str, str]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from orchestrator.cli.connect import store_url
 from orchestrator.cli.output import common_options, emit, emit_data, output_option, table, talk
+from orchestrator.environment import Environment
 
 if TYPE_CHECKING:
     from orchestrator.bench.results import Measure, Report
@@ -19,34 +22,90 @@ if TYPE_CHECKING:
 @click.option("--seed", type=int, default=7, show_default=True, help="What random values are made from.")
 @click.option("--aof", is_flag=True, help="Let the server keep an append-only file, as a deployment does.")
 @click.option("--save", type=click.Path(dir_okay=False), help="Append each report to this file, one JSON line each.")
+@click.option("--plot", type=click.Path(dir_okay=False), help="Draw what was compared: a .png or .svg file.")
+@click.option("--record", is_flag=True, help="Keep the reports in the store, and compare with those of this machine.")
+@click.option("--history", is_flag=True, help="Show what is kept in the store instead of measuring.")
 @click.option("--list", "listed", is_flag=True, help="List the benchmarks.")
 @output_option
 @common_options
-def bench(
-    names: tuple[str, ...], rounds: int | None, seed: int, aof: bool, save: str | None, listed: bool, form: str
-) -> None:
+def bench(names: tuple[str, ...], listed: bool, history: bool, form: str, **how: Any) -> None:
     """Measure what things cost on this machine, on a server of its own; all benchmarks unless some are named.
 
     Peers are measured in the same minutes, taking turns. Figures of a busy machine say little; ratios say more.
     """
-    from orchestrator.bench.frame import BENCHMARKS, run_all
+    from orchestrator.bench.frame import BENCHMARKS, find
 
+    for name in names:
+        find(name)
     if listed:
         rows = [(name, one.rounds, one.summary) for name, one in BENCHMARKS.items()]
         found = {name: {"rounds": one.rounds, "summary": one.summary} for name, one in BENCHMARKS.items()}
-        return emit_data(found, form, lambda: table(("name", "rounds", ""), rows))
-    reports = []
+        emit_data(found, form, lambda: table(("name", "rounds", ""), rows))
+    elif history:
+        _show_history(names or tuple(BENCHMARKS), form)
+    else:
+        _measure(names, form, **how)
+
+
+def _measure(
+    names: Sequence[str], form: str, *, rounds: int | None, seed: int, aof: bool, save: str | None, plot: str | None,
+    record: bool,
+) -> None:  # fmt: skip
+    from orchestrator.bench.frame import run_all
+
+    if plot is not None:
+        from orchestrator.bench.plot import check
+
+        check(plot)
+    reports, worse = [], []
     for report in run_all(names, rounds=rounds, seed=seed, aof=aof):
         reports.append(report)
         if save is not None:
             with Path(save).open("a", encoding="utf-8") as file:
                 file.write(report.model_dump_json() + "\n")
+        if record:
+            worse += _record(report)
         if form == "table":
             talk(_about(report))
             emit(report_table(report) + "\n")
+    if plot is not None:
+        from orchestrator.bench.plot import draw
+
+        draw(reports, Path(plot))
     if form != "table":
-        emit_data([report.model_dump(mode="json") for report in reports], form, str)
-    return None
+        emit_data({"reports": [report.model_dump(mode="json") for report in reports], "regressions": worse}, form, str)
+
+
+def _record(report: Report) -> list[str]:
+    """What has become worse, in sentences."""
+    from orchestrator.bench import history
+    from orchestrator.connection import connect
+
+    with store_url(Environment.load()) as url:
+        found = [f"{report.benchmark}: {one.sentence}" for one in history.record(connect(url), report)]
+    for sentence in found:
+        talk(f"worse than before: {sentence}")
+    return found
+
+
+def _show_history(names: Sequence[str], form: str) -> None:
+    from orchestrator.bench import history
+    from orchestrator.connection import connect
+
+    with store_url(Environment.load()) as url:
+        kept = {name: history.reports(connect(url), name) for name in names}
+    found = {name: [report.model_dump(mode="json") for report in reports] for name, reports in kept.items() if reports}
+    rows = []
+    for name, reports in kept.items():
+        if not reports:
+            continue
+        worse = {one.measure for one in history.regressions(reports)}
+        alike = [one for one in reports if one.comparable(reports[-1])]
+        for measure in reports[-1].measures:
+            line = history.series(measure, alike)
+            last = " ".join(str(_number(figure)) for figure in line.figures[-5:])
+            rows.append((name, line.measure, line.unit, len(alike), last, line.measure in worse or None))
+    emit_data(found, form, lambda: table(("benchmark", "measure", "unit", "reports", "last figures", "worse"), rows))
 
 
 def _about(report: Report) -> str:

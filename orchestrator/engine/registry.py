@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,9 @@ from orchestrator.connection import guarded
 from orchestrator.engine.agent import Agent
 from orchestrator.engine.runtime import Runtime, log
 from orchestrator.errors import InvalidDocument
-from orchestrator.workflow.builder import Workflow
+from orchestrator.workflow.loader import load_workflow
+from orchestrator.workflow.models import WorkflowSpec
+from orchestrator.workflow.writer import to_yaml
 
 
 def declaration(agent: Agent) -> dict[str, Any]:
@@ -32,7 +34,7 @@ def declaration(agent: Agent) -> dict[str, Any]:
 def publish(runtime: Runtime, agents: Iterable[Agent], workflows: Iterable[Path]) -> None:
     """Write agents, settings and registered workflows to the store; one transaction."""
     declared = {agent.name: json.dumps(declaration(agent)) for agent in agents}
-    definitions = dict(_definitions(workflows))
+    definitions = {one.name: to_yaml(one) for one in read(workflows)}
     with guarded():
         pipe = runtime.client.pipeline(transaction=True)
         if declared:
@@ -43,14 +45,13 @@ def publish(runtime: Runtime, agents: Iterable[Agent], workflows: Iterable[Path]
         pipe.execute()
 
 
-def _definitions(paths: Iterable[Path]) -> Iterable[tuple[str, str]]:
+def read(paths: Iterable[Path]) -> Iterator[WorkflowSpec]:
+    """The workflows of a deployment; a file with mistakes is left out, and logged."""
     for path in paths:
         try:
-            built = Workflow.from_file(path)
+            yield load_workflow(path)
         except InvalidDocument as error:
             log.error("workflow %s is not registered: %s", path, error)
-            continue
-        yield built.spec().name, built.to_yaml()
 
 
 def known_agents(client: redis.Redis) -> Mapping[str, Mapping[str, Any]]:

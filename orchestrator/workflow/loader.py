@@ -37,7 +37,19 @@ Model = TypeVar("Model", bound=BaseModel)
 
 _LISTS = ("steps", "workflow_steps", "enhanced_workflow_step")
 _KEYS = frozenset(
-    {"name", "version", "description", "inputs", "timeout", "defaults", "barrier", "merge", "execution_groups", *_LISTS}
+    {
+        "name",
+        "version",
+        "description",
+        "inputs",
+        "timeout",
+        "schedule",
+        "defaults",
+        "barrier",
+        "merge",
+        "execution_groups",
+        *_LISTS,
+    }
 )
 _BOOLEANS = boolean_keys(WorkflowSpec)
 

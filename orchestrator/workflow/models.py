@@ -10,12 +10,12 @@ import math
 import re
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, model_validator
 
 from orchestrator import units
-from orchestrator.fields import ContextPath, Count, Frozen, Identifier, Number, PositiveNumber, Priority, Seconds
+from orchestrator.fields import ContextPath, Count, Cron, Frozen, Identifier, Number, PositiveNumber, Priority, Seconds
 from orchestrator.workflow.sharing import ConsistencyRule, MergeRules, QualityLevel
 
 __all__ = [
@@ -276,7 +276,8 @@ WorkflowInput = Annotated[InputSpec, BeforeValidator(_input_spec)]
 
 
 class WorkflowSpec(Frozen):
-    """A whole definition: steps in the order in which they were written, and the groups among them."""
+    """A whole definition: steps in the order in which they were written, and the groups among them. Registered in a
+    deployment, one with a `schedule` is started by beat, in UTC; a time at which no beat ran is not made up for."""
 
     name: Identifier
     version: str = "1"
@@ -286,6 +287,13 @@ class WorkflowSpec(Frozen):
     groups: tuple[GroupSpec, ...] = ()
     merge: MergeRules = Field(default_factory=MergeRules)
     timeout: Seconds | None = None
+    schedule: Cron | None = None
+
+    @model_validator(mode="after")
+    def _starts_by_itself(self) -> Self:
+        if self.schedule and self.required_inputs:
+            raise ValueError(f"a schedule starts it without inputs: {', '.join(self.required_inputs)} need a default")
+        return self
 
     def step(self, step_id: str) -> StepSpec:
         """The step of that id. Raises KeyError."""

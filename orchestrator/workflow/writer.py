@@ -32,6 +32,8 @@ def to_document(workflow: WorkflowSpec) -> dict[str, Any]:
         document["description"] = workflow.description
     if workflow.timeout is not None:
         document["timeout"] = format_duration(workflow.timeout)
+    if workflow.schedule is not None:
+        document["schedule"] = workflow.schedule
     if workflow.inputs:
         document["inputs"] = {name: _input(declared) for name, declared in workflow.inputs.items()}
     merge = workflow.merge.model_dump(mode="json", exclude_defaults=True)

@@ -10,10 +10,12 @@ import pytest
 from pydantic import ValidationError
 
 from orchestrator.bench import frame
-from orchestrator.bench.results import Measure, Report
+from orchestrator.bench.plot import check, draw
+from orchestrator.bench.results import Machine, Measure, Report
 from orchestrator.bench.site import BenchServer
 from orchestrator.cli import main
 from orchestrator.cli.bench import report_table
+from orchestrator.errors import InvalidValue
 
 
 @pytest.fixture(scope="module", params=["context", "locks"])
@@ -78,11 +80,33 @@ def test_the_command_line_saves_what_it_prints(tmp_path: Path, capsys: pytest.Ca
     assert not kept.exists()
 
 
+@pytest.mark.parametrize(("form", "start"), [("png", b"\x89PNG"), ("svg", b"<?xml")])
+def test_what_was_compared_can_be_drawn(form: str, start: bytes, tmp_path: Path) -> None:
+    measures = (
+        Measure(name="quick", unit="ms", samples=(1, 2), peer="other", peer_samples=(2, 3)),
+        Measure(name="lonely", unit="ms", samples=(1,)),
+    )
+    machine = Machine(system="s", processor="p", cores=2, memory_mib=1, python="3.11")
+    report = Report(
+        benchmark="b", at=1, rounds=2, seed=7, aof="off", server="valkey 9", load=0, machine=machine, versions={},
+        measures=measures,
+    )  # fmt: skip
+    picture = tmp_path / f"out.{form}"
+    draw([report], picture)
+    assert picture.read_bytes().startswith(start)
+    if form == "svg":
+        assert "lonely" not in picture.read_text()
+    with pytest.raises(InvalidValue, match="none of these benchmarks has a peer"):
+        draw([report.model_copy(update={"measures": measures[1:]})], picture)
+    with pytest.raises(InvalidValue, match=r"has to end with one of .png, .svg"):
+        check(str(tmp_path / "out.pdf"))
+
+
 @pytest.mark.benchmark
 @pytest.mark.parametrize("name", frame.BENCHMARKS)
 def test_every_benchmark_measures(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     kept = tmp_path / "reports.jsonl"
     assert main(["bench", name, "--rounds", "1", "--save", str(kept), "-o", "json"]) == 0
-    (printed,) = json.loads(capsys.readouterr().out)
+    (printed,) = json.loads(capsys.readouterr().out)["reports"]
     assert printed == json.loads(kept.read_text())
     assert printed["benchmark"] == name

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from orchestrator.engine.app import create_app
 from orchestrator.settings import EngineSettings, Environment, Runtime
 
@@ -9,8 +11,11 @@ LOCK_TIMEOUT = 2
 EVERY = 0.3
 QUEUE, STALE = "ticks", "stale"
 
+WORKFLOW = Path(__file__).parents[1] / "fixtures" / "yearly.yaml"
+
 store = Environment.load().store_url or ""
-app = create_app(store, store, EngineSettings(engine=Runtime(beat_lock_timeout=LOCK_TIMEOUT)))
+settings = EngineSettings(engine=Runtime(beat_lock_timeout=LOCK_TIMEOUT))
+app = create_app(store, store, settings, workflows=[WORKFLOW])
 tick = {"task": "orchestrator.sweep", "schedule": EVERY}
 app.conf.beat_schedule = {
     "tick": tick | {"options": {"queue": QUEUE, "priority": 0}},

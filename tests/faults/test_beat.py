@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import signal
@@ -16,6 +17,7 @@ import redis
 
 from orchestrator.embedded import Stack, StackOptions
 from orchestrator.engine.beat import BACKLOG
+from orchestrator.engine.routing import CONTROL
 from orchestrator.processes import die_with_parent, kill_group
 from tests.conftest import ROOT, Store
 from tests.faults.beat_app import QUEUE, STALE
@@ -64,6 +66,30 @@ def planned(client: redis.Redis) -> int:
 def goes_on(client: redis.Redis, what: str) -> None:
     before = sent(client)
     eventually(lambda: sent(client) >= before + 2, within=TAKEOVER, what=f"beat goes on: {what}")
+
+
+def a_year_passes(client: redis.Redis) -> None:
+    """What beat knows of the yearly workflow is old."""
+    name = "orc:beat:workflow:yearly"
+    meta = json.loads(str(client.hget(name, "meta")))
+    meta["last_run_at"]["year"] -= 2
+    client.hset(name, "meta", json.dumps(meta))
+    client.zadd("orc:beat::schedule", {name: 0})
+
+
+def test_a_workflow_with_a_schedule_is_started_when_it_is_due(
+    store: Store, store_client: redis.Redis, tmp_path: Path
+) -> None:
+    with beat(store.url, tmp_path / "1.log"):
+        eventually(lambda: sent(store_client) >= 1, within=20, what="beat leads")
+        assert not store_client.keys(f"{CONTROL}*")
+        a_year_passes(store_client)
+        eventually(lambda: store_client.keys(f"{CONTROL}*"), within=TAKEOVER, what="the workflow is submitted")
+    (queue,) = store_client.keys(f"{CONTROL}*")  # one for each priority
+    (message,) = store_client.lrange(queue, 0, -1)
+    found = json.loads(message)
+    assert found["headers"]["task"] == "orchestrator.submit"
+    assert json.loads(base64.b64decode(found["body"]))[1] == {"workflow": "yearly"}
 
 
 def test_one_of_several_beats_sends_and_another_takes_over(

@@ -246,6 +246,7 @@ def definitions(draw: st.DrawFn) -> dict[str, Any]:
                 version=st.text(max_size=5),
                 description=st.text(max_size=8),
                 timeout=DURATIONS,
+                schedule=st.sampled_from(["17 3 * * *", "*/5 0-3,5 1 * 1-5"]),
                 inputs=st.dictionaries(st.sampled_from(["brief", "pm.stories", "lang"]), INPUTS, max_size=2),
                 defaults=optional(timeout=DURATIONS, priority=st.integers(0, 10)),
                 barrier=BARRIER,
@@ -269,5 +270,5 @@ def test_any_definition_reads_back_the_same(raw: dict[str, Any]) -> None:
         assert load_workflow_text(to_yaml(spec)) == spec
         assert Workflow.from_spec(spec).spec() == spec
         assert WorkflowSpec.model_validate_json(spec.model_dump_json(by_alias=True, exclude_defaults=True)) == spec
-    expected = ("several steps", "wait for each other", "two owners", "can mean")
+    expected = ("a schedule starts it without inputs", "several steps", "wait for each other", "two owners", "can mean")
     assert all(any(words in message for words in expected) for message in mistakes), mistakes

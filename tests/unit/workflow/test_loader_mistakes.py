@@ -27,6 +27,11 @@ def problems(text: str) -> tuple[Problem, ...]:
 # What is written, then the path, line, column, message and hint of the one mistake in it.
 MISTAKES: list[tuple[str, str, int, int, str, str]] = [
     ("steps:\n- {id: a, tmieout: 1}", "steps[0].tmieout", 2, 11, "unknown key 'tmieout'", "did you mean 'timeout'?"),
+    ('schedule: "0 3 * *"\nsteps: [{id: a}]', "schedule", 1, 11, "4 fields", "write five: minute, hour"),
+    ('schedule: "0 24 * * *"\nsteps: [{id: a}]', "schedule", 1, 11, "'24' is no hour", "write *, 0 to 23"),
+    ('schedule: "0 3 * * 5-1"\nsteps: [{id: a}]', "schedule", 1, 11, "'5-1' is no day of the week", "1,3 or 1-5"),
+    ('schedule: "x 3 * * *"\nsteps: [{id: a}]', "schedule", 1, 11, "'x' is no minute", "*/2"),
+    ('schedule: "0 3 * * *"\ninputs: [b]\nsteps: [{id: a}]', "", 1, 1, "a schedule starts it without inputs: b", ""),
     ("stepz: []\nsteps: [{id: a}]", "stepz", 1, 1, "unknown key 'stepz'", "did you mean 'steps'?"),
     ("include: ../../etc/passwd\nsteps: [{id: a}]", "include", 1, 1, "unknown key 'include'", "known: barrier"),
     ("steps: [{id: a, timeout: no}]", "steps[0].timeout", 1, 26, "'no' is not a duration", "write a duration such"),

@@ -15,6 +15,7 @@ PARTS = {
     "run": r"[A-Za-z0-9_-]{1,64}",
     "step": r"[A-Za-z0-9_-]{1,64}",
     "conflict": r"[A-Za-z0-9_-]{1,64}",
+    "message": r"[0-9]{1,20}-[0-9]{1,20}",
     "version": r"[A-Za-z0-9_:.-]{1,128}",
 }
 """What may stand for a part of an address. Nothing else reaches an operation, or a key in the store."""
@@ -41,8 +42,10 @@ OPERATIONS = (
     Operation("POST", "", operations.submit, messages.Accepted, body=messages.Submission, status=202, fails=(404, 409)),
     Operation("GET", "/definitions", operations.list_definitions, messages.DefinitionList),
     Operation("GET", "/dead-letters", operations.list_dead_letters, messages.DeadLetters),
-    Operation("POST", "/dead-letters/drop", operations.drop_dead_letter, messages.Nothing,
-              body=messages.DeadLetterRequest, fails=(404,)),
+    Operation("POST", "/dead-letters/steps/{run}/{step}/drop", operations.drop_dead_step, messages.Nothing,
+              body=messages.Nothing, fails=(404,)),
+    Operation("POST", "/dead-letters/messages/{message}/drop", operations.drop_dead_message, messages.Nothing,
+              body=messages.Nothing, fails=(404,)),
     Operation("GET", _RUN, operations.show_run, RunView, query=messages.RunQuery, fails=(404,)),
     Operation("POST", f"{_RUN}/cancel", operations.cancel, messages.RunAnswer, body=messages.CancelRequest,
               fails=(404, 409)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -14,6 +15,7 @@ from orchestrator.flower.access import ApiHandler
 from orchestrator.flower.bodies import BODY_BYTES, read_body, read_query
 from orchestrator.flower.catalogue import Operation
 from orchestrator.flower.messages import Accepted, Nothing
+from orchestrator.flower.openapi import openapi
 from orchestrator.flower.operations import Call
 from orchestrator.flower.problems import Rejected
 
@@ -90,6 +92,18 @@ class Endpoint(ApiHandler):
 
     def methods(self) -> tuple[str, ...]:
         return (*self._operations, "OPTIONS")
+
+
+class Description(ApiHandler):
+    """`GET openapi.json`: what the API can do, as an OpenAPI document."""
+
+    def initialize(self, *, base: str, open_reading: bool = False) -> None:  # type: ignore[override]
+        super().initialize(open_reading=open_reading)
+        self._base = base
+
+    def get(self) -> None:
+        self.admit()
+        self.send(json.dumps(openapi(self.reverse_url(self._base))))
 
 
 class Unknown(ApiHandler):

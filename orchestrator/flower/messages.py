@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
+from orchestrator.context.merge_models import ABSENT
 from orchestrator.context.models import Version
 from orchestrator.documents import shown
 from orchestrator.fields import Frozen, Identifier
@@ -16,6 +17,7 @@ from orchestrator.run.models import LogLine, RunState
 from orchestrator.views.models import RunRow, Shown
 
 MOST_ROWS = 200
+Choice = Literal["ours", "theirs", "base", "accept"]
 
 
 def _flag(text: object) -> object:
@@ -70,23 +72,38 @@ class CancelRequest(Frozen):
 class RetryRequest(Frozen):
     """Where to begin anew: at a `step`, at all steps that ended badly (`failed`), or, with neither, at the start."""
 
+    model_config = ConfigDict(json_schema_extra={"not": {"required": ["step", "failed"]}})
+
     step: Identifier | None = None
     failed: bool = False
+
+    @model_validator(mode="after")
+    def _one_of_them(self) -> Self:
+        if {"step", "failed"} <= self.model_fields_set:
+            raise ValueError("a step and failed exclude each other; send step, or failed, or neither")
+        return self
 
 
 class ResolveRequest(Frozen):
     """A decision: one of the conflict's `choices`, or a `value` for its place, which may be null."""
 
-    choice: Literal["ours", "theirs", "base", "accept"] | None = None
+    model_config = ConfigDict(json_schema_extra={"oneOf": [{"required": ["choice"]}, {"required": ["value"]}]})
+
+    choice: Annotated[Choice | None, WithJsonSchema({"enum": list(get_args(Choice))})] = Field(
+        default=None, json_schema_extra=lambda schema: schema.pop("default", None)
+    )
     value: Any = None
 
+    @model_validator(mode="after")
+    def _one_of_them(self) -> Self:
+        if (self.choice is None) != ("value" in self.model_fields_set):
+            raise ValueError("a decision is one choice, or a value; send choice, or value")
+        return self
 
-class DeadLetterRequest(Frozen):
-    """A parked step by `run_id` and `step`, or a message by `id`."""
-
-    run_id: Identifier | None = None
-    step: Identifier | None = None
-    id: Annotated[str, Field(pattern=r"^[0-9]{1,20}-[0-9]{1,20}$")] | None = None
+    @property
+    def decided(self) -> Any:
+        """The value; ABSENT when a choice was made."""
+        return self.value if self.choice is None else ABSENT
 
 
 class ListQuery(Frozen):

@@ -13,7 +13,7 @@ from orchestrator.connection import guarded
 from orchestrator.context.merge_models import ABSENT
 from orchestrator.context.models import Difference
 from orchestrator.engine import submission
-from orchestrator.errors import IdempotencyConflict, InvalidDocument, InvalidValue, NotFound, Problem
+from orchestrator.errors import IdempotencyConflict, InvalidValue, NotFound
 from orchestrator.flower import messages
 from orchestrator.flower.problems import Rejected
 from orchestrator.problems import did_you_mean
@@ -105,19 +105,13 @@ def resume(call: Plain) -> messages.RunAnswer:
 
 def retry(call: Call[messages.Nothing, messages.RetryRequest]) -> messages.RunAnswer:
     """Begin a run anew from one step, from all that ended badly, or from the start, with whatever comes behind."""
-    asked = call.body
-    if asked.step is not None and asked.failed:
-        raise InvalidDocument([Problem("failed", "a step is named already", "send step, or failed, or neither")])
-    return call.answer(call.run.retry(asked.step, failed=asked.failed))
+    return call.answer(call.run.retry(call.body.step, failed=call.body.failed))
 
 
 def resolve(call: Call[messages.Nothing, messages.ResolveRequest]) -> ConflictView:
     """Decide an open conflict for one of its choices or for a value. With the last one the run goes on."""
-    asked, gives_value = call.body, "value" in call.body.model_fields_set
-    if (asked.choice is None) != gives_value:
-        raise InvalidDocument([Problem("", "a decision is one choice, or a value", "send choice, or value")])
-    value = asked.value if gives_value else ABSENT
-    return conflict_view(call.run.resolve(call.path["conflict"], asked.choice, value=value), call.mask)
+    decided = call.run.resolve(call.path["conflict"], call.body.choice, value=call.body.decided)
+    return conflict_view(decided, call.mask)
 
 
 def step_log(call: Call[messages.LogQuery, messages.Nothing]) -> messages.StepLog:
@@ -181,15 +175,15 @@ def list_dead_letters(call: Plain) -> messages.DeadLetters:
     )  # fmt: skip
 
 
-def drop_dead_letter(call: Call[messages.Nothing, messages.DeadLetterRequest]) -> messages.Nothing:
-    """Take a step or a message off the dead-letter list. The step stays failed; a retry of it takes it off as well."""
-    asked = call.body
-    if asked.id is not None and asked.run_id is None and asked.step is None:
-        dead_letters.drop_message(call.client.redis, asked.id)
-    elif asked.id is None and asked.run_id is not None and asked.step is not None:
-        dead_letters.drop(call.client.redis, asked.run_id, asked.step)
-    else:
-        raise InvalidDocument([Problem("", "an entry is a step, or a message", "send run_id and step, or id")])
+def drop_dead_step(call: Plain) -> messages.Nothing:
+    """Take a step off the dead-letter list. It stays failed; a retry of it takes it off as well."""
+    dead_letters.drop(call.client.redis, call.path["run"], call.path["step"])
+    return messages.Nothing()
+
+
+def drop_dead_message(call: Plain) -> messages.Nothing:
+    """Forget a message that no worker could run."""
+    dead_letters.drop_message(call.client.redis, call.path["message"])
     return messages.Nothing()
 
 

@@ -32,6 +32,7 @@ def _api(base: str, *, name: str, open_reading: bool) -> Iterator[URLSpec]:
     for path, found in groupby(OPERATIONS, key=lambda operation: operation.path):
         here = {"operations": {one.method: one for one in found}, "base": name, "open_reading": open_reading}
         yield url(base + pattern(path), endpoint.Endpoint, here, name=None if path else name)
+    yield url(f"{base}/openapi\\.json", endpoint.Description, {"base": name, "open_reading": open_reading})
     yield url(base + pattern("/{run}/events"), events.RunEvents, {"open_reading": open_reading})
     yield url(f"{base}(?:/.*)?", endpoint.Unknown, {"open_reading": open_reading})
 

@@ -263,6 +263,7 @@ def _step_node(
         "idle_timeout": step.idle_timeout,
         "retry": step.retry.model_dump(mode="json", exclude_defaults=True),
         "inputs": list(step.inputs),
+        "learned": plan.steps[step_id].learned_seconds,
         "size": input_bucket(step, shape.input_bytes) or None,
         "access": _word(step),
         "validates": list(step.validates),

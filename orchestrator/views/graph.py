@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -16,11 +17,18 @@ from orchestrator.workflow.plan import Plan, make_plan
 PLANS_KEPT = 64
 
 
+def plan_of(spec: str, definitions: Mapping[str, Mapping[str, Any]]) -> Plan | None:
+    """The plan that a run was started with, from what the ledger keeps of it: the workflow, and what a step was
+    expected to take when it was not the workflow that said it. None for one that this version of the library cannot
+    read."""
+    learned = {name: float(one["learned"]) for name, one in definitions.items() if "learned" in one}
+    return _plan(spec, tuple(sorted(learned.items())))
+
+
 @lru_cache(PLANS_KEPT)
-def plan_of(spec: str) -> Plan | None:
-    """The plan of a definition as the ledger keeps it; None for one that this version of the library cannot read."""
+def _plan(spec: str, learned: tuple[tuple[str, float], ...]) -> Plan | None:
     try:
-        return make_plan(WorkflowSpec.model_validate_json(spec))
+        return make_plan(WorkflowSpec.model_validate_json(spec), learned=dict(learned))
     except ValidationError:
         return None
 

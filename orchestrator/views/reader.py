@@ -68,8 +68,9 @@ class RunViews:
             pipe.get(keys.run_key(run_id, "spec"))
             pipe.hgetall(keys.run_key(run_id, "defs"))
             pipe.hgetall(keys.run_key(run_id, "inputs"))
-            (seconds, micros), spec, definitions, inputs = pipe.execute()
-        plan = graph.plan_of((spec or b"").decode())
+            (seconds, micros), spec, raw_definitions, inputs = pipe.execute()
+        definitions = {name.decode(): json.loads(text) for name, text in raw_definitions.items()}
+        plan = graph.plan_of((spec or b"").decode(), definitions)
         outputs = store.contexts.outputs(run_id) if values else {}
         ended = sum(step.state in FINAL_STEP_STATES for step in status.steps.values())
         return RunView(
@@ -82,7 +83,7 @@ class RunViews:
             plan_seconds=status.critical_path_seconds,
             critical_path=() if plan is None else plan.critical_path,
             steps=tuple(
-                _step(status, step, json.loads(definitions.get(step.id.encode(), b"{}")), plan, history,
+                _step(status, step, definitions.get(step.id, {}), plan, history,
                       mask.shown(step.id, outputs[step.id]) if step.id in outputs else None)
                 for step in status.steps.values()
             ),

@@ -24,11 +24,11 @@ RECONNECT_MS = 1000
 
 
 class RunEvents(ApiHandler):
-    """`GET /api/workflows/<id>/events`: what happens to a run, as it happens. Each message is one `run.models.Event`
-    as JSON, under its id. It begins behind the event `Last-Event-ID` (a header, which browsers send when they come
-    back), or `?after=` (such as the `cursor` of the document of a run), else at the first one. An id that is newer than
-    anything that has happened means from the first one too. Without `?follow=false`, which ends with what has happened
-    so far, it goes on beyond the end of the run: a retry opens it again."""
+    """`GET /api/workflows/<id>/events`: what happens to a run, as it happens. Each message is one event of
+    `messages.models` as JSON, under its id. It begins behind the event `Last-Event-ID` (a header, which browsers send
+    when they come back), or `?after=` (such as the `cursor` of the document of a run), else at the first one. An id
+    that is newer than anything that has happened means from the first one too. Without `?follow=false`, which ends with
+    what has happened so far, it goes on beyond the end of the run: a retry opens it again."""
 
     _task: asyncio.Task[None] | None = None
 

@@ -54,6 +54,10 @@ def _cursor(value: str) -> str:
     return value
 
 
+def _without_default(schema: dict[str, Any]) -> None:
+    del schema["default"]
+
+
 class Submission(Frozen):
     """A run to start: the name of a registered workflow, or a whole definition in the form of a workflow file. With
     `sequential` its steps run one after another; null is what the deployment's settings say."""
@@ -90,7 +94,7 @@ class ResolveRequest(Frozen):
     model_config = ConfigDict(json_schema_extra={"oneOf": [{"required": ["choice"]}, {"required": ["value"]}]})
 
     choice: Annotated[Choice | None, WithJsonSchema({"enum": list(get_args(Choice))})] = Field(
-        default=None, json_schema_extra=lambda schema: schema.pop("default", None)
+        default=None, json_schema_extra=_without_default
     )
     value: Any = None
 

@@ -16,14 +16,14 @@ from orchestrator.flower.catalogue import OPERATIONS, PARTS, Operation
 from orchestrator.flower.events import RunEvents
 from orchestrator.flower.messages import Accepted, EventsQuery, Nothing
 from orchestrator.flower.problems import MEDIA_TYPE, ProblemDocument
-from orchestrator.run.models import Event
+from orchestrator.messages.models import Told
 
 _ROOT = "/workflows"
 """The last part of the API's address stands in every path: an empty one is none."""
 _REFERENCE = "#/components/schemas/{model}"
 _EVERYWHERE = (400, 401, 403, 422, 503)
 _WITH_BODY = (413, 415)
-_EVENTS = Operation("GET", "/{run}/events", lambda _: Nothing(), Event, query=EventsQuery, fails=(404,))
+_EVENTS = Operation("GET", "/{run}/events", lambda _: Nothing(), Told, query=EventsQuery, fails=(404,))
 _IDEMPOTENCY_KEY = {
     "name": "Idempotency-Key",
     "in": "header",

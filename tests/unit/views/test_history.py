@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import pytest
 
-from orchestrator.run.models import Event
+from orchestrator.messages.models import EVENTS, Event
 from orchestrator.views.history import History
 from orchestrator.views.models import Attempt, Decision, LockWait
 
@@ -14,11 +15,14 @@ from orchestrator.views.models import Attempt, Decision, LockWait
 def history(*rows: tuple[Any, ...]) -> History:
     """From (time, kind, node, state, attempt, detail) each."""
     found = History()
-    found.take(
-        Event(id=f"{at}-0", at=at, type=kind, step=node, state=state, attempt=attempt, detail=detail)
-        for at, kind, node, state, attempt, detail in rows
-    )
+    found.take(events(rows))
     return found
+
+
+def events(rows: Iterable[tuple[Any, ...]]) -> Iterator[Event]:
+    for at, kind, node, state, attempt, detail in rows:
+        told = {"id": f"{at}-0", "at": at, "type": kind, "step": node, "state": state, "attempt": attempt}
+        yield EVENTS.validate_python({**told, "detail": detail})
 
 
 def step(at: int, state: str, attempt: int | None = None, message: str = "") -> tuple[Any, ...]:
@@ -95,9 +99,6 @@ def test_reading_on_is_the_same_as_reading_once(cut: int) -> None:
             step(6, "running", 2, "w"), step(7, "success", 2)]  # fmt: skip
     whole, first = history(*rows), history(*rows[:cut])
     before = first.copy()
-    first.take(
-        Event(id=f"{at}-0", at=at, type=kind, step=node, state=state, attempt=attempt, detail=detail)
-        for at, kind, node, state, attempt, detail in rows[cut:]
-    )
+    first.take(events(rows[cut:]))
     assert first == whole
     assert before == history(*rows[:cut]), "a copy does not change when its original goes on"

@@ -21,6 +21,9 @@ Of one run, with the prefix `orc:{<run id>}`:
   :waits    hash    how long locks were waited for: a histogram per section
   :wake:<request> list  what one waiter is told, for a minute at most
   :conflicts hash   id -> what could not be merged and how it was decided, as JSON
+  :x:<step> hash    how far a mapped step is; `:in` has its chunks by `<stage>:<chunk>`, `:part` how far each is, `:out`
+                    results by chunk, `:bad` what failed, `:q:<stage>` chunks that wait, `:later` those that wait for
+                    another attempt, `:idle:<stage>` lanes without work, `:room` wakes its feeder
   :files    hash    `<step>/<name>` -> an artifact
   :log:<step> list  lines that its attempts logged, as JSON, bounded in bytes
   :messages stream  what agents and services tell each other; :messages:book a hash with its bytes and its groups,
@@ -81,6 +84,11 @@ def run_prefix(run_id: str) -> str:
 
 def run_key(run_id: str, part: str) -> str:
     return f"orc:{{{run_id}}}:{part}"
+
+
+def expansion_key(run_id: str, step: str, part: str = "") -> str:
+    """What a mapped step has in the store."""
+    return run_key(run_id, f"x:{step}:{part}" if part else f"x:{step}")
 
 
 def idempotency_key(key: str) -> str:

@@ -130,7 +130,7 @@ class Client:
         `idempotency_key` gives the same run; Conflict when it is used again with other content.
         """
         spec = submission.as_spec(workflow, submission.registered_workflow(self.redis), self.settings)
-        agents = self._known({step.agent for step in spec.steps})
+        agents = self._known({name for step in spec.steps for name in step.agents})
         prepared = submission.prepare(
             spec, inputs or {}, agents, self.settings, self._compile, sequential=sequential,
             durations=self._durations,

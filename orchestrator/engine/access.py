@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
+from orchestrator import keys
+from orchestrator.connection import guarded
 from orchestrator.context.ownership import Access
 from orchestrator.errors import OwnershipError
+
+if TYPE_CHECKING:
+    from orchestrator.engine.runtime import Runtime
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,3 +85,25 @@ def rules_of(
         word=definition.get("access", ""),
         owners=owners,
     )
+
+
+def step_access(
+    runtime: Runtime,
+    run_id: str,
+    definition: Mapping[str, Any],
+    agent_reads: tuple[str, ...] | None,
+    agent_writes: tuple[str, ...] | None,
+) -> StepAccess:
+    """The rules for a step as this deployment has them."""
+    defs, client = keys.run_key(run_id, "defs"), runtime.client
+
+    def is_step(name: str) -> bool:
+        with guarded():
+            return bool(client.hexists(defs, name))
+
+    def agent_of(name: str) -> str | None:
+        with guarded():
+            text = cast("bytes | None", client.hget(defs, name))
+        return None if text is None else str(json.loads(text).get("agent", ""))
+
+    return StepAccess(rules_of(definition, runtime.settings.owners, agent_reads, agent_writes), is_step, agent_of)

@@ -74,19 +74,27 @@ class Agent:
         except asyncio.CancelledError as error:
             raise AgentError(f"agent '{self.name}' was cancelled from inside: {error!r}") from error
 
+    def value(self, ctx: AgentContext) -> Any:
+        """Do the work for one item of a mapped step: as a call, but what the function returns is the item's result as
+        it is, and need not be a document. What it writes elsewhere is refused with AgentError."""
+        result = _plain(self._checked(self._called(self.function, ctx)))
+        if ctx.writes or ctx.shared or ctx.artifacts:
+            raise AgentError(f"agent '{self.name}' wrote beside its result; an item of a mapped step only returns one")
+        return result
+
+    def _checked(self, result: Any) -> Any:
+        if self.output is None or isinstance(result, self.output):
+            return result
+        try:
+            return self.output.model_validate(result)
+        except ValidationError as error:
+            raise InvalidValue(f"agent '{self.name}' returned what does not match its output: {error}") from error
+
     def _document(self, result: Any) -> dict[str, Any]:
-        if self.output is not None and not isinstance(result, self.output):
-            try:
-                result = self.output.model_validate(result)
-            except ValidationError as error:
-                raise InvalidValue(f"agent '{self.name}' returned what does not match its output: {error}") from error
+        result = _plain(self._checked(result))
         if result is None:
             return {}
-        if isinstance(result, BaseModel):
-            return result.model_dump(mode="json", by_alias=True)
-        if isinstance(result, Mapping):
-            return {str(key): _plain(value) for key, value in result.items()}
-        return {"result": _plain(result)}
+        return result if isinstance(result, dict) else {"result": result}
 
 
 async def _finish(awaitable: Any) -> Any:

@@ -130,6 +130,8 @@ class AgentContext:
         templates: Iterable[Path] = (),
         validates: Sequence[str] = (),
         validates_as: str = "",
+        item: Any = None,
+        index: int | None = None,
     ) -> None:
         self.run_id = run_id
         self.step_id = step_id
@@ -139,6 +141,10 @@ class AgentContext:
         self.inputs = inputs
         self.validates_as = validates_as
         """In a cross-validation, the agent's own step in the group; else empty."""
+        self.item = item
+        """In a mapped step, what this call is about: one item, or for a reduce and a merge the list of them."""
+        self.index = index
+        """The place of the item among all, from 0; None outside mapped steps."""
         self.log = logging.getLogger(f"agent.{agent}")
         self.writes: dict[str, Any] = {}
         """What goes to the step's own namespace, by key."""
@@ -147,7 +153,8 @@ class AgentContext:
         self.artifacts: dict[str, bytes] = {}
         self._snapshot = snapshot
         self._link = link
-        self._access = access
+        self.access = access
+        """What this attempt may read and write."""
         self._templates = tuple(templates)
         self._validates = tuple(validates)
 
@@ -164,9 +171,11 @@ class AgentContext:
         owns: Iterable[str] = (),
         validates: Sequence[str] = (),
         validates_as: str = "",
+        item: Any = None,
+        index: int | None = None,
     ) -> AgentContext:
         """A context without Celery and Redis: `context` maps step ids and shared sections to what is written there,
-        `owns` names the shared sections that the step may write."""
+        `owns` names the shared sections that the step may write. `item` and `index` are for agents of mapped steps."""
         return cls(
             run_id="test",
             step_id=step_id,
@@ -182,6 +191,8 @@ class AgentContext:
             templates=templates,
             validates=validates,
             validates_as=validates_as,
+            item=item,
+            index=index,
         )
 
     # -- the shared context -------------------------------------------------------------------------------------
@@ -204,7 +215,7 @@ class AgentContext:
 
     def can_read(self, path: str) -> bool:
         """Whether this step may read the path: an agent that can do without something asks before it looks."""
-        return path in self.inputs or self._access.can_read(path)
+        return path in self.inputs or self.access.can_read(path)
 
     def read_many(self, paths: Sequence[str]) -> dict[str, Any]:
         """The values at several paths, fetched together; those that nobody has written are left out."""
@@ -220,7 +231,7 @@ class AgentContext:
     def _find(self, path: str) -> Any:
         namespace, *keys = _parts(path)
         try:
-            self._access.may_read(path)
+            self.access.may_read(path)
         except OwnershipError:
             if path in self.inputs:
                 return self.inputs[path]
@@ -240,8 +251,8 @@ class AgentContext:
         It becomes visible when the attempt succeeds, together with everything else that it wrote. With `publish`, steps
         that want this one see it before, marked as a draft, until the attempt ends. Raises OwnershipError.
         """
-        place = self._access.absolute(".".join(_parts(path)))
-        self._access.may_write(place)
+        place = self.access.absolute(".".join(_parts(path)))
+        self.access.may_write(place)
         section, *keys = place.split(".")
         if not keys and not isinstance(value, Mapping):
             raise InvalidValue(f"section '{section}' holds keys; write a mapping, or a value at {section}.<key>")

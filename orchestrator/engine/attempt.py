@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import random
 from collections.abc import Mapping
@@ -20,8 +19,8 @@ from orchestrator.context.fields import FieldWrite, assemble, split
 from orchestrator.context.lock_models import Lock
 from orchestrator.context.reader import ContextReader, Inputs
 from orchestrator.context.values import canonical
-from orchestrator.engine import recovery, schemas
-from orchestrator.engine.access import StepAccess, rules_of
+from orchestrator.engine import lane, mapping, recovery, schemas
+from orchestrator.engine.access import StepAccess, step_access
 from orchestrator.engine.agent import Agent, find_agent
 from orchestrator.engine.agent_context import AgentContext
 from orchestrator.engine.attempt_locks import AttemptLocks
@@ -31,7 +30,7 @@ from orchestrator.engine.foresight import warn_early
 from orchestrator.engine.index import look_soon
 from orchestrator.engine.join import follow
 from orchestrator.engine.remembering import Memory, Reads, memory_of
-from orchestrator.engine.runtime import Runtime, log, runtime_of
+from orchestrator.engine.runtime import Runtime, is_current, log, runtime_of
 from orchestrator.errors import AgentError, Conflict, InvalidValue, LeaseLost
 from orchestrator.processes import is_running
 from orchestrator.run.models import FINAL_STEP_STATES, StepState
@@ -61,6 +60,7 @@ class Attempt:
             ahead=[path for path in granted.definition.get("read", ()) if path.count(".") == 1],
         )
         self.inputs = Inputs(runtime.client, run_id)
+        self.branches = granted.branches
         self._locks = AttemptLocks(app, run_id, granted.definition, granted.token, self.reader)
         self._asked_at = monotonic()
         self._cancelled = False
@@ -78,13 +78,7 @@ class Attempt:
         """Whether the run is being cancelled or this attempt was replaced. At most one round trip in half a second."""
         if not self._cancelled and monotonic() - self._asked_at >= ASK_SECONDS:
             self._asked_at = monotonic()
-            with guarded():
-                pipe = self.runtime.client.pipeline(transaction=False)
-                pipe.hget(keys.run_key(self.run_id, "meta"), "state")
-                pipe.hmget(keys.run_key(self.run_id, f"s:{self.step}"), "state", "token")
-                run_state, (state, token) = pipe.execute()
-            current = state == b"running" and int(token) == self.token
-            self._cancelled = run_state == b"cancelling" or not current
+            self._cancelled = not is_current(self.runtime, self.run_id, self.step, self.token)
         return self._cancelled
 
     def publish(self, field: str, value: Any) -> None:
@@ -114,29 +108,14 @@ class Attempt:
 
     def access(self, agent: Agent) -> StepAccess:
         """What this attempt may read and write."""
-        defs = keys.run_key(self.run_id, "defs")
-        client = self.runtime.client
-
-        def is_step(name: str) -> bool:
-            with guarded():
-                return bool(client.hexists(defs, name))
-
-        def agent_of(name: str) -> str | None:
-            with guarded():
-                text = cast("bytes | None", client.hget(defs, name))
-            return None if text is None else str(json.loads(text).get("agent", ""))
-
         # Who validates reads what the definition says: what an agent declares is about its own work.
         lists = (None, None) if self.validates else (agent.reads, agent.writes)
-        rules = rules_of(self.definition, self.runtime.settings.owners, *lists)
-        return StepAccess(rules, is_step, agent_of)
+        return step_access(self.runtime, self.run_id, self.definition, *lists)
 
-    def work(self) -> Written:
-        """Call the agent; returns what it commits to the context, and its artifacts."""
+    def context(self) -> AgentContext:
+        """What the agent is called with."""
         definition = self.definition
-        agent = find_agent(definition["agent"])
-        access = self.access(agent)
-        context = AgentContext(
+        return AgentContext(
             run_id=self.run_id,
             step_id=self.step,
             agent=definition["agent"],
@@ -145,11 +124,16 @@ class Attempt:
             inputs=self.inputs,
             snapshot=self.reader,
             link=self,
-            access=access,
+            access=self.access(find_agent(definition["agent"])),
             templates=self.runtime.templates,
             validates=definition.get("validates", ()),
             validates_as=definition.get("validates_as", ""),
         )
+
+    def work(self) -> Written:
+        """Call the agent; returns what it commits to the context, and its artifacts."""
+        definition, context = self.definition, self.context()
+        agent, access = find_agent(definition["agent"]), context.access
         result = agent.check(context) if self.validates else agent(context)
         self.read = Reads(frozenset(self.reader.asked), frozenset(self.inputs.asked))
         written = {**assemble(context.shared.items()), **context.writes, **result}
@@ -192,6 +176,8 @@ def execute(task: Task[Any, Any], run_id: str, step: str) -> dict[str, str]:
     if isinstance(granted, Refused):
         log.debug("run %s step %s: claim refused, it is %s", run_id, step, granted.why)
         raise Ignore(granted.why)
+    if "lane" in granted.definition:
+        return lane.work(task.app, run_id, step, granted)
     began = monotonic()
     try:
         outcome = _run(task, run_id, step, granted)
@@ -210,11 +196,23 @@ def _sampled(runtime: Runtime, granted: Claimed, began: float, *, ok: bool) -> N
 
 def _run(task: Task[Any, Any], run_id: str, step: str, granted: Claimed) -> dict[str, str]:
     attempt = Attempt(task.app, run_id, step, granted)
+    if "expand" in granted.definition and not attempt.validates:
+        return _expand(task, attempt)
     memory = memory_of(attempt)
     if memory is None:
         return _carry_out(task, attempt, granted)
     with memory:
         return _carry_out(task, attempt, granted, memory)
+
+
+def _expand(task: Task[Any, Any], attempt: Attempt) -> dict[str, str]:
+    task.request.chain = None  # the next link waits until the items have ended
+    try:
+        mapping.expand(task.app, attempt)
+    except Exception as error:  # there is no list, or the store is away
+        _failed(task, attempt, error)
+        raise
+    return {"step": attempt.step, "state": "running"}
 
 
 def _carry_out(

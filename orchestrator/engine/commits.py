@@ -24,13 +24,15 @@ MERGES = 200
 @dataclass(frozen=True, slots=True)
 class Written:
     """What an attempt wants to commit: fields of the context, files by name, the tokens of the locks under which it
-    wrote, and the outputs that its step declares and has not written. `source`: where it is from, if from the cache."""
+    wrote, the outputs that its step declares and has not written, and what else is said of the run's quality. `source`:
+    where it is from, if from the cache."""
 
     fields: tuple[FieldWrite, ...]
     files: Mapping[str, bytes]
     locks: Mapping[str, int] = field(default_factory=dict)
     missing: tuple[str, ...] = ()
     source: str = ""
+    marks: tuple[Mapping[str, str], ...] = ()
 
 
 def complete(
@@ -39,10 +41,12 @@ def complete(
     granted: Claimed,
     reader: ContextReader,
     written: Written,
+    *,
+    apart: bool = False,
 ) -> Moved | Refused:
     """Complete the attempt and commit what it wrote, `cached` when that is an earlier result; one round trip, and one
-    more for each time that another writer was faster. Raises Conflict when that happens too often, or when the policy
-    is that conflicts fail."""
+    more for each time that another writer was faster. `apart`: it is a mapped step's, whose lanes have ended. Raises
+    Conflict when that happens too often, or when the policy is that conflicts fail."""
     step = granted.definition["id"]
     merging = _Merging(runtime, run_id, granted, reader, {write.field: write for write in written.fields})
     for _ in range(MERGES):
@@ -63,7 +67,8 @@ def complete(
             undecided=left.undecided,
             files=written.files,
             locks=written.locks,
-            marks=_marks(step, written),
+            marks=[*_marks(step, written), *written.marks],
+            apart=apart,
         )
         if isinstance(answer, Unlocked):
             raise LeaseLost(

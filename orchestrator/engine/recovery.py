@@ -16,7 +16,7 @@ from celery import Celery
 
 from orchestrator import keys
 from orchestrator.connection import guarded
-from orchestrator.engine import decisions, join, retention
+from orchestrator.engine import decisions, join, mapping, retention
 from orchestrator.engine.canvas import republish_member
 from orchestrator.engine.delivery import message_is_lost
 from orchestrator.engine.index import look_seconds, look_soon, store_time
@@ -154,9 +154,19 @@ def _lease(app: Celery, run_id: str, item: Due) -> None:
         attempt_lost(app, run_id, item.node, definition=item.definition, token=item.token)
 
 
+def _gather(app: Celery, run_id: str, item: Due) -> bool:
+    return mapping.gather(app, run_id, item.node)
+
+
+def _feed(app: Celery, run_id: str, item: Due) -> None:
+    mapping.miss_feeder(runtime_of(app), run_id, item.node)
+
+
 def _timeout(app: Celery, run_id: str, item: Due) -> bool:
     if item.state != "running":
         return False
+    if "expand" in item.definition and mapping.gather(app, run_id, item.node, overdue=True, cause=item.kind):
+        return True
     cause = Cause.IDLE if item.kind == "idle" else Cause.TIMEOUT
     runtime = runtime_of(app)
     policy = RetryPolicy.model_validate(item.definition.get("retry", {}))
@@ -257,6 +267,8 @@ _HANDLERS: Mapping[str, Callable[[Celery, str, Due], bool | None]] = {
     "retry": _retry,
     "joined": _joined,
     "barrier": _barrier,
+    "gather": _gather,
+    "feed": _feed,
     "alert": _alert,
     "cancel": _cancel,
     "lock": _lock,

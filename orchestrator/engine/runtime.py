@@ -16,14 +16,16 @@ from typing import TYPE_CHECKING, cast
 import redis
 from celery import Celery
 
+from orchestrator import keys
 from orchestrator.cache.levels import rules_of
 from orchestrator.cache.store import Cache
-from orchestrator.connection import connect
+from orchestrator.connection import connect, guarded
 from orchestrator.context.lock_models import LockRules
 from orchestrator.context.locks import CHECK, EXTEND, LOCKS, Locks
 from orchestrator.context.scripts import JOIN, SNAPSHOT, UNDO
 from orchestrator.context.store import ContextStore
 from orchestrator.engine.samples import Samples
+from orchestrator.run.expansions import Expansions, ExpansionScripts
 from orchestrator.run.store import BASE, FLOW, NO_MAIL, TAKE_BACK, Ledger, Transitions, lua
 from orchestrator.scripts import Script
 
@@ -55,6 +57,17 @@ def transitions(mail: str = NO_MAIL) -> Transitions:
         resume=Script(flow, lua("resume")),
         retry=Script(flow, UNDO, TAKE_BACK, *(lua(name) for name in ("quality", "marks", "choose", "reset", "retry"))),
         posts=mail != NO_MAIL,
+    )
+
+
+@cache
+def expanding(mail: str = NO_MAIL) -> ExpansionScripts:
+    """The scripts of mapped steps; `mail` as for `transitions`."""
+    flow = "\n".join((mail, BASE, LOCKS, FLOW))
+    return ExpansionScripts(
+        expand=Script(flow, lua("expand")),
+        feed=Script(flow, lua("feed")),
+        chunk=Script(flow, lua("rest"), lua("chunks"), lua("chunk")),
     )
 
 
@@ -93,6 +106,11 @@ class Runtime:
         if pid not in self._ledgers:
             self._ledgers = {pid: ledger(self.client, self.settings, self.mail())}
         return self._ledgers[pid]
+
+    @property
+    def expansions(self) -> Expansions:
+        """The mapped steps of this deployment's runs."""
+        return expansions(self.client, self.settings, self.mail())
 
     @property
     def context(self) -> ContextStore:
@@ -156,6 +174,11 @@ def ledger(client: redis.Redis, settings: EngineSettings, mail: str = NO_MAIL) -
     )
 
 
+def expansions(client: redis.Redis, settings: EngineSettings, mail: str = NO_MAIL) -> Expansions:
+    """The mapped steps over a client."""
+    return Expansions(client, expanding(mail), lost_after=settings.engine.lost_after)
+
+
 def context_store(client: redis.Redis, settings: EngineSettings) -> ContextStore:
     """The contexts over a client, kept as long as the settings say."""
     return ContextStore(client, keep=settings.engine.context_versions, keep_bytes=settings.engine.context_bytes)
@@ -164,3 +187,13 @@ def context_store(client: redis.Redis, settings: EngineSettings) -> ContextStore
 def runtime_of(app: Celery) -> Runtime:
     """The runtime that `create_app` attached."""
     return cast(Runtime, app.orchestrator)  # type: ignore[attr-defined]
+
+
+def is_current(runtime: Runtime, run_id: str, step: str, token: int) -> bool:
+    """Whether an attempt goes on: it was not replaced, and its run is not being cancelled. One round trip."""
+    with guarded():
+        pipe = runtime.client.pipeline(transaction=False)
+        pipe.hget(keys.run_key(run_id, "meta"), "state")
+        pipe.hmget(keys.run_key(run_id, f"s:{step}"), "state", "token")
+        run_state, (state, current) = pipe.execute()
+    return run_state != b"cancelling" and state == b"running" and int(current) == token

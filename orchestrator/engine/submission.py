@@ -100,7 +100,7 @@ def prepare(
     if problems:
         raise InvalidWorkflow(problems)
     text = spec.model_dump_json(by_alias=True, exclude_defaults=True)
-    queues = {step.agent: str(agents[step.agent]["queue"]) for step in spec.steps}
+    queues = {name: str(agents[name]["queue"]) for step in spec.steps for name in step.agents}
     limit = settings.engine.max_value_bytes
     defaults = {name: declared.default for name, declared in spec.inputs.items() if not declared.required}
     given = {**defaults, **inputs}
@@ -120,11 +120,12 @@ def _unknown_agents(spec: WorkflowSpec, agents: Mapping[str, Any]) -> list[Probl
     return [
         Problem(
             path=f"steps.{step.id}.agent",
-            message=f"no agent is called '{step.agent}'",
-            hint=did_you_mean(step.agent, agents),
+            message=f"no agent is called '{name}'",
+            hint=did_you_mean(name, agents),
         )
         for step in spec.steps
-        if step.agent not in agents
+        for name in step.agents
+        if name not in agents
     ]
 
 

@@ -13,6 +13,7 @@ from orchestrator.keys import group_of as group_of_node
 from orchestrator.run import sequencing
 from orchestrator.run.validation import release_node, validation_nodes
 from orchestrator.settings import EngineSettings
+from orchestrator.workflow.expansion import Feed
 from orchestrator.workflow.models import BarrierSpec, GroupSpec, LockMode, StepSpec, TriggerRule
 from orchestrator.workflow.plan import Plan
 from orchestrator.workflow.sequence import sequence
@@ -76,6 +77,11 @@ class Shape:
                 "max_extensions": most,
             }
         )
+
+    def items_barrier(self, step: StepSpec) -> BarrierSpec:
+        """By what the items of a mapped step are judged: as a group's barrier, with the step's own timeout."""
+        group = GroupSpec(id=step.id, steps=(step.id,), barrier=step.barrier or BarrierSpec())
+        return self.barrier(group).model_copy(update={"timeout": step.timeout})
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,6 +280,7 @@ def _step_node(
         "cache": step.cache,
         "defaults": None if step.defaults is None else dict(step.defaults),
         "next": _links(plan, pieces.get(step_id, ()), queue_of),
+        "expand": _expansion(step, queue_of, shape),
     }
     definition |= {key: value for key, value in optional.items() if value not in (None, {}, [], "")}
     lists = {"read": step.context.read, "write": step.context.write}
@@ -291,6 +298,24 @@ def _step_node(
                 barrier=barrier_node(group.id) if group is not None else None,
                 locks=shape.locks(step.locks, plan.steps[step_id].priority),
                 group_locks=_group_locks(plan, group, shape))  # fmt: skip
+
+
+def _expansion(step: StepSpec, queue_of: Callable[[str], str], shape: Shape) -> dict[str, Any] | None:
+    """What a mapped step does with which items."""
+    if step.for_each is None:
+        return None
+    items = step.for_each
+    document: dict[str, Any] = {
+        "items": items.model_dump() if isinstance(items, Feed) else items,
+        "stages": [
+            stage.model_dump(mode="json", by_alias=True, exclude_none=True)
+            | {"queue": step.queue or queue_of(stage.agent)}
+            for stage in step.stages
+        ],
+        "barrier": shape.items_barrier(step).model_dump(mode="json", exclude_defaults=True),
+    }
+    optional = {"chunk_size": step.chunk_size, "forks": step.fork_join.forks if step.fork_join else None}
+    return document | {key: value for key, value in optional.items() if value}
 
 
 def _merge_rules(plan: Plan) -> dict[str, Any]:

@@ -29,7 +29,7 @@ def lua(name: str) -> str:
 BASE = lua("base")
 NO_MAIL = "local MAIL = nil"
 """Stands where scripts have the templates of `post.lua`: whoever calls them publishes what they release."""
-_FLOW = ("rules", "settle", "turns", "consider", "flow", "expiry", "close", "post", "reply")
+_FLOW = ("rules", "settle", "turns", "consider", "flow", "expansion_keys", "lanes", "expiry", "close", "post", "reply")
 FLOW = "\n".join(lua(name) for name in _FLOW)
 """What a script needs in order to end nodes and release others, behind NO_MAIL or templates, BASE and the context's
 fragments of locks."""
@@ -173,8 +173,10 @@ class Ledger:
         files: Mapping[str, bytes] | None = None,
         locks: Mapping[str, int] | None = None,
         marks: Sequence[Mapping[str, str]] = (),
+        apart: bool = False,
     ) -> Moved | Clash | Unlocked | Refused:
-        """End the current attempt, known by its token. `executed`: by its own Celery task, whose canvas goes on.
+        """End the current attempt, known by its token. `executed`: by its own Celery task, whose canvas goes on;
+        `apart`: by whoever gathers what the lanes of a mapped step have done.
 
         `fields` are what it commits to the context, having read that at version `snapshot` with the branches of the
         steps `seen` over it; merged with what those have written into the `absorbed` (step, field). `conflicts` are
@@ -183,10 +185,10 @@ class Ledger:
         under, `marks` as in `judge`. Attempts that are refused, or clash with another writer, change nothing.
         """
         arguments = self._arguments(
-            step=step, state=state, token=token, executed=executed or None, delay=delay,
+            step=step, state=state, token=token, executed=(executed and not apart) or None, delay=delay,
             error=error[:2000], reason=reason, snapshot=snapshot, fields=len(fields), nonce=token_hex(NONCE_BYTES),
             conflicts=len(conflicts), open=_open(undecided), locks=locks or None, seen=list(seen) or None,
-            absorbed=list(absorbed) or None, marks=list(marks) or None, bases=len(bases) or None,
+            absorbed=list(absorbed) or None, marks=list(marks) or None, bases=len(bases) or None, apart=apart or None,
         ) | self._writing  # fmt: skip
         payloads = [part for row in (*fields, *conflicts, *bases) for part in row]
         for name, content in (files or {}).items():

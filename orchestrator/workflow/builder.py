@@ -53,6 +53,13 @@ class StepKeys(TypedDict, total=False):
     defaults: Mapping[str, Any]
     cache: bool | Duration
     group: str
+    for_each: str | Sequence[Any] | Mapping[str, Any]
+    map: str | Named
+    concurrency: int
+    chunk_size: int
+    pipeline: Sequence[Mapping[str, Any]]
+    fork_join: Mapping[str, Any]
+    barrier: Mapping[str, Any]
     description: str
 
 

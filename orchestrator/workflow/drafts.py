@@ -52,6 +52,8 @@ class StepDraft(Draft):
     reads: list[Reference] | None = None
     writes: list[Reference] | None = None
     group: Reference | None = None
+    items: Reference | None = None
+    mapped: Location | None = None
 
     @property
     def id(self) -> str:

@@ -15,7 +15,28 @@ from typing import Annotated, Any, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from orchestrator import units
-from orchestrator.fields import ContextPath, Count, Cron, Frozen, Identifier, Number, PositiveNumber, Priority, Seconds
+from orchestrator.fields import (
+    ContextPath,
+    Count,
+    Cron,
+    Frozen,
+    Identifier,
+    Number,
+    PositiveCount,
+    PositiveNumber,
+    Priority,
+    Seconds,
+)
+from orchestrator.workflow.expansion import (
+    DEFAULT_CONCURRENCY,
+    Concurrency,
+    Feed,
+    ForkJoin,
+    Items,
+    Stage,
+    StageKind,
+    StageSpec,
+)
 from orchestrator.workflow.sharing import ConsistencyRule, MergeRules, QualityLevel
 
 __all__ = [
@@ -149,37 +170,6 @@ CacheUse = Annotated[bool | Annotated[float, Field(gt=0)], BeforeValidator(_cach
 """Whether earlier results of the same work may stand for a step's, or how old (seconds) those may be."""
 
 
-class StepSpec(Frozen):
-    """One unit of work of a workflow: an agent, its parameters and its dependencies. It waits for its `locks` (section
-    of the context -> mode) before it is given to a worker, and holds them until its attempt ends. `cache`: whether its
-    result may come from the cache (None: as its agent says)."""
-
-    id: Identifier
-    agent: Identifier
-    with_: Mapping[str, Any] = Field(default_factory=dict, alias="with")
-    needs: tuple[Identifier, ...] = ()
-    wants: tuple[Identifier, ...] = ()
-    validates: tuple[Identifier, ...] = ()
-    inputs: tuple[ContextPath, ...] = ()
-    outputs: tuple[ContextPath, ...] = ()
-    context: ContextAccess = ContextAccess()
-    context_access: str | None = None
-    locks: Mapping[Identifier, LockMode] = Field(default_factory=dict)
-    resources: Resources = Field(default_factory=lambda: _NOTHING)
-    timeout: Seconds | None = None
-    idle_timeout: Seconds | None = None
-    schedule_timeout: Seconds | None = None
-    retry: RetryPolicy = RetryPolicy()
-    priority: Priority | None = None
-    queue: Identifier | None = None
-    estimated_duration: Estimate | None = None
-    trigger_rule: TriggerRule = TriggerRule.ALL_SUCCESS
-    defaults: Mapping[str, Any] | None = None
-    cache: CacheUse | None = None
-    group: Identifier | None = None
-    description: str = ""
-
-
 class TimeoutStrategy(StrEnum):
     EXTEND_TIMEOUT = "extend_timeout"
     CONTINUE_WITH_PARTIAL = "continue_with_partial"
@@ -233,6 +223,97 @@ class BarrierSpec(Frozen):
     max_extensions: Count | None = None
     consistency: tuple[ConsistencyRule, ...] = ()
     cross_validation: CrossValidation = CrossValidation()
+
+
+class StepSpec(Frozen):
+    """One unit of work of a workflow: an agent, its parameters and its dependencies. It waits for its `locks` (section
+    of the context -> mode) before it is given to a worker, and holds them until its attempt ends. `cache`: whether its
+    result may come from the cache (None: as its agent says).
+
+    With `for_each` it is a mapped step: its agent, or its `pipeline`, or its `fork_join`, works on each of many items,
+    `concurrency` at a time. `barrier` says how many may fail, `retry` and `defaults` then are for each item.
+    """
+
+    id: Identifier
+    agent: Identifier
+    with_: Mapping[str, Any] = Field(default_factory=dict, alias="with")
+    needs: tuple[Identifier, ...] = ()
+    wants: tuple[Identifier, ...] = ()
+    validates: tuple[Identifier, ...] = ()
+    inputs: tuple[ContextPath, ...] = ()
+    outputs: tuple[ContextPath, ...] = ()
+    context: ContextAccess = ContextAccess()
+    context_access: str | None = None
+    locks: Mapping[Identifier, LockMode] = Field(default_factory=dict)
+    resources: Resources = Field(default_factory=lambda: _NOTHING)
+    timeout: Seconds | None = None
+    idle_timeout: Seconds | None = None
+    schedule_timeout: Seconds | None = None
+    retry: RetryPolicy = RetryPolicy()
+    priority: Priority | None = None
+    queue: Identifier | None = None
+    estimated_duration: Estimate | None = None
+    trigger_rule: TriggerRule = TriggerRule.ALL_SUCCESS
+    defaults: Mapping[str, Any] | None = None
+    cache: CacheUse | None = None
+    group: Identifier | None = None
+    for_each: Items | None = None
+    concurrency: Concurrency | None = None
+    chunk_size: PositiveCount | None = None
+    pipeline: tuple[StageSpec, ...] = ()
+    fork_join: ForkJoin | None = None
+    barrier: BarrierSpec | None = None
+    description: str = ""
+
+    @model_validator(mode="after")
+    def _mapped(self) -> StepSpec:
+        if self.for_each is None:
+            for key in ("concurrency", "chunk_size", "pipeline", "fork_join", "barrier"):
+                if getattr(self, key):
+                    raise ValueError(f"'{key}' needs the items it is for; write for_each: pm.user_stories")
+            return self
+        if self.cache:
+            raise ValueError("results of items are not cached; remove cache")
+        if self.pipeline and self.fork_join is not None:
+            raise ValueError("a step has a pipeline or a fork_join; remove one of them")
+        if self.fork_join is not None and (self.concurrency or self.chunk_size or isinstance(self.for_each, Feed)):
+            raise ValueError("fork_join cuts a list into its forks; remove concurrency and chunk_size")
+        if self.pipeline and self.concurrency:
+            raise ValueError("each stage of a pipeline has its own concurrency; move it there")
+        if any(stage.reduce for stage in self.pipeline[:-1]):
+            raise ValueError("a reduce leaves one value; write it as the last stage")
+        barrier = self.barrier
+        if barrier is not None and (barrier.timeout or barrier.consistency or barrier.cross_validation.enabled):
+            raise ValueError(
+                "of a barrier, a mapped step has trigger_rule, min_success, on_timeout, extension and max_extensions; "
+                "its timeout is the step's own"
+            )
+        return self
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """What a mapped step does with its items; nothing for any other step."""
+        if self.for_each is None:
+            return ()
+        if self.fork_join is not None:
+            forks = self.fork_join
+            return (
+                Stage(kind=StageKind.MAP, agent=forks.agent, concurrency=forks.forks),
+                *([Stage(kind=StageKind.MERGE, agent=forks.merge, concurrency=1)] if forks.merge else []),
+            )
+        if not self.pipeline:
+            return (Stage(kind=StageKind.MAP, agent=self.agent, concurrency=self.concurrency or DEFAULT_CONCURRENCY),)
+        last = self.pipeline[-1]
+        return (
+            *(Stage(kind=one.kind, agent=one.agent, concurrency=one.concurrency, with_=one.with_)
+              for one in self.pipeline),
+            *([Stage(kind=StageKind.MERGE, agent=last.agent, concurrency=1, with_=last.with_)] if last.reduce else []),
+        )  # fmt: skip
+
+    @property
+    def agents(self) -> tuple[str, ...]:
+        """Every agent that works for the step, its own first."""
+        return (self.agent, *(stage.agent for stage in self.stages if stage.agent != self.agent))
 
 
 class GroupSpec(Frozen):

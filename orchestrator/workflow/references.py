@@ -226,6 +226,9 @@ def _infer_data(reading: Reading, workflow: Draft, names: Names, owners: Mapping
     for step in reading.steps:
         inputs, reads = (_Reads(step, names, given, writers, owners) for _ in range(2))
         step.values["inputs"] = inputs.resolve(reading, step.inputs)
+        if step.items is not None:
+            step.values["for_each"] = (inputs.resolve(reading, [step.items]) or [step.items.text])[0]
+            step.values["inputs"] = list(dict.fromkeys((*step.values["inputs"], step.values["for_each"])))
         step.places["inputs"] = _place(step.inputs, (*step.location, "inputs"))
         if step.reads is not None and "context_access" in step.values:
             # A word beside the list makes the list a mere limit: whoever reads everything need not wait for it.

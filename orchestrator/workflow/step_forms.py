@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from orchestrator.documents import Location
-from orchestrator.workflow.drafts import Draft, Reading, StepDraft
+from orchestrator.workflow.drafts import Draft, Reading, Reference, StepDraft
+from orchestrator.workflow.expansion import path_of
 
 _COMMON = frozenset(
     {
@@ -21,7 +22,8 @@ _COMMON = frozenset(
         "cache",
     }
 )
-_PLAIN = _COMMON | {"id", "agent", "with", "defaults", "outputs", "locks", "description"}
+_MAPPED = frozenset({"concurrency", "chunk_size", "pipeline", "fork_join"})
+_PLAIN = _COMMON | _MAPPED | {"id", "agent", "with", "defaults", "outputs", "locks", "description"}
 _DEFAULTABLE = _COMMON | {"resources", "resource_requirements"}
 
 
@@ -61,12 +63,27 @@ def read_step_defaults(reading: Reading, raw: object, location: Location) -> Dra
 
 
 def _name(reading: Reading, draft: StepDraft, is_mapping: bool) -> None:
+    if draft.mapped is not None and "for_each" not in draft.values:
+        reading.wrong(draft.mapped, "'map' needs the items it is for", "write for_each: pm.user_stories", of_key=True)
+    _first_stage(draft)
     known = draft.values.get("id", draft.values.get("agent"))
     if known is None and is_mapping:
         reading.wrong(draft.location, "a step needs an id or an agent", "write `id: ...`")
     for name, other in (("id", "agent"), ("agent", "id")):
         if name not in draft.values and other in draft.values:
             draft.values[name], draft.places[name] = draft.values[other], draft.places[other]
+
+
+def _first_stage(draft: StepDraft) -> None:
+    """A step with stages is worked by the agent of its first one, unless it names another."""
+    pipeline, forks = draft.values.get("pipeline"), draft.values.get("fork_join")
+    first = pipeline[0] if isinstance(pipeline, list) and pipeline else forks
+    if "agent" in draft.values or not isinstance(first, dict):
+        return
+    agent = next((first[key] for key in ("agent", "map", "filter", "reduce") if isinstance(first.get(key), str)), None)
+    if agent is not None:
+        draft.values["agent"] = agent
+        draft.places["agent"] = draft.places["fork_join" if first is forks else "pipeline"]
 
 
 def _read_needs(reading: Reading, draft: StepDraft, value: object, location: Location) -> None:
@@ -83,6 +100,24 @@ def _read_validates(reading: Reading, draft: StepDraft, value: object, location:
 
 def _read_inputs(reading: Reading, draft: StepDraft, value: object, location: Location) -> None:
     draft.inputs += reading.references(value, location)
+
+
+def _read_for_each(reading: Reading, draft: StepDraft, value: object, location: Location) -> None:
+    if isinstance(value, str):
+        draft.items = Reference(path_of(value), location)
+    reading.put(draft, "for_each", value, location)
+
+
+def _read_map(reading: Reading, draft: StepDraft, value: object, location: Location) -> None:
+    if "for_each" not in draft.values and draft.items is None:
+        draft.mapped = location
+    reading.put(draft, "agent", value, location)
+
+
+def _read_barrier(reading: Reading, draft: StepDraft, value: object, location: Location) -> None:
+    if isinstance(value, dict) and isinstance(value.get("on_timeout"), str):
+        value = {**value, "on_timeout": [value["on_timeout"]]}
+    reading.put(draft, "barrier", value, location)
 
 
 def _read_group(reading: Reading, draft: StepDraft, value: object, location: Location) -> None:
@@ -120,6 +155,9 @@ _SPECIAL: dict[str, Callable[[Reading, StepDraft, object, Location], None]] = {
     "wants": _read_wants,
     "validates": _read_validates,
     "inputs": _read_inputs,
+    "for_each": _read_for_each,
+    "map": _read_map,
+    "barrier": _read_barrier,
     "group": _read_group,
     "type": _read_type,
     "context": _read_context,

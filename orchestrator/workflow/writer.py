@@ -54,8 +54,10 @@ def _input(declared: InputSpec) -> dict[str, Any] | None:
 
 def _step(step: StepSpec) -> dict[str, Any]:
     written: dict[str, Any] = step.model_dump(mode="json", by_alias=True, exclude_defaults=True, exclude={"group"})
-    if step.agent == step.id:
+    if step.agent == step.id and not step.pipeline and step.fork_join is None:
         del written["agent"]
+    if "extension" in written.get("barrier", {}):
+        written["barrier"]["extension"] = format_duration(written["barrier"]["extension"])
     for key in _DURATIONS:
         if key in written:
             written[key] = format_duration(written[key])

@@ -2,6 +2,7 @@
 -- it comes after or wants, what the main line does not have yet. A step keeps what it has seen for those behind it.
 -- unpin(step): nobody reads at that version any more, and what the attempt published is withdrawn.
 local function snapshot(step, spec)
+  if spec.lane then return 0, {} end -- reads what the mapped step reads
   local version, seen, known = newest(), {}, {}
   local function add(name)
     if not known[name] and unmerged(name) then

@@ -12,7 +12,9 @@ local STAMP = string.format('%.6f', NOW)
 local function step_key(node) return P .. ':s:' .. node end
 local function due_at(item, seconds) redis.call('ZADD', DUE, string.format('%.6f', NOW + seconds), item) end
 local function not_due(...) redis.call('ZREM', DUE, ...) end
+local function is_lane(node) return string.find(node, '/', 1, true) end -- of a mapped step: see lanes.lua
 local function event(kind, node, state, attempt, detail, ...) -- ...: names and values of further details
+  if is_lane(node) then return end
   redis.call('XADD', P .. ':events', 'MAXLEN', '~', 100000, '*', 't', kind, 'n', node, 's', state,
     'a', attempt or '', 'd', detail or '', 'at', STAMP, ...)
 end

@@ -1,10 +1,10 @@
 -- An attempt ends. A: step, token, nonce (the same for a repeated call); state ('success', 'failed', ..., 'retrying'
--- with delay in s); error, reason; executed: by the Celery task itself, whose canvas goes on.
+-- with delay in s); error, reason; executed: by the Celery task itself, whose canvas goes on; apart: of a mapped step.
 -- snapshot: the version it has read; fields: payload as in payload.lua; locks: section -> token, of the locks that it
 -- wrote under; marks: as in quality.lua. -> {'refused', state}, {'unlocked', section}, {'conflict', clashes} or
 -- reply(run state). All checks come first; a refused attempt changes nothing but a count.
 local sk = step_key(A.step)
-local f = redis.call('HMGET', sk, 'state', 'token', 'ending', 'barrier')
+local f = redis.call('HMGET', sk, 'state', 'token', 'ending', 'barrier', 'lanes')
 local run_state = redis.call('HGET', META, 'state')
 if not run_state then return {'refused', 'unknown'} end
 if f[1] and A.nonce and f[3] == A.nonce then return reply(run_state) end -- the first answer was lost on its way
@@ -13,7 +13,7 @@ if f[1] ~= 'running' or tonumber(f[2]) ~= A.token then
   return {'refused', f[1] or 'unknown'}
 end
 local state = A.state
-if not A.executed then redis.call('HSET', sk, 'taken', f[2]) end
+if not A.executed and not A.apart then redis.call('HSET', sk, 'taken', f[2]) end
 if redis.call('HGET', META, 'doom') then state = 'cancelled' end
 local writes = state == 'success' or state == 'cached'
 local lost = writes and lost_lock(A.locks)
@@ -24,6 +24,7 @@ redis.call('HSET', sk, 'ending', A.nonce or '')
 not_due('lease:' .. A.step, 'timeout:' .. A.step, 'idle:' .. A.step, 'cancel:' .. A.step)
 if writes and f[4] then commit_branch(A.step, A.snapshot or 0) elseif writes then commit(A.step, f[2]) end
 if writes then keep_marks() end
+if f[5] then drop_lanes(A.step, f[5]) end
 unpin(A.step)
 free_locks(A.step)
 if state == 'retrying' then

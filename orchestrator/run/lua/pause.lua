@@ -13,10 +13,16 @@ local function hold(item, owner)
   redis.call('HDEL', owner, 'deadline')
   not_due(item)
 end
+local function hold_clock(item, step) -- no item of a mapped step starts either
+  local at = redis.call('ZSCORE', DUE, item)
+  if at then redis.call('HSET', step_key(step), 'held_timeout', string.format('%.6f', math.max(0, tonumber(at) - NOW))) end
+  not_due(item)
+end
 hold('run:', META)
 for _, node in ipairs(redis.call('HKEYS', DEFS)) do
-  local s = redis.call('HMGET', step_key(node), 'state', 'barrier')
+  local s = redis.call('HMGET', step_key(node), 'state', 'barrier', 'lanes')
   hold('barrier:' .. node, step_key(node))
+  if s[3] then hold_clock('timeout:' .. node, node) end
   if s[1] == 'queued' then
     redis.call('HSET', step_key(node), 'state', 'ready')
     not_due('queued:' .. node, 'schedule:' .. node)

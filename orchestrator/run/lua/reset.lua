@@ -4,18 +4,20 @@ local KEPT = {kind = true, rule = true, need = true, token = true, taken = true,
 for _, name in ipairs(MARKS) do KEPT[name] = true end
 
 local function reset(node, chosen)
-  local sk, f, count = step_key(node), {}, {ok = 0, bad = 0, skip = 0}
+  local sk, f, count, anew = step_key(node), {}, {ok = 0, bad = 0, skip = 0}, not (A.step or A.failed)
   withdraw(node)
   local flat = redis.call('HGETALL', sk)
   for i = 1, #flat, 2 do
     local from = string.match(flat[i], '^in:(.*)$')
     f[flat[i]] = flat[i + 1]
+    anew = anew or (from and chosen[from])
     if from and not chosen[from] then
       count[CLASS[flat[i + 1]]] = count[CLASS[flat[i + 1]]] + 1
     elseif not KEPT[flat[i]] then
       redis.call('HDEL', sk, flat[i])
     end
   end
+  if anew or CLASS[f.state] ~= 'bad' then forget_expansion(node) end -- else only what failed is tried again
   if CLASS[f.state] then redis.call('HINCRBY', META, 'done', -1) end
   if CLASS[f.state] == 'bad' then
     redis.call('HINCRBY', META, 'bad', -1)

@@ -8,10 +8,14 @@ redis.call('HDEL', META, 'held')
 event('run', '', state)
 if f[4] then due_at('run:', tonumber(f[4])) end
 for _, node in ipairs(redis.call('HKEYS', DEFS)) do
-  local s = redis.call('HMGET', step_key(node), 'state', 'held')
+  local s = redis.call('HMGET', step_key(node), 'state', 'held', 'held_timeout')
   if s[2] then
     redis.call('HDEL', step_key(node), 'held')
     if not CLASS[s[1]] then set_deadline(node, tonumber(s[2])) end
+  end
+  if s[3] then
+    redis.call('HDEL', step_key(node), 'held_timeout')
+    if s[1] == 'running' then due_at('timeout:' .. node, tonumber(s[3])) end
   end
   if s[1] == 'ready' and state ~= 'awaiting_input' then make_ready(node) end
 end

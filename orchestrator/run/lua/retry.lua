@@ -1,6 +1,6 @@
 -- The run begins anew from steps that have ended, finished or not. A: as for choose(); nonce (the same for a repeated
 -- call). -> {'refused', why} or reply(run state). Late attempts of before are refused: their tokens are old.
-local f = redis.call('HMGET', META, 'state', 'finished_at', 'doom', 'retried', 'timeout')
+local f = redis.call('HMGET', META, 'state', 'finished_at', 'doom', 'retried', 'timeout', 'mapped')
 if not f[1] then return {'refused', 'unknown'} end
 if f[4] == A.nonce then return reply(f[1]) end -- the first answer was lost on its way
 if f[3] and not f[2] then return {'refused', f[1]} end
@@ -19,7 +19,7 @@ if f[2] then
   redis.call('HDEL', META, 'finished_at', 'doom', 'reason', 'held')
   redis.call('HSET', META, 'state', waits_for_a_person() and 'awaiting_input' or 'running')
   redis.call('DEL', P .. ':end')
-  each_key('PERSIST')
+  each_key(f[6], 'PERSIST')
   if f[5] then due_at('run:', tonumber(f[5])) end
   local open = redis.call('HGETALL', P .. ':ctx:open')
   for i = 1, #open, 2 do

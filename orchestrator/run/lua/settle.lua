@@ -25,6 +25,7 @@ end
 local function end_step(node, state, ...)
   local f = redis.call('HMGET', step_key(node), 'leaf', 'locks')
   redis.call('HSET', step_key(node), 'state', state, 'finished_at', STAMP, ...)
+  if is_lane(node) then return end
   redis.call('HINCRBY', META, 'done', 1)
   if f[2] then free_locks(node) end
   if CLASS[state] == 'bad' then

@@ -4,7 +4,7 @@ local found = {redis.call('HMGET', META, unpack(A.meta))}
 local defs = redis.call('HGETALL', DEFS)
 for i = 1, #defs, 2 do
   local kind = string.sub(defs[i], 1, 1)
-  if kind ~= '^' then
+  if kind ~= '^' and not is_lane(defs[i]) then
     found[#found + 1] = {defs[i + 1], redis.call('HMGET', step_key(defs[i]), unpack(kind == '@' and A.barrier or A.step))}
   end
 end

@@ -33,6 +33,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
     "client": Benchmark("starts:measure_client", "Peak memory of a client with a run of 10,000 steps.", rounds=1),
     "context": Benchmark("context:measure", "Commits and reads of the shared context, by size and number of writers."),
     "enqueue": Benchmark("canvas:measure_enqueue", "Steps that one client hands over in a second."),
+    "faults": Benchmark("faults:measure", "10,000 steps while a process is killed every second.", rounds=1),
     "fan": Benchmark("canvas:measure_fan", "One step, 100 side by side, and one that joins them."),
     "hops": Benchmark("canvas:measure_hops", "A chain of 20 steps without work, per hop."),
     "locks": Benchmark("locks:measure", "Locks of the context, alone and contended, beside redis-py's own Lock."),

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 from time import perf_counter
+from typing import Any
 
 import psutil
 
@@ -16,7 +17,7 @@ from orchestrator.bench import shapes
 from orchestrator.bench.frame import Setting
 from orchestrator.bench.product import SECONDS, workflow
 from orchestrator.bench.results import Measure
-from orchestrator.bench.sides import CHILDREN, OURS, PEER, RAW, TIMEOUT, Sides, both, definition
+from orchestrator.bench.sides import CHILDREN, OURS, PEER, RAW, TIMEOUT, Sides, both, definition, ended
 from orchestrator.workflow.models import WorkflowSpec
 
 SCARCE = 3
@@ -48,6 +49,8 @@ def measure_ragged(setting: Setting) -> Iterator[Measure]:
                 return (perf_counter() - begun) / bound
 
             yield sides.compare(f"makespan by its bound, {slots} slots", ours, theirs, unit="", count_commands=False)
+            if slots == CHILDREN:
+                yield sides.beside_sequential(spec)
 
 
 def ragged() -> WorkflowSpec:
@@ -89,6 +92,7 @@ def measure_many(setting: Setting) -> Iterator[Measure]:
     durations = {name: seconds * QUICKER for name, seconds in SECONDS.items()}
     bound = count * sum(durations.values()) / CHILDREN
     spent: dict[int, list[float]] = {OURS: [], RAW: []}
+    waited: list[float] = []
     with both(setting) as sides:
 
         def theirs() -> float:
@@ -99,10 +103,11 @@ def measure_many(setting: Setting) -> Iterator[Measure]:
             return bound / taken
 
         def ours() -> float:
-            cpu, begun = _cpu(setting, sides.ours_pid), perf_counter()
+            cpu, begun, machine = _cpu(setting, sides.ours_pid), perf_counter(), psutil.cpu_times()
             for handle in [sides.client.submit(spec) for _ in range(count)]:
-                handle.wait(TIMEOUT)
+                ended(handle)
             taken = perf_counter() - begun
+            waited.append(_waiting(machine, psutil.cpu_times()))
             spent[OURS].append((_cpu(setting, sides.ours_pid) - cpu) * 1000 / count)
             return bound / taken
 
@@ -114,6 +119,13 @@ def measure_many(setting: Setting) -> Iterator[Measure]:
         name="processor time per workflow", unit="ms", samples=tuple(spent[OURS][1:]),
         peer=PEER, peer_samples=tuple(spent[RAW][1:]),
     )  # fmt: skip
+    yield Measure(name="the processors' time that waits for I/O", unit="%", samples=tuple(waited[1:]))
+
+
+def _waiting(before: Any, after: Any) -> float:
+    """Percent of all processor time of the machine that was idle because of I/O."""
+    passed = sum(after[:8]) - sum(before[:8])  # the rest is in these already
+    return 100 * (after.iowait - before.iowait) / passed if passed else 0.0
 
 
 def _cpu(setting: Setting, worker: int) -> float:

@@ -46,3 +46,4 @@ def measure(setting: Setting) -> Iterator[Measure]:
             return (perf_counter() - begun - CRITICAL_PATH) * 1000
 
         yield sides.compare("overhead over the critical path", ours, theirs)
+        yield sides.beside_sequential(spec)

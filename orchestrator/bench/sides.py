@@ -10,12 +10,13 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from time import perf_counter
 from typing import Any
 
 from orchestrator.bench.frame import Setting
 from orchestrator.bench.results import Measure
 from orchestrator.bench.site import celery_worker
-from orchestrator.client import Client
+from orchestrator.client import Client, RunHandle
 from orchestrator.environment import Environment
 from orchestrator.errors import OrchestratorError
 from orchestrator.run.models import RunStatus
@@ -45,10 +46,7 @@ class Sides:
 
     def run(self, definition: WorkflowSpec | Mapping[str, Any]) -> RunStatus:
         """Our run of a workflow, to its good end."""
-        status = self.client.submit(definition).wait(TIMEOUT)
-        if status.state != "success":
-            raise OrchestratorError(f"the run has ended as {status.state}: {status}")
-        return status
+        return ended(self.client.submit(definition))
 
     def compare(
         self, name: str, ours: Callable[[], float], theirs: Callable[[], float], *, unit: str = "ms", per: int = 1,
@@ -71,6 +69,27 @@ class Sides:
             name=name, unit=unit, samples=tuple(mine[1:]), better=better, commands=sent[0],
             peer=PEER, peer_samples=tuple(peers[1:]), peer_commands=sent[1],
         )  # fmt: skip
+
+    def beside_sequential(self, spec: WorkflowSpec) -> Measure:
+        """Seconds of a run, beside the same workflow with one step after another, as the sequential flag has it."""
+        taken: dict[bool, list[float]] = {False: [], True: []}
+        for _ in range(self.setting.rounds):
+            for sequential, figures in taken.items():
+                begun = perf_counter()
+                ended(self.client.submit(spec, sequential=sequential))
+                figures.append(perf_counter() - begun)
+        return Measure(
+            name="a run beside its sequential form", unit="s", samples=tuple(taken[False]),
+            peer="sequential", peer_samples=tuple(taken[True]),
+        )  # fmt: skip
+
+
+def ended(handle: RunHandle) -> RunStatus:
+    """The good end of a run; any other raises OrchestratorError."""
+    status = handle.wait(TIMEOUT)
+    if status.state != "success":
+        raise OrchestratorError(f"run {handle.id} has ended as {status.state}: {status}")
+    return status
 
 
 @contextmanager

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from orchestrator.bench.results import Measure, Report
 
 
+_MET = {True: "met", False: "missed", None: "not measured"}
+
+
 @click.command()
 @click.argument("names", nargs=-1, metavar="[NAME]...")
 @click.option("--rounds", type=click.IntRange(1, 1000), help="How often to measure; each benchmark has its default.")
@@ -29,12 +32,16 @@ if TYPE_CHECKING:
 @output_option
 @common_options
 def bench(names: tuple[str, ...], listed: bool, history: bool, form: str, **how: Any) -> None:
-    """Measure what things cost on this machine, on a server of its own; all benchmarks unless some are named.
+    """Measure what things cost on this machine, on a server of its own; all benchmarks unless some are named. `targets`
+    stands for all that a promise was made for, and tells which are met.
 
     Peers are measured in the same minutes, taking turns. Figures of a busy machine say little; ratios say more.
     """
     from orchestrator.bench.frame import BENCHMARKS, find
+    from orchestrator.bench.targets import benchmarks
 
+    promised = "targets" in names
+    names = tuple(dict.fromkeys(one for name in names for one in (benchmarks() if name == "targets" else (name,))))
     for name in names:
         find(name)
     if listed:
@@ -44,14 +51,15 @@ def bench(names: tuple[str, ...], listed: bool, history: bool, form: str, **how:
     elif history:
         _show_history(names or tuple(BENCHMARKS), form)
     else:
-        _measure(names, form, **how)
+        _measure(names, form, promised=promised, **how)
 
 
 def _measure(
     names: Sequence[str], form: str, *, rounds: int | None, seed: int, aof: bool, save: str | None, plot: str | None,
-    record: bool,
+    record: bool, promised: bool,
 ) -> None:  # fmt: skip
     from orchestrator.bench.frame import run_all
+    from orchestrator.bench.targets import judge
 
     if plot is not None:
         from orchestrator.bench.plot import check
@@ -72,8 +80,13 @@ def _measure(
         from orchestrator.bench.plot import draw
 
         draw(reports, Path(plot))
+    verdicts = tuple(judge(reports)) if promised else ()
     if form != "table":
-        emit_data({"reports": [report.model_dump(mode="json") for report in reports], "regressions": worse}, form, str)
+        found = {"reports": [report.model_dump(mode="json") for report in reports], "regressions": worse}
+        emit_data(found | {"targets": [one.model_dump(mode="json") for one in verdicts]}, form, str)
+    elif verdicts:
+        rows = [(_MET[one.met], one.promise, one.limit, _number(one.found), one.how) for one in verdicts]
+        emit(table(("", "promise", "limit", "measured", "how"), rows) + "\n")
 
 
 def _record(report: Report) -> list[str]:

@@ -98,12 +98,14 @@ class TemplateEnginePool(Frozen):
 
 
 class ResourcePool(Frozen):
-    """What the deployment has; `pools` names any further pool and how much it holds."""
+    """What the deployment has; `pools` names any further pool and how much it holds, `agent_classes` how many steps of
+    a class may run at a time."""
 
     computational: ComputationalPool = ComputationalPool()
     context_store: ContextStorePool = ContextStorePool()
     template_engine: TemplateEnginePool = TemplateEnginePool()
     pools: Mapping[Identifier, PositiveNumber] = Field(default_factory=dict)
+    agent_classes: Mapping[Identifier, PositiveCount] = Field(default_factory=dict)
 
 
 class Priorities(Frozen):
@@ -120,6 +122,7 @@ class ResourceSharing(Frozen):
 
 class AllocationStrategy(Frozen):
     algorithm: Literal["priority_based_fair_sharing"] = "priority_based_fair_sharing"
+    ageing: Seconds = 30.0
     priorities: Priorities = Priorities()
     resource_sharing: ResourceSharing = ResourceSharing()
 

@@ -62,6 +62,16 @@ AGENTS = "orc:agents"
 WORKFLOWS = "orc:workflows"
 """hash: name -> registered definition as YAML, published by workers when they start."""
 
+POOLS = "orc:{pools}"
+"""prefix of what the pools of the deployment keep, with a hash tag of their own:
+  :leases  hash  `<run id>/<step>` -> a lease as JSON; :looks a zset, when it is looked at next
+  :asks    hash  the same of those who wait; :ageing a zset, when they gain a level; :kinds a set of demands
+  :wait:<demand> zset  those who wait with that demand, in the order in which they get it
+  :used    hash  pool -> thousandths that are given out; :classes a hash, agent class -> how many wait
+  :fair    zset  fairness key -> its virtual time, when that is ahead of :virtual, that of all
+  :rate:<bucket> string with an expiry: the time until which its tokens are given out
+  :waits   hash  how long leases were waited for: a histogram per pool"""
+
 DEAD_STEPS = "orc:dlq"
 """zset: `<run id>/<step>` by time; steps that were given up because they killed every process that tried them."""
 

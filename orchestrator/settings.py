@@ -8,6 +8,7 @@ from typing import Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
 
+from orchestrator.demand import AGENTS, CPU, MEMORY, DemandRules, capacities, class_name, pool_name
 from orchestrator.documents import Document, Doubtful, load_document, shown
 from orchestrator.engine_blocks import BarrierSynchronization, ContextConflicts, DependencyAnalyzer, ResourceManager
 from orchestrator.engine_caches import CachingSystem, PerformanceMonitoring
@@ -103,6 +104,28 @@ class EngineSettings(Frozen):
         """Units that can be handed out at once; as many as one likes if memory is not strict."""
         strict = self.resource_manager.allocation_strategy.resource_sharing.memory_strict
         return self.resource_manager.resource_pool.computational.total_memory_units if strict else float("inf")
+
+    @property
+    def demand_rules(self) -> DemandRules:
+        """What turns the resources of a step into its demand."""
+        return DemandRules(
+            tuple(self.words.cpu.items()),
+            tuple(self.words.memory.items()),
+            frozenset(self.resource_manager.resource_pool.agent_classes),
+        )
+
+    @property
+    def capacity(self) -> Mapping[str, int]:
+        """All that steps are admitted to, in thousandths of a unit."""
+        pool = self.resource_manager.resource_pool
+        units: dict[str, float] = {
+            AGENTS: pool.computational.concurrent_agent_limit,
+            CPU: self.cpu_capacity,
+            MEMORY: self.memory_capacity,
+            **{pool_name(name): amount for name, amount in self.pools.items()},
+            **{class_name(name): limit for name, limit in pool.agent_classes.items()},
+        }
+        return capacities(units)
 
     @property
     def pools(self) -> Mapping[str, float]:

@@ -35,6 +35,7 @@ COMMANDS: Mapping[str, Home] = {
     "context": Home("context", "Show the shared context of a run, its versions, what differs; go back to one."),
     "conflicts": Home("conflicts", "List what agents wrote that could not be merged; decide what waits for you."),
     "cache": Home("cache", "What the caches hold and how often they helped; empty them."),
+    "pools": Home("pools", "Show what the pools hold, who has it and who waits for it."),
     "alerts": Home("alerts", "List what whoever runs the deployment should know of."),
     "bench": Home("bench", "Measure what things cost here, beside raw Celery and redis-py."),
     "up": Home("serve", "Keep a whole local stack running: server, workers, beat."),

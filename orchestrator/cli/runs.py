@@ -81,10 +81,13 @@ def show(run: str, every: bool, form: str) -> None:
 
 
 def _screen(reader: RunReader, status: RunStatus, *, every: bool = False) -> str:
-    from orchestrator.cli import report, standing
+    from orchestrator.cli import pools, report, standing
+    from orchestrator.run.models import StepState
 
     behind = {step.id: reader.behind(status.run_id, step.id) for step in report.stopped_at(status)[: standing.STOPS]}
-    return standing.screen(status, behind, workers=status.ended or bool(reader.workers()), every=every)
+    waiting = any(step.state is StepState.READY for step in status.steps.values())
+    waits = list(pools.waits(pools.pools_of(reader.client), status.run_id)) if waiting else []
+    return standing.screen(status, behind, workers=status.ended or bool(reader.workers()), every=every, waits=waits)
 
 
 @click.command()

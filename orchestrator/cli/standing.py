@@ -19,9 +19,16 @@ _GOING = (StepState.RUNNING, StepState.RETRYING)
 _WAITING = (StepState.READY, StepState.QUEUED)
 
 
-def screen(status: RunStatus, behind: Mapping[str, Sequence[str]], *, workers: bool = True, every: bool = False) -> str:
+def screen(
+    status: RunStatus,
+    behind: Mapping[str, Sequence[str]],
+    *,
+    workers: bool = True,
+    every: bool = False,
+    waits: Sequence[str] = (),
+) -> str:
     """The page of `show`. `behind`: step -> the steps that come after it, of those that stopped; `workers`: whether
-    any worker is alive; `every`: all steps, however many."""
+    any worker is alive; `every`: all steps, however many; `waits`: a sentence for each step that waits for pools."""
     why = f" ({status.reason})" if status.reason else ""
     rows = list(status.steps.values()) if every else _that_matter(status)
     lines = [
@@ -34,6 +41,8 @@ def screen(status: RunStatus, behind: Mapping[str, Sequence[str]], *, workers: b
         lines.append(f"{len(status.steps) - len(rows)} other steps: {_counts(status, rows)} (--all shows them)")
     lines.append("")
     lines += [*report.groups(status), *report.quality(status), *report.cached(status), *_stops(status, behind)]
+    if not status.ended:
+        lines += [*waits[:ROWS], *([f"and {len(waits) - ROWS} more wait:  orchestrator pools"] if waits[ROWS:] else ())]
     lines += _ended(status) if status.ended else _goes_on(status, workers)
     return "\n".join(lines)
 

@@ -148,12 +148,12 @@ class RunHandle:
         """Cancel the run: what waits is cancelled now, what runs gets the grace period. Raises RunStateError when it
         has ended."""
         client = self._client
-        return steering.cancel(client._ledger, self.id, reason, client.settings.engine.cancel_grace)
+        return steering.cancel(client.app, client._ledger, self.id, reason, client.settings.engine.cancel_grace)
 
     def pause(self) -> RunState:
         """Nothing of the run starts from now on; what runs goes on to its end. Raises RunStateError when it has ended
         or is being cancelled."""
-        return steering.pause(self._client._ledger, self.id)
+        return steering.pause(self._client.app, self._client._ledger, self.id)
 
     def resume(self) -> RunState:
         """Let a paused run go on; one that is not paused does anyway. Raises RunStateError when it has ended."""

@@ -11,6 +11,7 @@ from celery import Celery
 from orchestrator import keys
 from orchestrator.barrier.policy import Action, Decision, Member, Snapshot, decide
 from orchestrator.connection import guarded
+from orchestrator.engine import admission
 from orchestrator.engine.agent import REGISTRY
 from orchestrator.engine.canvas import publish
 from orchestrator.engine.commits import MERGES
@@ -28,9 +29,10 @@ NOTHING_DONE = ("decided", Action.WAIT)
 
 
 def follow(app: Celery, run_id: str, moved: Moved) -> None:
-    """Publish what a transition released, and judge the barriers that it joined. Never raises: what fails here is
-    stored as due, and a sweep carries it on."""
+    """Publish what a transition released, settle its leases on pools, and judge the barriers that it joined. Never
+    raises: what fails here is stored as due, and a sweep carries it on."""
     publish(app, run_id, moved.released)
+    admission.settle(app, run_id, moved)
     for node in moved.joined:
         try:
             judge(app, run_id, node[1:])

@@ -16,7 +16,7 @@ from celery import Celery
 
 from orchestrator import keys
 from orchestrator.connection import guarded
-from orchestrator.engine import decisions, join, mapping, retention
+from orchestrator.engine import admission, decisions, join, mapping, retention
 from orchestrator.engine.canvas import republish_member
 from orchestrator.engine.delivery import message_is_lost
 from orchestrator.engine.index import look_seconds, look_soon, store_time
@@ -54,6 +54,7 @@ def sweep(app: Celery) -> int:
                 log.exception("sweep: run %s", raw.decode())
         seen += len(due)
         if len(due) < RUNS_AT_ONCE or monotonic() > ends:
+            admission.sweep(app)
             return seen
 
 
@@ -122,9 +123,9 @@ def again(app: Celery, run_id: str, step: str, definition: Mapping[str, Any], *,
     """Publish a step once more that is still in the state `found`."""
     runtime = runtime_of(app)
     moved = runtime.ledger.requeue(run_id, step, found=found)
-    if isinstance(moved, Refused) or not moved.released:
+    if isinstance(moved, Refused):
         return
-    header = _chord_header(runtime, run_id, definition)
+    header = _chord_header(runtime, run_id, definition) if moved.released else 0
     if header:
         try:
             republish_member(app, run_id, definition, header)
@@ -230,6 +231,8 @@ def _run(app: Celery, run_id: str, item: Due) -> bool:
     runtime = runtime_of(app)
     grace = runtime.settings.engine.cancel_grace
     moved = runtime.ledger.stop(run_id, "timed_out", reason="the run's timeout is over", grace=grace)
+    if isinstance(moved, Moved):
+        follow(app, run_id, moved)
     return isinstance(moved, Moved)
 
 
@@ -254,6 +257,11 @@ def _lock(app: Celery, run_id: str, item: Due) -> None:
     admit(app, run_id, runtime_of(app).locks(run_id).sweep()[1])
 
 
+def _pool(app: Celery, run_id: str, item: Due) -> None:
+    if item.state == "ready":
+        again(app, run_id, item.node, item.definition, found="ready")
+
+
 def _admit(app: Celery, run_id: str, item: Due) -> None:
     admit(app, run_id, [item.node])
 
@@ -273,6 +281,7 @@ _HANDLERS: Mapping[str, Callable[[Celery, str, Due], bool | None]] = {
     "cancel": _cancel,
     "lock": _lock,
     "admit": _admit,
+    "pool": _pool,
     "run": _run,
     "conflict": _conflict,
 }

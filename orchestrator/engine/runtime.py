@@ -25,6 +25,7 @@ from orchestrator.context.locks import CHECK, EXTEND, LOCKS, Locks
 from orchestrator.context.scripts import JOIN, SNAPSHOT, UNDO
 from orchestrator.context.store import ContextStore
 from orchestrator.engine.samples import Samples
+from orchestrator.resources.store import Pools
 from orchestrator.run.expansions import Expansions, ExpansionScripts
 from orchestrator.run.store import BASE, FLOW, NO_MAIL, TAKE_BACK, Ledger, Transitions, lua
 from orchestrator.scripts import Script
@@ -48,6 +49,7 @@ def transitions(mail: str = NO_MAIL) -> Transitions:
         renew=Script(BASE, LOCKS, EXTEND, lua("renew")),
         requeue=Script(flow, lua("requeue")),
         admit=Script(flow, lua("admit")),
+        grant=Script(flow, lua("grant")),
         expire=Script(flow, lua("expire")),
         judge=Script(flow, JOIN, TAKE_BACK, lua("unseen"), lua("quality"), lua("judge")),
         fallback=Script(flow, SNAPSHOT, TAKE_BACK, lua("unseen"), lua("fallback")),
@@ -121,6 +123,11 @@ class Runtime:
         """One of this deployment's caches."""
         return Cache(self.client, rules_of(self.settings)[level])
 
+    @property
+    def pools(self) -> Pools:
+        """The pools of this deployment, which all its runs share."""
+        return pools(self.client, self.settings)
+
     def locks(self, run_id: str) -> Locks:
         """The locks of a run's context, by this deployment's rules."""
         manager = self.settings.resource_manager
@@ -177,6 +184,12 @@ def ledger(client: redis.Redis, settings: EngineSettings, mail: str = NO_MAIL) -
 def expansions(client: redis.Redis, settings: EngineSettings, mail: str = NO_MAIL) -> Expansions:
     """The mapped steps over a client."""
     return Expansions(client, expanding(mail), lost_after=settings.engine.lost_after)
+
+
+def pools(client: redis.Redis, settings: EngineSettings) -> Pools:
+    """The pools over a client, as large as the settings say."""
+    ageing = settings.resource_manager.allocation_strategy.ageing
+    return Pools(client, settings.capacity, ageing=ageing, look=settings.engine.lease_seconds)
 
 
 def context_store(client: redis.Redis, settings: EngineSettings) -> ContextStore:

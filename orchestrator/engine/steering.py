@@ -19,15 +19,19 @@ ENTERED_SECONDS = 1.0
 """A run that is about to be opened again enters the index, for sweeps that look after this: not before it is open."""
 
 
-def cancel(ledger: Ledger, run_id: str, reason: str, grace: float) -> RunState:
+def cancel(app: Celery, ledger: Ledger, run_id: str, reason: str, grace: float) -> RunState:
     """What waits is cancelled now, what runs gets `grace` seconds. Raises NotFound, RunStateError."""
-    answer = ledger.stop(run_id, "cancelled", reason=reason or "cancelled by request", grace=grace)
-    return _looked_at_soon(ledger, run_id, _done(run_id, answer))
+    moved = _done(run_id, ledger.stop(run_id, "cancelled", reason=reason or "cancelled by request", grace=grace))
+    state = _looked_at_soon(ledger, run_id, moved)
+    follow(app, run_id, moved)
+    return state
 
 
-def pause(ledger: Ledger, run_id: str) -> RunState:
+def pause(app: Celery, ledger: Ledger, run_id: str) -> RunState:
     """Nothing of the run starts from now on. Raises NotFound, RunStateError."""
-    return RunState(_done(run_id, ledger.pause(run_id)).run_state)
+    moved = _done(run_id, ledger.pause(run_id))
+    follow(app, run_id, moved)
+    return RunState(moved.run_state)
 
 
 def resume(app: Celery, ledger: Ledger, run_id: str) -> RunState:

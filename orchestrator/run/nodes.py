@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from orchestrator.demand import DemandRules, demand_text
 from orchestrator.engine_blocks import TimeoutHandling
 from orchestrator.keys import barrier_node, gate_node
 from orchestrator.keys import group_of as group_of_node
@@ -34,7 +35,7 @@ class Shape:
     So many `readers` or `writers` may hold a section's lock at a time; groups take theirs only with `group_locks`. In a
     `sequential` run no two steps run at a time, so that a group has the time of its barrier for each of its members.
     Without `together` a member starts as soon as its own needs are met, and does not wait for the others'.
-    `input_bytes`: about how much the run is given."""
+    `input_bytes`: about how much the run is given. `demands` say what resources are in units of the pools."""
 
     segment_links: int = SEGMENT_LINKS
     timeouts: TimeoutHandling = field(default_factory=TimeoutHandling)
@@ -44,6 +45,7 @@ class Shape:
     sequential: bool = False
     together: bool = True
     input_bytes: int = 0
+    demands: DemandRules = field(default_factory=DemandRules)
 
     @classmethod
     def of(cls, settings: EngineSettings, *, sequential: bool | None = None) -> Shape:
@@ -57,7 +59,13 @@ class Shape:
             group_locks="establish_shared_context_locks" in barriers.phases.phase_1_initiation,
             together="start_all_parallel_agents_simultaneously" in barriers.phases.phase_1_initiation,
             sequential=settings.engine.sequential if sequential is None else sequential,
+            demands=settings.demand_rules,
         )
+
+    def demand(self, step: StepSpec, queue_of: Callable[[str], str]) -> str:
+        """What a step has to be granted by the pools before it is queued; empty for one that waits for nothing."""
+        wants = step.resources
+        return demand_text(wants.cpu, wants.memory, wants.pools, step.queue or queue_of(step.agent), self.demands)
 
     def locks(self, declared: Mapping[str, LockMode], priority: int) -> str | None:
         """What `lock_admit.lua` reads: the priority, and mode and number of holders of each section, in one order."""
@@ -103,6 +111,7 @@ class Node:
     schedule: float | None = None
     locks: str | None = None
     group_locks: str | None = None
+    pools: bool = False
 
     def row(self) -> dict[str, Any]:
         """The JSON form that `create.lua` reads."""
@@ -115,7 +124,7 @@ class Node:
         }
         marks = {"gate": self.gate, "carried": self.carried, "leaf": self.leaf, "barrier": self.barrier,
                  "chord": self.chord, "awaited": self.awaited, "locks": self.locks,
-                 "group_locks": self.group_locks}  # fmt: skip
+                 "group_locks": self.group_locks, "pools": self.pools}  # fmt: skip
         row |= {name: mark if isinstance(mark, str) else 1 for name, mark in marks.items() if mark}
         return row if self.schedule is None else row | {"schedule": self.schedule}
 
@@ -138,7 +147,9 @@ def compile_nodes(plan: Plan, queue_of: Callable[[str], str], shape: Shape = Sha
     gated = _gates(groups, needs) if shape.together and turns is None else set()
     awaited = {step for group in groups.values() for step in _awaited(group, needs, groups, gated)}
     stretches = plan.segments.values() if turns is None else sequencing.runs(plan, turns.order, needs)
-    pieces = _pieces(plan, needs, group_of, stretches, shape.segment_links)
+    demands = {step.id: shape.demand(step, queue_of) for step in plan.workflow.steps}
+    waiting = {step.id for step in plan.workflow.steps if step.locks or demands[step.id]}
+    pieces = _pieces(plan, needs, group_of, stretches, shape.segment_links, waiting)
     after = _after(plan, needs, groups, group_of)
     nodes: dict[str, Node] = {}
     for group_id in gated:
@@ -148,7 +159,8 @@ def compile_nodes(plan: Plan, queue_of: Callable[[str], str], shape: Shape = Sha
     places = {step.id: place for place, step in enumerate(plan.workflow.steps)}
     for step_id in plan.order:
         nodes[step_id] = _step_node(plan, step_id, needs[step_id], groups.get(group_of.get(step_id, "")), gated,
-                                    pieces, after.get(step_id, ()), queue_of, places[step_id], shape)  # fmt: skip
+                                    pieces, after.get(step_id, ()), queue_of, places[step_id], shape,
+                                    demands[step_id])  # fmt: skip
         group_id = group_of.get(step_id, "")
         if lasts.get(group_id) == step_id:
             nodes |= {node.id: node for node in _joining(plan, groups[group_id], shape, nodes)}
@@ -254,6 +266,7 @@ def _step_node(
     queue_of: Callable[[str], str],
     place: int,
     shape: Shape,
+    demand: str,
 ) -> Node:
     step = plan.workflow.step(step_id)
     definition: dict[str, Any] = {
@@ -281,6 +294,8 @@ def _step_node(
         "defaults": None if step.defaults is None else dict(step.defaults),
         "next": _links(plan, pieces.get(step_id, ()), queue_of),
         "expand": _expansion(step, queue_of, shape),
+        "demand": demand,
+        "seconds": plan.steps[step_id].duration_seconds if demand else None,
     }
     definition |= {key: value for key, value in optional.items() if value not in (None, {}, [], "")}
     lists = {"read": step.context.read, "write": step.context.write}
@@ -297,7 +312,7 @@ def _step_node(
                 gate=group is not None and group.id in gated, schedule=step.schedule_timeout,
                 barrier=barrier_node(group.id) if group is not None else None,
                 locks=shape.locks(step.locks, plan.steps[step_id].priority),
-                group_locks=_group_locks(plan, group, shape))  # fmt: skip
+                group_locks=_group_locks(plan, group, shape), pools=bool(demand))  # fmt: skip
 
 
 def _expansion(step: StepSpec, queue_of: Callable[[str], str], shape: Shape) -> dict[str, Any] | None:
@@ -357,15 +372,16 @@ def _pieces(
     group_of: Mapping[str, str],
     stretches: Iterable[tuple[str, ...]],
     segment_links: int,
+    waiting: Collection[str],
 ) -> dict[str, tuple[str, ...]]:
     """Step -> the links that its message carries after it. Linear runs are cut after `segment_links` steps, and before
-    a step that may have to wait for locks."""
+    a step that may have to wait for locks or pools."""
     pieces: dict[str, tuple[str, ...]] = {}
     for run in stretches:
         links: list[str] = []
         for step_id in run:
             free = step_id not in group_of and (
-                not links or (needs[step_id] == (links[-1],) and not plan.workflow.step(step_id).locks)
+                not links or (needs[step_id] == (links[-1],) and step_id not in waiting)
             )
             if not free or len(links) == segment_links or _weight(plan, [*links, step_id]) > SEGMENT_BYTES:
                 _close(links, pieces)

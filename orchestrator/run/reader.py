@@ -111,17 +111,17 @@ class RunReader:
     """Reads of one Redis, blocking."""
 
     def __init__(self, client: redis.Redis) -> None:
-        self._client = client
+        self.client = client
 
     def status(self, run_id: str) -> RunStatus:
         """One round trip. Raises NotFound."""
         wanted = {"meta": META_FIELDS, "step": STEP_FIELDS, "barrier": BARRIER_FIELDS}
-        return parse_status(run_id, STATUS(self._client, run_id, wanted))
+        return parse_status(run_id, STATUS(self.client, run_id, wanted))
 
     def state(self, run_id: str) -> RunState:
         """One round trip. Raises NotFound."""
         with guarded():
-            raw = cast("bytes | None", self._client.hget(keys.run_key(run_id, "meta"), "state"))
+            raw = cast("bytes | None", self.client.hget(keys.run_key(run_id, "meta"), "state"))
         if raw is None:
             raise NotFound(f"no run has the id '{run_id}'")
         return RunState(raw.decode())
@@ -129,13 +129,13 @@ class RunReader:
     def files(self, run_id: str) -> dict[str, bytes]:
         """`<step>/<name>` -> content of every artifact."""
         with guarded():
-            raw = cast("dict[bytes, bytes]", self._client.hgetall(keys.run_key(run_id, "files")))
+            raw = cast("dict[bytes, bytes]", self.client.hgetall(keys.run_key(run_id, "files")))
         return {name.decode(): content for name, content in raw.items()}
 
     def logs(self, run_id: str, step: str, attempt: int | None = None) -> list[LogLine]:
         """The lines that the attempts of a step logged, oldest first."""
         with guarded():
-            raw = cast("list[bytes]", self._client.lrange(keys.run_key(run_id, f"log:{step}"), 0, -1))
+            raw = cast("list[bytes]", self.client.lrange(keys.run_key(run_id, f"log:{step}"), 0, -1))
         lines = [LogLine.model_validate_json(line) for line in raw]
         return [line for line in lines if attempt is None or line.attempt == attempt]
 
@@ -143,7 +143,7 @@ class RunReader:
         """The steps that come after a step, directly or through others and barriers, in the order of the definition:
         what runs again with it. Two round trips."""
         with guarded():
-            raw = cast("dict[bytes, bytes]", self._client.hgetall(keys.run_key(run_id, "edges")))
+            raw = cast("dict[bytes, bytes]", self.client.hgetall(keys.run_key(run_id, "edges")))
         edges = {node.decode(): to.decode().split() for node, to in raw.items()}
         found, ahead = set[str](), [step]
         while ahead:
@@ -157,13 +157,13 @@ class RunReader:
         """Host names of the workers that have said within the last seconds that they are there."""
         prefix = keys.worker_key("")
         with guarded():
-            return sorted(key.decode().removeprefix(prefix) for key in self._client.scan_iter(prefix + "*", count=1000))
+            return sorted(key.decode().removeprefix(prefix) for key in self.client.scan_iter(prefix + "*", count=1000))
 
     def list(self, *, state: str | None = None, workflow: str | None = None, limit: int = 50) -> list[RunSummary]:
         """The newest runs first."""
         with guarded():
-            ids = cast("list[bytes]", self._client.zrange(keys.RUNS, 0, 999, desc=True))
-            pipe = self._client.pipeline(transaction=False)
+            ids = cast("list[bytes]", self.client.zrange(keys.RUNS, 0, 999, desc=True))
+            pipe = self.client.pipeline(transaction=False)
             for raw_id in ids:
                 pipe.hmget(keys.run_key(raw_id.decode(), "meta"), "workflow", "state", "created_at", "finished_at")
             rows = pipe.execute()

@@ -47,11 +47,14 @@ class Unlocked:
 @dataclass(frozen=True, slots=True)
 class Moved:
     """A transition happened. `released` are definitions of steps that the caller publishes now, `joined` the
-    barrier nodes whose last member has ended with it, and which the caller judges now."""
+    barrier nodes whose last member has ended with it, and which the caller judges now. `asking` are definitions of
+    steps that need a lease on pools, `freed` steps whose lease is over, each with the number of the asking."""
 
     run_state: str
     released: tuple[Mapping[str, Any], ...] = ()
     joined: tuple[str, ...] = ()
+    asking: tuple[tuple[Mapping[str, Any], int], ...] = ()
+    freed: tuple[tuple[str, int], ...] = ()
 
     @property
     def ended(self) -> bool:
@@ -161,7 +164,11 @@ def moved(raw: Sequence[Any]) -> Moved | Refused:
     if raw[0] in (b"refused", b"exists"):
         return Refused(raw[1].decode() if len(raw) > 1 else "exists")
     released = tuple(json.loads(definition) for definition in raw[1])
-    return Moved(raw[0].decode(), released, tuple(node.decode() for node in raw[2]))
+    joined = tuple(node.decode() for node in raw[2])
+    if len(raw) == 3:
+        return Moved(raw[0].decode(), released, joined)
+    asking = tuple((json.loads(definition), int(number)) for definition, number in raw[3])
+    return Moved(raw[0].decode(), released, joined, asking, tuple((step.decode(), int(n)) for step, n in raw[4]))
 
 
 def finished(raw: Sequence[Any]) -> Moved | Clash | Refused:

@@ -29,7 +29,8 @@ def lua(name: str) -> str:
 BASE = lua("base")
 NO_MAIL = "local MAIL = nil"
 """Stands where scripts have the templates of `post.lua`: whoever calls them publishes what they release."""
-_FLOW = ("rules", "settle", "turns", "consider", "flow", "expansion_keys", "lanes", "expiry", "close", "post", "reply")
+_FLOW = ("rules", "leases", "settle", "turns", "consider", "flow", "expansion_keys", "lanes", "expiry", "close", "post",
+         "reply")  # fmt: skip
 FLOW = "\n".join(lua(name) for name in _FLOW)
 """What a script needs in order to end nodes and release others, behind NO_MAIL or templates, BASE and the context's
 fragments of locks."""
@@ -61,6 +62,7 @@ class Transitions:
     renew: Script
     requeue: Script
     admit: Script
+    grant: Script
     expire: Script
     judge: Script
     fallback: Script
@@ -220,9 +222,18 @@ class Ledger:
         """Queue the steps that have waited for declared locks which these nodes (steps, or groups) hold by now."""
         return replies.moved(self._scripts.admit(self.client, run_id, self._arguments(nodes=list(nodes))))
 
-    def expire(self, run_id: str, step: str, *, error: str) -> Moved | Refused:
-        """A step that still waits for a worker is timed out."""
-        return replies.moved(self._scripts.expire(self.client, run_id, self._arguments(step=step, error=error)))
+    def grant(self, run_id: str, grants: Sequence[tuple[str, int]]) -> Moved | Refused:
+        """Queue the steps that have got the leases on pools that they asked for (step, number of the asking)."""
+        return replies.moved(
+            self._scripts.grant(self.client, run_id, self._arguments(grants=[list(one) for one in grants]))
+        )
+
+    def expire(
+        self, run_id: str, step: str, *, error: str, state: str = "timed_out", reason: str = "schedule_timeout"
+    ) -> Moved | Refused:
+        """A step that still waits for a worker or for pools ends without having run."""
+        arguments = self._arguments(step=step, error=error, state=state, reason=reason)
+        return replies.moved(self._scripts.expire(self.client, run_id, arguments))
 
     def group(self, run_id: str, node: str) -> GroupState | None:
         """A group with its members as they stand now; None when its barrier is decided, or there is none."""
@@ -340,15 +351,12 @@ class Ledger:
 
     def stop(self, run_id: str, state: str, *, reason: str, grace: float) -> Moved | Refused:
         """End a run before its time as `cancelled`, `timed_out` or `failed`; running steps get `grace` seconds."""
-        raw = self._scripts.stop(self.client, run_id, self._arguments(state=state, reason=reason, grace=grace))
-        if raw[0] == b"refused":
-            return Refused(raw[1].decode())
-        return Moved(raw[1].decode())
+        arguments = self._arguments(state=state, reason=reason, grace=grace)
+        return replies.moved(self._scripts.stop(self.client, run_id, arguments))
 
     def pause(self, run_id: str) -> Moved | Refused:
         """Nothing of the run starts from now on; what runs goes on. Clocks of the run and of its groups stand still."""
-        raw = self._scripts.pause(self.client, run_id, self._arguments())
-        return Refused(raw[1].decode()) if raw[0] == b"refused" else Moved(raw[1].decode())
+        return replies.moved(self._scripts.pause(self.client, run_id, self._arguments()))
 
     def resume(self, run_id: str) -> Moved | Refused:
         """Let a paused run go on; one that is not paused does anyway."""

@@ -12,6 +12,7 @@ end
 if f[1] ~= 'queued' then return {'refused', f[1]} end
 if run_state == 'paused' or run_state == 'awaiting_input' then
   redis.call('HSET', sk, 'state', 'ready')
+  redis.call('HDEL', sk, 'leased') -- it asks again
   not_due('queued:' .. A.step)
   event('step', A.step, 'ready')
   return {'refused', run_state}

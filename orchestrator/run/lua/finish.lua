@@ -4,7 +4,7 @@
 -- wrote under; marks: as in quality.lua. -> {'refused', state}, {'unlocked', section}, {'conflict', clashes} or
 -- reply(run state). All checks come first; a refused attempt changes nothing but a count.
 local sk = step_key(A.step)
-local f = redis.call('HMGET', sk, 'state', 'token', 'ending', 'barrier', 'lanes')
+local f = redis.call('HMGET', sk, 'state', 'token', 'ending', 'barrier', 'lanes', 'leased')
 local run_state = redis.call('HGET', META, 'state')
 if not run_state then return {'refused', 'unknown'} end
 if f[1] and A.nonce and f[3] == A.nonce then return reply(run_state) end -- the first answer was lost on its way
@@ -29,6 +29,7 @@ unpin(A.step)
 free_locks(A.step)
 if state == 'retrying' then
   redis.call('HSET', sk, 'state', 'retrying', 'error', A.error or '')
+  end_lease(A.step, f[6])
   due_at('retry:' .. A.step, A.delay)
   event('step', A.step, 'retrying', f[2], A.error)
   return reply(run_state)

@@ -1,5 +1,6 @@
 -- release_admitted(): steps whose declared locks were granted in this script are queued, of a group all its members.
--- reply(run_state): {run state, definitions of steps that the caller publishes, barriers to judge}. Members of a group that are
+-- reply(run_state): {run state, definitions of steps that the caller publishes, barriers to judge, steps that ask for
+-- pools as {definition, number}, leases that are over as {step, number}}. Members of a group that are
 -- released together travel as one chord, whose size is kept: a member that is published again belongs to it still.
 local function release_admitted()
   settle_free()
@@ -39,5 +40,6 @@ local function reply(run_state)
     local def, barrier = redis.call('HGET', DEFS, node), barriers[i]
     if again[barrier] or not post(def, barrier and members[barrier] or 1) then defs[#defs + 1] = def end
   end
-  return {run_state, defs, JOINED}
+  for i, one in ipairs(ASKING) do ASKING[i] = {redis.call('HGET', DEFS, one[1]), one[2]} end
+  return {run_state, defs, JOINED, ASKING, FREED}
 end

@@ -5,12 +5,17 @@ local RELEASED, JOINED = {}, {}
 
 local function make_ready(node)
   local f = redis.call('HMGET', step_key(node), 'carried', 'token', 'schedule', 'locks', 'group_locks', 'barrier',
-    'state')
+    'state', 'pools', 'leased', 'asking')
   local run_state = redis.call('HGET', META, 'state')
   local held = run_state == 'paused' or run_state == 'awaiting_input'
   if f[3] and not held then redis.call('ZADD', DUE, 'NX', string.format('%.6f', NOW + f[3]), 'schedule:' .. node) end
   local fresh = f[7] == 'pending' or f[7] == 'retrying'
-  if held or (f[5] and not admit(f[6], f[5])) or (f[4] and not admit(node, f[4], fresh, f[5] and f[6])) then
+  local stays = held or (f[5] and not admit(f[6], f[5])) or (f[4] and not admit(node, f[4], fresh, f[5] and f[6]))
+  if not stays and f[8] and not f[9] then
+    stays = true
+    ask(node, f[10])
+  end
+  if stays then
     if f[7] == 'ready' then return end
     redis.call('HSET', step_key(node), 'state', 'ready')
     event('step', node, 'ready')
@@ -23,11 +28,12 @@ local function make_ready(node)
 end
 
 local function end_step(node, state, ...)
-  local f = redis.call('HMGET', step_key(node), 'leaf', 'locks')
+  local f = redis.call('HMGET', step_key(node), 'leaf', 'locks', 'leased', 'asking')
   redis.call('HSET', step_key(node), 'state', state, 'finished_at', STAMP, ...)
   if is_lane(node) then return end
   redis.call('HINCRBY', META, 'done', 1)
   if f[2] then free_locks(node) end
+  end_lease(node, f[3], f[4])
   if CLASS[state] == 'bad' then
     redis.call('HINCRBY', META, 'bad', 1)
     if f[1] then redis.call('HINCRBY', META, 'bad_leaf', 1) end

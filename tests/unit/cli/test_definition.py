@@ -88,7 +88,7 @@ def test_plan_in_other_forms(capsys: pytest.CaptureFixture[str]) -> None:
     assert "agents.drills" in drills
     canvas = said(capsys, "plan", str(SEEDS[1]), "--canvas")
     assert "chord(" in canvas
-    assert "chain(" in canvas
+    assert "chain(" not in canvas, "steps with resources are admitted one by one"
     assert main(["plan", str(SEEDS[1]), "--canvas", "--mermaid"]) == 2
 
 

@@ -1,0 +1,122 @@
+"""Steps that need something of the pools are admitted before their messages reach a queue, so that no worker waits.
+
+Three steps, each of them safe to repeat, because runs and pools share no script: a transition of a run tells who asks
+and whose lease is over; the pools take leases back and grant others; the runs of those queue them. Whatever dies in
+between, a sweep carries it on: who asked asks again, and every lease is held against the ledger from time to time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from celery import Celery
+
+from orchestrator import keys
+from orchestrator.connection import guarded
+from orchestrator.demand import RUN_PLACE
+from orchestrator.engine.canvas import publish
+from orchestrator.engine.runtime import Runtime, log, runtime_of
+from orchestrator.errors import OrchestratorError
+from orchestrator.resources.models import Ask, Exchanged, Numbered, lease_id, of_lease
+from orchestrator.resources.policy import Fate, Standing, judge
+from orchestrator.run.replies import Moved, Refused
+
+
+def settle(app: Celery, run_id: str, moved: Moved) -> None:
+    """Ask for the leases that a transition wants, and give those back that it has ended; queue whoever gets one.
+
+    Two round trips, and one more for each other run whose steps are granted. An error of the store is logged.
+    """
+    if not moved.asking and not moved.freed:
+        return
+    asks = [_ask(run_id, definition, number) for definition, number in moved.asking]
+    exchange(app, asks, _returned(run_id, moved.freed))
+
+
+def exchange(app: Celery, asks: Sequence[Ask], returned: Sequence[Numbered]) -> None:
+    """The same for leases of any runs."""
+    runtime = runtime_of(app)
+    try:
+        while asks or returned:
+            found = runtime.pools.exchange(asks, returned)
+            asks, returned = (), _carry_out(app, runtime, found)
+    except OrchestratorError as error:
+        log.warning("pools: %s; a sweep will carry on", error)
+
+
+def sweep(app: Celery) -> None:
+    """Grant what time has made possible, and hold leases that are due against the ledger. One round trip where there is
+    nothing to do."""
+    runtime = runtime_of(app)
+    found = runtime.pools.look()
+    returned = _carry_out(app, runtime, found)
+    for (name, number), standing in zip(found.looks, _standings(runtime, found.looks), strict=True):
+        fate = judge(number, standing)
+        if fate is Fate.GIVE_BACK:
+            log.info("pools: the lease of %s is over", name)
+            returned.append((name, number))
+        elif fate is Fate.GRANT:
+            returned += _grant(app, runtime, of_lease(name)[0], [(of_lease(name)[1], number)])
+    exchange(app, (), returned)
+
+
+def _ask(run_id: str, definition: Mapping[str, Any], number: int) -> Ask:
+    return Ask(
+        id=lease_id(run_id, definition["id"]),
+        n=number,
+        kind=definition["demand"].replace(RUN_PLACE, run_id),
+        priority=definition["priority"],
+        key=definition.get("fairness_key", run_id),
+        weight=definition.get("fairness_weight", 1.0),
+        ms=round(definition["seconds"] * 1000),
+        agent_class=definition["queue"],
+    )
+
+
+def _returned(run_id: str, freed: Iterable[tuple[str, int]]) -> list[Numbered]:
+    return [(lease_id(run_id, step), number) for step, number in freed]
+
+
+def _carry_out(app: Celery, runtime: Runtime, found: Exchanged) -> list[Numbered]:
+    """Queue whoever was granted a lease; returns the leases of steps that do not want them any more."""
+    by_run: dict[str, list[tuple[str, int]]] = {}
+    for name, number in found.granted:
+        run_id, step = of_lease(name)
+        by_run.setdefault(run_id, []).append((step, number))
+    returned: list[Numbered] = []
+    for run_id, grants in by_run.items():
+        returned += _grant(app, runtime, run_id, grants)
+    return returned
+
+
+def _grant(app: Celery, runtime: Runtime, run_id: str, grants: Sequence[tuple[str, int]]) -> list[Numbered]:
+    moved = runtime.ledger.grant(run_id, grants)
+    if isinstance(moved, Refused):
+        return _returned(run_id, grants)
+    publish(app, run_id, moved.released)
+    return _returned(run_id, moved.freed)
+
+
+def _standings(runtime: Runtime, leases: Sequence[Numbered]) -> list[Standing]:
+    if not leases:
+        return []
+    with guarded():
+        pipe = runtime.client.pipeline(transaction=False)
+        for name, _ in leases:
+            run_id, step = of_lease(name)
+            pipe.hget(keys.run_key(run_id, "meta"), "state")
+            pipe.hmget(keys.run_key(run_id, f"s:{step}"), "state", "asking", "leased")
+        raw = pipe.execute()
+    return [
+        Standing(_text(state), _text(step[0]), _number(step[1]), _number(step[2]))
+        for state, step in zip(raw[::2], raw[1::2], strict=True)
+    ]
+
+
+def _text(raw: bytes | None) -> str | None:
+    return None if raw is None else raw.decode()
+
+
+def _number(raw: bytes | None) -> int | None:
+    return None if raw is None else int(raw)

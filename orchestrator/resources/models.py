@@ -1,0 +1,105 @@
+"""What is asked of the pools, and what they answer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from orchestrator.fields import Frozen
+
+Numbered = tuple[str, int]
+"""A lease's id, `<run id>/<step>`, and the number of the asking that it was granted for."""
+
+
+def lease_id(run_id: str, step: str) -> str:
+    return f"{run_id}/{step}"
+
+
+def of_lease(name: str) -> tuple[str, str]:
+    """Run id and step of a lease."""
+    run_id, _, step = name.partition("/")
+    return run_id, step
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """A step that is ready asks for its lease. `n` is its asking number, `kind` its demand (`orchestrator.demand`),
+    `ms` how long it is expected to hold it; `key` and `weight` share fairly, `agent_class` counts its backlog.
+    `conflict`: `skip` or `cancel_running`, when it does not want to wait for the limit that it brings along."""
+
+    id: str
+    n: int
+    kind: str
+    priority: int
+    key: str
+    weight: float
+    ms: int
+    agent_class: str
+    conflict: str | None = None
+
+    def row(self) -> dict[str, Any]:
+        """As `exchange.lua` reads it."""
+        row = {"id": self.id, "n": self.n, "kind": self.kind, "priority": self.priority, "key": self.key,
+               "weight": self.weight, "ms": self.ms, "class": self.agent_class}  # fmt: skip
+        return row if self.conflict is None else row | {"conflict": self.conflict}
+
+
+@dataclass(frozen=True, slots=True)
+class Met:
+    """An ask that met others under its own limit: who holds it."""
+
+    id: str
+    n: int
+    holders: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Exchanged:
+    """`granted`: have a lease from now on; `looks`: leases to be looked at; `conflicts`: asks that met others."""
+
+    granted: tuple[Numbered, ...]
+    looks: tuple[Numbered, ...] = ()
+    conflicts: tuple[Met, ...] = ()
+
+
+class PoolHolder(Frozen):
+    """A step that holds a lease, in units of each pool. `since`: the ms since the epoch by Redis' clock."""
+
+    run_id: str
+    step: str
+    takes: dict[str, float]
+    since: int
+
+
+class PoolWaiter(Frozen):
+    """A step that waits since `since`, at `position` in the order of those who do; the pools in `short` lack what it
+    wants."""
+
+    run_id: str
+    step: str
+    takes: dict[str, float]
+    since: int
+    priority: int
+    short: tuple[str, ...]
+    position: int
+
+
+class PoolUse(Frozen):
+    """One pool: its units (None: without bound), how many of them are given out, and how long steps that take of it
+    have waited: how many, their mean, and the time within which 95 % of them got their lease, in seconds."""
+
+    name: str
+    capacity: float | None
+    used: float
+    waits: int = 0
+    mean_wait_seconds: float = 0.0
+    p95_wait_seconds: float = 0.0
+
+
+class PoolsStatus(Frozen):
+    """All pools at `now` (ms since the epoch), who holds what, and who waits, the next one first."""
+
+    now: int
+    pools: tuple[PoolUse, ...]
+    holders: tuple[PoolHolder, ...]
+    waiting: tuple[PoolWaiter, ...]

@@ -1,0 +1,93 @@
+"""Pools with real workers: what is admitted at a time, what is seen of it, and that killed workers leave nothing."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from orchestrator import Client, RunHandle
+from orchestrator.cli import main
+from orchestrator.engine.runtime import pools
+from orchestrator.run.models import RunState, RunStatus, StepState
+from tests.conftest import Store
+from tests.workers import Worker, eventually
+
+SECONDS = 60
+
+
+def wide(name: str, count: int, seconds: float, **resources: float) -> dict[str, Any]:
+    step = {"agent": "sleep", "with": {"seconds": seconds}, "resources": resources}
+    return {"name": name, "steps": [{"id": f"s{number}", **step} for number in range(count)]}
+
+
+def most_at_a_time(runs: list[RunStatus]) -> int:
+    """Of the steps of these runs, by Redis' clock."""
+    turns = [(step.started_at or 0, 1) for run in runs for step in run.steps.values()]
+    turns += [(step.finished_at or 0, -1) for run in runs for step in run.steps.values()]
+    running, most = 0, 0
+    for _, change in sorted(turns):
+        running += change
+        most = max(most, running)
+    return most
+
+
+def test_three_agents_at_a_time_and_whoever_needs_nothing_passes(client: Client) -> None:
+    """The worker has four children, the pool of agents three places; memory is for two of the second kind."""
+    many = [client.submit(wide(f"many{run}", 4, 0.1, cpu=10, memory=10)) for run in range(3)]
+    free = client.submit(wide("free", 3, 0.0))
+    ended = [handle.wait(SECONDS) for handle in (*many, free)]
+    assert {run.state for run in ended} == {RunState.SUCCESS}
+    assert most_at_a_time(ended[:3]) == 3
+    assert min(run.finished_at or 0 for run in ended) == ended[3].finished_at
+    heavy = client.submit(wide("heavy", 4, 0.1, cpu=10, memory=50)).wait(SECONDS)
+    assert most_at_a_time([heavy]) == 2
+    assert not pools(client.redis, client.settings).status().holders
+
+
+def test_who_waits_for_what_is_shown(
+    client: Client, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    holder = client.submit(wide("holder", 1, 3.0, memory=90))
+    eventually(lambda: holder.status().steps["s0"].state is StepState.RUNNING, within=SECONDS, what="it runs")
+    waiter = client.submit(wide("waiter", 1, 0.0, memory=20))
+    monkeypatch.setenv("ORCHESTRATOR_STORE_URL", client.store_url)
+    assert main(["pools", "-o", "json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [(one["run_id"], one["short"]) for one in found["waiting"]] == [(waiter.id, ["memory"])]
+    assert main(["show", waiter.id]) == 0
+    assert f"s0 waits for memory, which {holder.id}/s0 (90) holds" in capsys.readouterr().out
+    holder.cancel()
+    assert waiter.wait(SECONDS).state is RunState.SUCCESS
+
+
+def test_a_cancelled_and_a_paused_run_hold_nothing_back(client: Client) -> None:
+    first = client.submit(wide("first", 3, 30, memory=30))
+    eventually(lambda: first.status().steps["s2"].state is StepState.RUNNING, within=SECONDS, what="all three run")
+    second, third = client.submit(wide("second", 1, 0, memory=30)), client.submit(wide("third", 1, 0, memory=30))
+    second.pause()
+    first.cancel()
+    assert third.wait(SECONDS).state is RunState.SUCCESS
+    assert second.status().steps["s0"].state is StepState.READY
+    second.resume()
+    assert second.wait(SECONDS).state is RunState.SUCCESS
+
+
+def _running(runs: list[RunHandle]) -> int:
+    return sum(step.state is StepState.RUNNING for run in runs for step in run.status().steps.values())
+
+
+def test_killed_workers_leave_no_lease(store: Store, tmp_path: Any) -> None:
+    with Client(store.url) as client:
+        lost = Worker(store.url, tmp_path, name="lost", concurrency=3).start()
+        runs = [client.submit(wide(f"run{number}", 3, 0.3, cpu=40, memory=30)) for number in range(3)]
+        here = pools(client.redis, client.settings)
+        eventually(lambda: _running(runs) == 3, within=SECONDS, what="three steps run")
+        assert len(here.status().holders) == 3
+        lost.kill()
+        with Worker(store.url, tmp_path, name="next", concurrency=3):
+            ended = [handle.wait(SECONDS) for handle in runs]
+            assert {run.state for run in ended} == {RunState.SUCCESS}
+            eventually(lambda: not here.status().holders, within=SECONDS, what="no lease is left")
+            assert {pool.used for pool in here.status().pools} == {0}

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from orchestrator.workflow.models import BarrierSpec, TimeoutStrategy, TriggerRule
+from orchestrator.workflow.models import BarrierSpec, FailureCriteria, TimeoutStrategy, TriggerRule
 
 GOOD = frozenset({"success", "cached"})
 SKIPPED = "skipped"
@@ -78,11 +78,7 @@ def decide(spec: BarrierSpec, snapshot: Snapshot) -> Decision:
         return _joined(spec, snapshot, good)
     if not snapshot.overdue or _ends_by_itself(snapshot):
         return Decision(Action.WAIT, reason=f"{ended} of {size} members have ended")
-    for strategy in spec.on_timeout:
-        decision = _STRATEGIES[strategy](spec, snapshot, good)
-        if decision is not None:
-            return decision
-    return Decision(Action.FAIL, reason=f"{good} of {size} members succeeded before the deadline")
+    return _rescued(spec, snapshot, good, "before the deadline")
 
 
 def _ends_by_itself(snapshot: Snapshot) -> bool:
@@ -133,17 +129,34 @@ def _joined(spec: BarrierSpec, snapshot: Snapshot, good: int) -> Decision:
     size = len(snapshot.members)
     if good == size:
         return Decision(Action.RELEASE, reason="all members succeeded")
-    if enough(spec, snapshot.members):
+    if not _failed(spec, snapshot.members) and enough(spec, snapshot.members):
         lacking = [member for member in snapshot.members if member.state not in GOOD and member.state != SKIPPED]
         filled = tuple(member.step for member in lacking if member.has_defaults)
         if not lacking:
             return Decision(Action.RELEASE, reason=f"{good} of {size} members succeeded, the others were skipped")
         return Decision(Action.PARTIAL, filled=filled, reason=f"{good} of {size} members succeeded, which is enough")
-    for strategy in spec.on_timeout:
-        decision = _STRATEGIES[strategy](spec, snapshot, good)  # nobody is left to be given more time
+    return _rescued(spec, snapshot, good, "")
+
+
+def _failed(spec: BarrierSpec, members: Sequence[Member]) -> bool:
+    """Whether the failure criteria say so already, whatever else might come."""
+    bad = any(member.state in ENDED - GOOD - {SKIPPED} for member in members)
+    return bad and spec.failure_criteria is FailureCriteria.ANY
+
+
+def _rescued(spec: BarrierSpec, snapshot: Snapshot, good: int, when: str) -> Decision:
+    """What the strategies make of a group that lacks something, in their order; else what the failure criteria say."""
+    one_is_too_many = spec.failure_criteria is FailureCriteria.ANY
+    allowed = (TimeoutStrategy.EXTEND_TIMEOUT,) if one_is_too_many else tuple(TimeoutStrategy)
+    for strategy in () if _failed(spec, snapshot.members) else spec.on_timeout:
+        decision = _STRATEGIES[strategy](spec, snapshot, good) if strategy in allowed else None
         if decision is not None:
             return decision
-    return Decision(Action.FAIL, reason=f"{good} of {size} members succeeded")
+    reason = f"{good} of {len(snapshot.members)} members succeeded {when}".rstrip()
+    if good and spec.failure_criteria is FailureCriteria.ALL:
+        filled = tuple(member.step for member in snapshot.members if member.state not in GOOD and member.has_defaults)
+        return Decision(Action.PARTIAL, filled=filled, reason=f"{reason}, and it fails only with all of them")
+    return Decision(Action.FAIL, reason=reason)
 
 
 def _extend(spec: BarrierSpec, snapshot: Snapshot, good: int) -> Decision | None:

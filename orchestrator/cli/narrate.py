@@ -12,6 +12,7 @@ from orchestrator.units import format_duration
 from orchestrator.workflow.models import (
     BarrierSpec,
     CrossValidation,
+    FailureCriteria,
     GroupSpec,
     LockMode,
     RetryPolicy,
@@ -39,6 +40,10 @@ _STRATEGIES = {
     "extend_timeout": "give more time while there is progress",
     "continue_with_partial": "go on with what there is, gaps filled with defaults",
     "abort_and_fallback": "run the unfinished ones again, one after another",
+}
+_FAILURES = {
+    FailureCriteria.ALL: "goes on with less as long as one of them succeeds",
+    FailureCriteria.ANY: "fails with the first of them that does",
 }
 _VIOLATIONS = {
     "record": "marks the run",
@@ -195,6 +200,8 @@ def _joined(group: GroupSpec | None, name: str) -> Iterator[str]:
 def _barrier(barrier: BarrierSpec) -> str:
     enough = f"at least {barrier.min_success} of them succeed" if barrier.min_success else _RULES[barrier.trigger_rule]
     parts = [f"opens when {enough}"]
+    if barrier.failure_criteria is not None:
+        parts.append(_FAILURES[barrier.failure_criteria])
     if barrier.timeout is not None:
         order = "; then ".join(_STRATEGIES[strategy] for strategy in barrier.on_timeout)
         parts.append(f"after {format_duration(barrier.timeout)} it would {order}")

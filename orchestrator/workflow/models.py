@@ -176,6 +176,11 @@ class TimeoutStrategy(StrEnum):
     ABORT_AND_FALLBACK = "abort_and_fallback"
 
 
+class FailureCriteria(StrEnum):
+    ALL = "all_agents_fail_or_timeout"
+    ANY = "any_agent_fails_or_times_out"
+
+
 class CrossValidation(Frozen):
     """When the members of a group have ended and are merged, and before anybody behind the group starts, the named
     agents (step ids or agents of the group; none: all of it) each look at what the other members have written.
@@ -208,7 +213,10 @@ class BarrierSpec(Frozen):
     """How the members of a group are brought together again.
 
     `min_success` is a count or a share such as "60%". Which strategy is tried first at a timeout is the order
-    of `on_timeout`. When the barrier has merged its members' work, it looks at the `consistency` of that.
+    of `on_timeout`. Without `failure_criteria` the group fails when nothing makes its success criteria true any more.
+    They are looked at first: with ANY it fails with its first member, whatever could stand in; with ALL only when no
+    member has succeeded, and goes on with less than it wanted otherwise. When the barrier has merged its members'
+    work, it looks at the `consistency` of that.
     """
 
     timeout: Seconds | None = None
@@ -219,6 +227,7 @@ class BarrierSpec(Frozen):
     )
     trigger_rule: TriggerRule = TriggerRule.ALL_SUCCESS
     min_success: MinSuccess | None = None
+    failure_criteria: FailureCriteria | None = None
     extension: Seconds | None = None
     max_extensions: Count | None = None
     consistency: tuple[ConsistencyRule, ...] = ()

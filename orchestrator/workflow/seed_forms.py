@@ -138,7 +138,7 @@ def _read_synchronization(reading: Reading, draft: GroupDraft, value: object, lo
             if word is not None:
                 reading.put(draft.barrier, "trigger_rule", _SUCCESS_RULES[word], place)
         elif key == "failure_criteria":
-            reading.one_of(item, place, "all_agents_fail_or_timeout")
+            reading.put(draft.barrier, key, item, place)
         else:
             reading.unknown(place, known)
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from orchestrator.units import size_bucket
 from orchestrator.workflow.graph import Needs
-from orchestrator.workflow.models import GroupSpec, StepSpec, TriggerRule, WorkflowSpec
+from orchestrator.workflow.models import BarrierSpec, FailureCriteria, GroupSpec, StepSpec, TriggerRule, WorkflowSpec
 
 _STARTS_EARLY = frozenset({TriggerRule.ONE_SUCCESS, TriggerRule.ONE_FAILED, TriggerRule.ONE_DONE, TriggerRule.ALWAYS})
 _SHOWN_STEPS = 10
@@ -50,6 +50,14 @@ def needed_groups(workflow: WorkflowSpec, needs: Needs) -> dict[str, tuple[str, 
     return found
 
 
+def _forgives(barrier: BarrierSpec) -> bool:
+    """Whether it may open although a member has failed that nothing stands for."""
+    fewer = barrier.trigger_rule is not TriggerRule.ALL_SUCCESS or barrier.min_success is not None
+    return barrier.failure_criteria is FailureCriteria.ALL or (
+        fewer and barrier.failure_criteria is not FailureCriteria.ANY
+    )
+
+
 def kept_and_loose(
     workflow: WorkflowSpec, needs: Needs, barriers: Mapping[str, tuple[str, ...]]
 ) -> tuple[dict[str, tuple[str, ...]], dict[str, tuple[str, ...]]]:
@@ -59,11 +67,7 @@ def kept_and_loose(
     members of a group stay together where its barrier is awaited, and may have failed if the barrier forgives.
     """
     members = {group.id: group.steps for group in workflow.groups}
-    forgiving = {
-        group.id
-        for group in workflow.groups
-        if group.barrier.trigger_rule is not TriggerRule.ALL_SUCCESS or group.barrier.min_success is not None
-    }
+    forgiving = {group.id for group in workflow.groups if _forgives(group.barrier)}
     kept: dict[str, tuple[str, ...]] = {}
     loose: dict[str, tuple[str, ...]] = {}
     for step in workflow.steps:

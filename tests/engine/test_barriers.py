@@ -133,3 +133,21 @@ def test_a_sequential_run_does_one_step_after_another_and_its_barriers_still_jud
     assert in_turn(status, *order)
     assert decisions(run) == ["continue_with_partial"]
     assert run.result()["b"] == {"attempt": 0}
+
+
+def test_what_failed_in_a_sequential_run_is_retried_one_after_another(barriers: Client) -> None:
+    document = group(member("a"), member("b"))
+    document["steps"] = [
+        member("after", {"needs": ["a", "b"]}, fails=1),
+        member("beside", fails=1),
+        member("last", {"needs": ["after", "beside"]}),
+    ]
+    run = barriers.submit(document, sequential=True)
+    before = run.wait(SECONDS)
+    assert before.state is RunState.FAILED, told(run)
+    run.retry(failed=True)
+    status = run.wait(SECONDS)
+    assert status.state is RunState.SUCCESS, told(run)
+    again = [name for name, step in status.steps.items() if step != before.steps[name]]
+    assert sorted(again) == ["after", "beside", "last"], "what was good stays as it was"
+    assert in_turn(status, *sorted(again, key=lambda name: status.steps[name].started_at or 0))

@@ -64,17 +64,17 @@ class LedgerMachine(RuleBasedStateMachine):
 
     url: ClassVar[str]
 
-    @initialize(workflow=workflows(barriers=[BarrierSpec()]))
-    def create(self, workflow: WorkflowSpec) -> None:
+    @initialize(workflow=workflows(barriers=[BarrierSpec()]), sequential=st.sampled_from((False, False, True)))
+    def create(self, workflow: WorkflowSpec, sequential: bool = False) -> None:
         self.bench = Bench(self.url)
         self.bench.client.flushdb()
-        self.workflow = workflow
+        self.workflow, self.sequential = workflow, sequential
         self.names = [one.id for one in workflow.steps]
         self.published: set[str] = set()
         self.attempts: list[tuple[str, Claimed]] = []
         self.token = dict.fromkeys(self.names, 0)
         self.effect: dict[str, int] = {}
-        self.heard(self.bench.create(workflow))
+        self.heard(self.bench.create(workflow, sequential=sequential))
         self.edges = text(self.client.hgetall(keys.run_key("run", "edges")))
         self.nodes = list(text(self.client.hgetall(keys.run_key("run", "defs"))))
 
@@ -237,6 +237,7 @@ class LedgerMachine(RuleBasedStateMachine):
         found = self.look()
         self._counts_are_what_they_count(found)
         self._nothing_is_forgotten(found)
+        self._in_a_sequential_run_steps_take_turns(found)
         self._effects_are_there_once(found)
         self._an_ended_run_is_all_over_and_an_open_one_lives(found)
 
@@ -265,6 +266,10 @@ class LedgerMachine(RuleBasedStateMachine):
                 assert name in self.published, f"nobody has published {name}"
             if at == "ready":
                 assert found.state is RunState.PAUSED, f"{name} waits for nothing"
+
+    def _in_a_sequential_run_steps_take_turns(self, found: View) -> None:
+        active = [name for name, state in found.states.items() if state in ("ready", "queued", "running", "retrying")]
+        assert not self.sequential or len(active) <= 1, f"{active} side by side"
 
     def _effects_are_there_once(self, found: View) -> None:
         good = {name for name, state in found.states.items() if state == "success"}

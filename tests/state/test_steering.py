@@ -343,6 +343,19 @@ def test_a_step_may_be_retried_while_others_run_and_what_ran_behind_it_is_fenced
     assert bench.context.outputs("run")["b"] == {"new": 1}
 
 
+def test_a_sequential_run_takes_turns_in_a_retry_of_some_of_its_steps(bench: Bench) -> None:
+    names = ("a", "b", "c", "d", "e")
+    bench.create(spec(*(step(name) for name in names)), sequential=True)
+    for name in names:
+        bench.run_step(name, "failed" if name in "bd" else "success")
+    assert released(bench.ledger.retry("run", failed=True)) == {"b"}
+    assert states(bench) == {"a": "success", "b": "queued", "c": "success", "d": "pending", "e": "success"}
+    assert released(bench.run_step("b", "failed")) == {"d"}
+    assert bench.run_step("d").run_state == RunState.FAILED
+    assert released(bench.ledger.retry("run", "b")) == {"b"}
+    assert bench.run_step("b").run_state == RunState.SUCCESS
+
+
 def test_a_retry_in_a_paused_run_waits_for_its_end(bench: Bench) -> None:
     bench.create(spec(step("a"), step("z")))
     bench.run_step("a", "failed")

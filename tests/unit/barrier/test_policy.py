@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from orchestrator.barrier.policy import Action, Member, Snapshot, decide
-from orchestrator.workflow.models import BarrierSpec, TimeoutStrategy, TriggerRule
+from orchestrator.workflow.models import BarrierSpec, FailureCriteria, TimeoutStrategy, TriggerRule
 
 WITHOUT_FALLBACK = (TimeoutStrategy.EXTEND_TIMEOUT, TimeoutStrategy.CONTINUE_WITH_PARTIAL)
 PLAIN = BarrierSpec(on_timeout=WITHOUT_FALLBACK)
@@ -69,6 +69,47 @@ def test_success_criteria_are_airflows_rules(rule: TriggerRule, states: tuple[st
 def test_a_count_or_a_share_may_be_enough(wanted: int | str, action: Action) -> None:
     members = (member("a", "success"), member("b", "success"), member("c", "failed"))
     assert decide(PLAIN.model_copy(update={"min_success": wanted}), snapshot(*members)).action is action
+
+
+@pytest.mark.parametrize(
+    ("criteria", "states", "action"),
+    [
+        (None, ("success", "failed"), Action.FAIL),
+        (FailureCriteria.ALL, ("success", "failed"), Action.PARTIAL),
+        (FailureCriteria.ALL, ("success", "timed_out"), Action.PARTIAL),
+        (FailureCriteria.ALL, ("failed", "timed_out"), Action.FAIL),
+        (FailureCriteria.ANY, ("success", "success"), Action.RELEASE),
+        (FailureCriteria.ANY, ("success", "timed_out"), Action.FAIL),
+    ],
+)
+def test_failure_criteria_say_when_a_group_has_failed(
+    criteria: FailureCriteria | None, states: tuple[str, str], action: Action
+) -> None:
+    members = [member(name, state) for name, state in zip("ab", states, strict=True)]
+    assert decide(PLAIN.model_copy(update={"failure_criteria": criteria}), snapshot(*members)).action is action
+
+
+def test_a_group_that_fails_with_any_member_is_not_saved_by_anything() -> None:
+    """Neither by fewer that are enough, nor by defaults, nor by a second turn, but by more time for who uses it."""
+    fails = FailureCriteria.ANY
+    spec = BarrierSpec(timeout=600, extension=300, max_extensions=1, min_success=1, failure_criteria=fails)
+    bad = member("b", "failed", defaults=True)
+    assert decide(spec, snapshot(member("a", "success"), bad)).action is Action.FAIL
+    moving = member("b", "running", defaults=True, progress_at=900.0)
+    assert decide(spec, snapshot(member("a", "success"), moving, overdue=True)).action is Action.EXTEND
+    assert decide(spec, snapshot(bad, replace(moving, step="c"), overdue=True)).action is Action.FAIL
+    still = replace(moving, progress_at=None)
+    assert decide(spec, snapshot(member("a", "success"), still, overdue=True)).action is Action.FAIL
+
+
+def test_a_group_that_fails_only_with_all_takes_what_is_there_when_all_else_was_tried() -> None:
+    spec = SECOND_TURN.model_copy(update={"failure_criteria": FailureCriteria.ALL})
+    late = (member("a", "success"), member("b", "running"), member("c", "failed", defaults=True))
+    assert decide(spec, snapshot(*late, overdue=True)).action is Action.FALLBACK
+    found = decide(spec, snapshot(*late, overdue=True, fell_back=True))
+    assert (found.action, found.filled) == (Action.PARTIAL, ("c",))
+    nothing = (member("a", "failed"), member("b", "running"))
+    assert decide(spec, snapshot(*nothing, overdue=True, fell_back=True)).action is Action.FAIL
 
 
 def test_an_extension_is_earned_by_progress_since_the_last_look() -> None:

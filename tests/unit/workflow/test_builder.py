@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from orchestrator.errors import InvalidWorkflow
 from orchestrator.workflow.builder import Workflow
 from orchestrator.workflow.loader import load_workflow, load_workflow_text
-from orchestrator.workflow.models import TimeoutStrategy, TriggerRule, WorkflowSpec
+from orchestrator.workflow.models import FailureCriteria, TimeoutStrategy, TriggerRule, WorkflowSpec
 from orchestrator.workflow.writer import to_yaml
 
 SEEDS = Path(__file__).parents[2] / "fixtures" / "seeds"
@@ -203,6 +203,7 @@ BARRIER = optional(
     on_timeout=st.lists(st.sampled_from(list(TimeoutStrategy)), max_size=3),
     trigger_rule=st.sampled_from(list(TriggerRule)),
     min_success=st.just(1) | st.just("60%"),
+    failure_criteria=st.sampled_from(list(FailureCriteria)),
     extension=DURATIONS,
     max_extensions=st.integers(0, 3),
     cross_validation=optional(enabled=st.booleans(), validation_timeout=DURATIONS, blocking=st.booleans()),

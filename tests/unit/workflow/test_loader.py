@@ -10,7 +10,7 @@ from orchestrator.documents import parse_document
 from orchestrator.errors import InvalidWorkflow
 from orchestrator.settings import EngineSettings
 from orchestrator.workflow.loader import inspect_document, load_workflow, load_workflow_text, validate
-from orchestrator.workflow.models import EstimatedDuration, TimeoutStrategy, TriggerRule, WorkflowSpec
+from orchestrator.workflow.models import EstimatedDuration, FailureCriteria, TimeoutStrategy, TriggerRule, WorkflowSpec
 
 SEEDS = Path(__file__).parents[2] / "fixtures" / "seeds"
 
@@ -242,6 +242,13 @@ def test_agent_specifications_reach_members_by_id_or_agent() -> None:
 def test_words_of_synchronization(synchronization: str, rule: TriggerRule) -> None:
     (group,) = load(f"execution_groups: {{g: {{agents: [a, b], {synchronization}}}}}").groups
     assert group.barrier.trigger_rule is rule
+
+
+@pytest.mark.parametrize("key", ["synchronization", "barrier"])
+@pytest.mark.parametrize("criteria", FailureCriteria)
+def test_failure_criteria_are_kept(key: str, criteria: FailureCriteria) -> None:
+    (group,) = load(f"execution_groups: {{g: {{agents: [a, b], {key}: {{failure_criteria: {criteria}}}}}}}").groups
+    assert group.barrier.failure_criteria is criteria
 
 
 def test_a_mapping_and_json_are_read_like_a_file() -> None:

@@ -17,6 +17,7 @@ from orchestrator.workflow.models import (
     BarrierSpec,
     ContextAccess,
     EstimatedDuration,
+    FailureCriteria,
     GroupSpec,
     Resources,
     StepSpec,
@@ -202,6 +203,8 @@ def test_success_behind_a_forgiving_barrier_does_not_vouch_for_a_member() -> Non
     assert last_needs(BarrierSpec()) == ("whole",)
     assert last_needs(BarrierSpec(min_success=1)) == ("x", "whole")
     assert last_needs(BarrierSpec(trigger_rule=TriggerRule.ONE_SUCCESS)) == ("x", "whole")
+    assert last_needs(BarrierSpec(failure_criteria=FailureCriteria.ALL)) == ("x", "whole")
+    assert last_needs(BarrierSpec(min_success=1, failure_criteria=FailureCriteria.ANY)) == ("whole",)
 
 
 def test_a_group_of_one_and_a_sequential_group_have_no_barrier() -> None:

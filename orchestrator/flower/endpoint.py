@@ -35,11 +35,13 @@ class Endpoint(ApiHandler):
         self._body = bytearray()
 
     def check_xsrf_cookie(self) -> None:
-        """Checked by `prepare`: who is nobody is told that first."""
+        """Checked by `admit`: who is nobody is told that first."""
 
     def prepare(self) -> None:
+        """Refuse a large body at once to a client that waits for leave to send it. Any other one is busy sending, and
+        would see its connection break instead of the answer."""
         declared = self.request.headers.get("Content-Length", "")
-        if declared.isdecimal() and int(declared) > BODY_BYTES:
+        if "Expect" in self.request.headers and declared.isdecimal() and int(declared) > BODY_BYTES:
             raise Rejected(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"a body may have {BODY_BYTES:,} bytes")
 
     def data_received(self, chunk: bytes) -> None:

@@ -8,7 +8,7 @@ from http import HTTPStatus
 from importlib.metadata import version
 from typing import Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
 from orchestrator.fields import Frozen
@@ -95,8 +95,7 @@ def _told(operation: Operation, schemas: Mapping[str, Any]) -> dict[str, Any]:
         told["parameters"].append(_LAST_EVENT_ID)
     if operation.body is not None:
         content = {"application/json": {"schema": _reference(operation.body)}}
-        needed = any(field.is_required() for field in operation.body.model_fields.values())
-        told["requestBody"] = {"required": needed, "content": content}
+        told["requestBody"] = {"required": not _may_be_empty(operation.body), "content": content}
     return told
 
 
@@ -119,6 +118,14 @@ def _without_null(schema: Mapping[str, Any]) -> Mapping[str, Any]:
         return schema
     given: dict[str, Any] = next(one for one in schema["anyOf"] if one != {"type": "null"})
     return {name: value for name, value in schema.items() if name not in ("anyOf", "default")} | given
+
+
+def _may_be_empty(body: type[Frozen]) -> bool:
+    try:
+        body.model_validate({})
+    except ValidationError:
+        return False
+    return True
 
 
 def _problem(status: int) -> dict[str, Any]:

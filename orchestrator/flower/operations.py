@@ -13,7 +13,7 @@ from orchestrator.connection import guarded
 from orchestrator.context.merge_models import ABSENT
 from orchestrator.context.models import Difference
 from orchestrator.engine import submission
-from orchestrator.errors import IdempotencyConflict, InvalidValue, NotFound
+from orchestrator.errors import IdempotencyConflict, NotFound
 from orchestrator.flower import messages
 from orchestrator.flower.problems import Rejected
 from orchestrator.problems import did_you_mean
@@ -196,11 +196,11 @@ def _step(run: RunHandle, step: str) -> str:
 
 
 def _number(text: str) -> int | str:
-    """A version by number or by name. Raises InvalidValue for a number that no version can have."""
-    if not text.isdecimal():
+    """A version by number or by name. Raises NotFound for a number that no version can have."""
+    if not (text.isascii() and text.isdecimal()):
         return text
     if len(text) > 15:
-        raise InvalidValue(f"there is no version {text[:40]}")
+        raise NotFound(f"there is no version {text[:40]}")
     return int(text)
 
 

@@ -16,6 +16,8 @@ from orchestrator.views.models import RunRow
 AT_ONCE = 200
 LOOKED_AT = 10_000
 """A page ends after so many runs have been looked at, even when few of them were wanted."""
+CLOCKS_DIFFER = 60.0
+"""Seconds by which the clocks of clients, which order the list, may be away from Redis' clock, which dates runs."""
 _FIELDS = ("workflow", "state", "created_at", "started_at", "finished_at", "reason", "quality_impact", "done", "total")
 
 
@@ -30,11 +32,13 @@ class Wanted:
     created_before: float | None = None
 
     def fits(self, run: RunRow) -> bool:
-        """Whether a run is one of them, but for its time."""
+        """Whether a run is one of them."""
         text = self.search.casefold()
         return (
             (not self.states or run.state in self.states)
             and self.workflow in (None, run.workflow)
+            and (self.created_after is None or run.created_at >= self.created_after)
+            and (self.created_before is None or run.created_at <= self.created_before)
             and (not text or text in run.run_id.casefold() or text in run.workflow.casefold())
         )
 
@@ -57,8 +61,8 @@ def page(
 def _newest_first(
     client: redis.Redis, wanted: Wanted, cursor: str | None
 ) -> Iterator[tuple[str, float, Sequence[bytes | None]]]:
-    highest = "+inf" if wanted.created_before is None else repr(wanted.created_before)
-    lowest = "-inf" if wanted.created_after is None else repr(wanted.created_after)
+    highest = "+inf" if wanted.created_before is None else repr(wanted.created_before + CLOCKS_DIFFER)
+    lowest = "-inf" if wanted.created_after is None else repr(wanted.created_after - CLOCKS_DIFFER)
     behind: tuple[float, str] | None = None
     if cursor is not None:
         time, _, run_id = cursor.partition("_")

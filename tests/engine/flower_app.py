@@ -1,0 +1,59 @@
+"""A deployment of its own: agents for runs that are looked at and steered through Flower."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+from orchestrator import AgentContext, agent
+from orchestrator.engine.app import create_app
+from orchestrator.settings import EngineSettings, Environment, load_engine
+from tests.workers import QUICK_ENGINE, eventually
+
+
+@agent("adder", queue="flower")
+def adder(ctx: AgentContext) -> dict[str, Any]:
+    """Nothing to do."""
+    return {"done": True}
+
+
+@agent("flaky", queue="flower")
+def flaky(ctx: AgentContext) -> dict[str, Any]:
+    """Fail at first."""
+    if ctx.attempt == 1:
+        raise ValueError("not yet")
+    return {"attempt": ctx.attempt, "client_secret": "hidden"}
+
+
+@agent("waiter", queue="flower")
+def waiter(ctx: AgentContext) -> dict[str, Any]:
+    """Say that it has begun, wait until it may end, fail as long as the test wants."""
+    logging.getLogger("agent").info("attempt %d begins", ctx.attempt)
+    folder = Path(ctx.params["folder"])
+    (folder / f"begun-{ctx.step_id}").touch()
+    eventually(lambda: ctx.cancelled or (folder / "go").exists(), within=60, what="the test lets the step go on")
+    if (folder / f"fail-{ctx.step_id}").exists():
+        raise ValueError("the test lets it fail")
+    return {"attempt": ctx.attempt}
+
+
+@agent("deputy", queue="flower")
+def deputy(ctx: AgentContext) -> dict[str, Any]:
+    """Write the same place as others do."""
+    ctx.write("board.title", ctx.params["value"])
+    return {}
+
+
+def settings() -> EngineSettings:
+    """Quick, and a person decides what cannot be merged."""
+    found = load_engine(QUICK_ENGINE).model_dump(mode="json")
+    conflicts = found["context_conflicts"]
+    conflicts["conflict_types"]["write_write_conflict"]["resolution"] = "manual_conflict_resolution"
+    conflicts["resolution_mechanisms"]["conflict_prevention"]["ownership_rules"] = {"deputy": ["board"]}
+    return EngineSettings.model_validate(found)
+
+
+store = Environment.load(strict=False).store_url or ""
+workflows = [Path(__file__).with_name("registered.yaml")]
+app = create_app(store, store, settings(), workflows=workflows)

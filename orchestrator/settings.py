@@ -43,7 +43,9 @@ class Runtime(Frozen):
     A lease of `lease_seconds` is renewed every `renew_seconds`; the sweep looks every `sweep_seconds` for what a crash
     left half done, and takes a message for lost after `lost_after`. A run is kept for `retention` after its end; 0
     keeps it. A cancelled attempt has `cancel_grace` to end by itself, a person `decision_timeout` to decide a conflict
-    (0: for ever), after which `decision_fallback` decides; `fail` ends the run. `max_log_bytes` is per attempt. Of a
+    (0: for ever), after which `decision_fallback` decides; `fail` ends the run. `max_log_bytes` is per attempt. One
+    message has at most `message_bytes`; of a run's and of the deployment's messages a quarter of `messages_bytes` is
+    kept, and up to all of it for groups of consumers that have not read them. Of a
     run's context `context_versions` are kept, fewer when its values take more than `context_bytes`; what is read or has
     a name stays. Of several beats another leads `beat_lock_timeout` after the last word of the one that did. With
     `sequential` runs do one step after another, unless they are submitted otherwise. A worker that has taken nothing
@@ -65,6 +67,8 @@ class Runtime(Frozen):
     context_versions: PositiveCount = 1000
     context_bytes: Size = 64_000_000
     max_log_bytes: Size = 256_000
+    message_bytes: Size = 64_000
+    messages_bytes: Size = 32_000_000
     segment_links: PositiveCount = 6
     sequential: bool = False
     beat_lock_timeout: PositiveCount = 5
@@ -72,6 +76,13 @@ class Runtime(Frozen):
     stuck_threads: PositiveCount = 2
     replace_grace: Seconds = 30.0
     masked_names: tuple[str, ...] = MASKED_NAMES
+
+    @model_validator(mode="after")
+    def _enough_messages(self) -> Self:
+        if self.messages_bytes < 400 * self.message_bytes:
+            message = f"messages_bytes {self.messages_bytes:,} is too little for {self.message_bytes:,} bytes a message"
+            raise ValueError(f"{message}; write at least 400 times as much, so that readers notice what they missed")
+        return self
 
     @model_validator(mode="after")
     def _renewed_in_time(self) -> Self:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from orchestrator.client import RunHandle
+    from orchestrator.client.watch import Watch
 
 _LOOK_EVERY = 0.2
 _PATIENCE = 15.0
@@ -58,13 +59,18 @@ def follow(
     """
     deadline = None if timeout is None else time.monotonic() + timeout
     silent_since: float | None = None
+    watch: Watch | None = None
     with _display() as display:
         while True:
             remaining = _LOOK_EVERY if deadline is None else min(_LOOK_EVERY, deadline - time.monotonic())
             if remaining <= 0:
                 raise WaitTimeout(f"run {handle.id} has not ended within {format_duration(round(timeout or 0, 3))}")
             try:
-                status = _look(handle, remaining)
+                if watch is None:
+                    watch = handle.watching()
+                else:
+                    watch.wait(remaining)
+                status = watch.status
                 silent_since = None
             except StoreUnavailable:
                 silent_since = silent_since or time.monotonic()
@@ -78,13 +84,6 @@ def follow(
             if status.ended:
                 return status
             look(status)
-
-
-def _look(handle: RunHandle, seconds: float) -> RunStatus:
-    try:
-        return handle.wait(seconds)
-    except WaitTimeout:
-        return handle.status()
 
 
 def _display() -> Display:

@@ -13,9 +13,10 @@ from orchestrator.connection import connect_async, guarded
 from orchestrator.context.lock_models import LockStatus
 from orchestrator.context.merge_models import ABSENT
 from orchestrator.context.models import ContextConflict, Difference, Version
+from orchestrator.engine.runtime import message_limits
 from orchestrator.errors import WaitTimeout
 from orchestrator.messages.channel import BLOCK_MS
-from orchestrator.messages.coroutines import look
+from orchestrator.messages.coroutines import AsyncChannel, look, newest
 from orchestrator.messages.cursor import Cursor
 from orchestrator.messages.models import Event
 from orchestrator.run.models import LogLine, RunState, RunStatus, RunSummary
@@ -55,6 +56,11 @@ class AsyncClient:
     async def list(self, *, state: str | None = None, workflow: str | None = None, limit: int = 50) -> list[RunSummary]:
         """As `Client.list`."""
         return await self._in_thread(self.sync.list, state=state, workflow=workflow, limit=limit)
+
+    @property
+    def messages(self) -> AsyncChannel:
+        """As `Client.messages`. The settings of its limits are those that the client knows."""
+        return AsyncChannel(self._redis, limits=message_limits(self.sync.settings))
 
     async def close(self) -> None:
         """Release all connections."""
@@ -139,6 +145,24 @@ class AsyncRunHandle:
     async def retry(self, step: str | None = None, *, failed: bool = False) -> RunState:
         """As `RunHandle.retry`."""
         return await asyncio.to_thread(self._handle.retry, step, failed=failed)
+
+    async def watch(self) -> AsyncIterator[RunStatus]:
+        """As `RunHandle.watch`."""
+        key = keys.run_key(self.id, "events")
+        cursor = Cursor(key, await newest(self._client._redis, key))
+        status = await self.status()
+        yield status
+        while not status.ended:
+            if await look(self._client._redis, cursor, BLOCK_MS):
+                while await look(self._client._redis, cursor, None):
+                    continue
+                status = await self.status()
+                yield status
+
+    @property
+    def messages(self) -> AsyncChannel:
+        """As `RunHandle.messages`."""
+        return AsyncChannel(self._client._redis, self.id, message_limits(self._client.sync.settings))
 
     async def wait(self, timeout: float | None = None) -> RunStatus:  # noqa: ASYNC109 - as the blocking one
         """As `RunHandle.wait`."""

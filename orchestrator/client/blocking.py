@@ -7,22 +7,23 @@ from functools import cached_property
 from time import monotonic
 from typing import Any, Self, cast
 
-import redis
 from celery import Celery
+from redis import Redis
 
 from orchestrator import keys
 from orchestrator.cache.levels import rules_of
 from orchestrator.cache.store import Cache
 from orchestrator.client.handle import RunHandle
-from orchestrator.connection import connect, guarded
+from orchestrator.connection import connect, connect_blocking, guarded
 from orchestrator.context.store import ContextStore
 from orchestrator.embedded.local import running_url
 from orchestrator.engine import submission
 from orchestrator.engine.app import create_app
 from orchestrator.engine.registry import known_agents
-from orchestrator.engine.runtime import context_store, ledger, runtime_of
+from orchestrator.engine.runtime import context_store, ledger, message_limits, runtime_of
 from orchestrator.errors import StoreUnavailable
 from orchestrator.fleet.learning import Durations, durations, of_steps
+from orchestrator.messages.channel import Channel
 from orchestrator.run.models import RunSummary
 from orchestrator.run.reader import RunReader
 from orchestrator.run.store import Ledger
@@ -61,7 +62,7 @@ class Client:
         self._settings: tuple[float, EngineSettings] | None = None
 
     @property
-    def redis(self) -> redis.Redis:
+    def redis(self) -> Redis:
         """This process' connections to the store."""
         return connect(self.store_url)
 
@@ -97,6 +98,16 @@ class Client:
     def reader(self) -> RunReader:
         """Reads of this store."""
         return RunReader(self.redis)
+
+    @cached_property
+    def waiting(self) -> Redis:
+        """A client for commands that wait on the server."""
+        return connect_blocking(self.store_url)
+
+    @property
+    def messages(self) -> Channel:
+        """The channel of the deployment: what services tell each other. `RunHandle.messages` is that of a run."""
+        return Channel(self.waiting, limits=message_limits(self.settings))
 
     @property
     def caches(self) -> Mapping[str, Cache]:
@@ -149,7 +160,9 @@ class Client:
         return self.reader.list(state=state, workflow=workflow, limit=limit)
 
     def close(self) -> None:
-        """Release the publisher's connections."""
+        """Release the publisher's connections, and those that wait."""
+        if "waiting" in self.__dict__:
+            self.waiting.close()
         if "app" in self.__dict__:
             self.app.close()
 

@@ -10,14 +10,16 @@ from typing import TYPE_CHECKING, Any
 import redis
 
 from orchestrator import keys
-from orchestrator.connection import connect_blocking, guarded
+from orchestrator.client.watch import Watch
+from orchestrator.connection import BLOCK_SECONDS, connect_blocking, guarded
 from orchestrator.context.lock_models import LockStatus
 from orchestrator.context.locks import Locks
 from orchestrator.context.merge_models import ABSENT
 from orchestrator.context.models import ContextConflict, Difference, Version
 from orchestrator.engine import decisions, steering
+from orchestrator.engine.runtime import message_limits
 from orchestrator.errors import OrchestratorError, WaitTimeout
-from orchestrator.messages.channel import BLOCK_MS, look
+from orchestrator.messages.channel import BLOCK_MS, Channel, look
 from orchestrator.messages.cursor import Cursor
 from orchestrator.messages.models import Event
 from orchestrator.run.models import FINAL_RUN_STATES, LogLine, RunState, RunStatus
@@ -143,6 +145,26 @@ class RunHandle:
                     wait = True  # it had ended, and was retried
         finally:
             client.close()
+
+    def watch(self) -> Iterator[RunStatus]:
+        """The run as it is now, and again whenever something has happened to it, until it has ended. Changes that come
+        together are one."""
+        _refuse_in_event_loop()
+        watch = self.watching()
+        yield watch.status
+        while not watch.status.ended:
+            changed = watch.wait(BLOCK_SECONDS)
+            if changed is not None:
+                yield changed
+
+    def watching(self) -> Watch:
+        """The same, for whoever has other things to do in between. Raises NotFound."""
+        return Watch(self._client.waiting, self._client.reader, self.id)
+
+    @property
+    def messages(self) -> Channel:
+        """What the agents of the run tell each other, and services tell them."""
+        return Channel(self._client.waiting, self.id, message_limits(self._client.settings))
 
     def cancel(self, reason: str = "") -> RunState:
         """Cancel the run: what waits is cancelled now, what runs gets the grace period. Raises RunStateError when it

@@ -14,7 +14,9 @@ from typing import Any, Protocol
 from orchestrator.context.lock_models import Holder, Lock
 from orchestrator.context.ownership import Access
 from orchestrator.engine.access import StepAccess
+from orchestrator.engine.agent_messages import AgentMessages, Memory, Post
 from orchestrator.errors import InvalidValue, MissingInput, OrchestratorError, OwnershipError
+from orchestrator.messages.channel import Message
 from orchestrator.processes import run_tied
 
 ARTIFACTS = 4
@@ -132,6 +134,7 @@ class AgentContext:
         validates_as: str = "",
         item: Any = None,
         index: int | None = None,
+        post: Post,
     ) -> None:
         self.run_id = run_id
         self.step_id = step_id
@@ -151,6 +154,8 @@ class AgentContext:
         self.shared: dict[str, Any] = {}
         """What goes to shared sections, by field (`<section>.<key>`)."""
         self.artifacts: dict[str, bytes] = {}
+        self.messages = AgentMessages(post, step_id, link.cancelled)
+        """What this attempt tells other steps and services while it works, and hears from them."""
         self._snapshot = snapshot
         self._link = link
         self.access = access
@@ -173,9 +178,11 @@ class AgentContext:
         validates_as: str = "",
         item: Any = None,
         index: int | None = None,
+        inbox: Sequence[Message] | Memory = (),
     ) -> AgentContext:
         """A context without Celery and Redis: `context` maps step ids and shared sections to what is written there,
-        `owns` names the shared sections that the step may write. `item` and `index` are for agents of mapped steps."""
+        `owns` names the shared sections that the step may write. `item` and `index` are for agents of mapped steps.
+        `inbox` are messages of others; a `Memory` of them has what the agent says, too."""
         return cls(
             run_id="test",
             step_id=step_id,
@@ -193,6 +200,7 @@ class AgentContext:
             validates_as=validates_as,
             item=item,
             index=index,
+            post=inbox if isinstance(inbox, Memory) else Memory(inbox),
         )
 
     # -- the shared context -------------------------------------------------------------------------------------

@@ -23,6 +23,7 @@ from orchestrator.engine import lane, mapping, recovery, schemas
 from orchestrator.engine.access import StepAccess, step_access
 from orchestrator.engine.agent import Agent, find_agent
 from orchestrator.engine.agent_context import AgentContext
+from orchestrator.engine.agent_messages import RunPost
 from orchestrator.engine.attempt_locks import AttemptLocks
 from orchestrator.engine.attempt_log import AttemptLog, flush_left
 from orchestrator.engine.commits import Written, complete
@@ -32,6 +33,7 @@ from orchestrator.engine.join import follow
 from orchestrator.engine.remembering import Memory, Reads, memory_of
 from orchestrator.engine.runtime import Runtime, is_current, log, runtime_of
 from orchestrator.errors import AgentError, Conflict, InvalidValue, LeaseLost
+from orchestrator.messages.channel import Speaker
 from orchestrator.processes import is_running
 from orchestrator.run.models import FINAL_STEP_STATES, StepState
 from orchestrator.run.policy import Cause, Ended, Verdict, decide
@@ -128,6 +130,7 @@ class Attempt:
             templates=self.runtime.templates,
             validates=definition.get("validates", ()),
             validates_as=definition.get("validates_as", ""),
+            post=RunPost(self.runtime, self.run_id, Speaker(step=self.step, token=self.token)),
         )
 
     def work(self) -> Written:

@@ -24,12 +24,14 @@ from orchestrator.engine import mapping
 from orchestrator.engine.access import step_access
 from orchestrator.engine.agent import find_agent
 from orchestrator.engine.agent_context import AgentContext
+from orchestrator.engine.agent_messages import RunPost
 from orchestrator.engine.attempt_log import AttemptLog, flush_left
 from orchestrator.engine.index import look_soon
 from orchestrator.engine.items import Failure, Item, Part, pack_items, unpack_failures, unpack_items
 from orchestrator.engine.join import follow
 from orchestrator.engine.runtime import is_current, log, runtime_of
 from orchestrator.errors import AgentError, InvalidValue, LeaseLost
+from orchestrator.messages.channel import Speaker
 from orchestrator.run.expansions import ChunkEnd, Given, Rested
 from orchestrator.run.models import StepState
 from orchestrator.run.policy import Cause, Ended, decide
@@ -252,6 +254,9 @@ class Lane:
             templates=self._runtime.templates,
             item=value,
             index=place,
+            post=RunPost(
+                self._runtime, self._run_id, Speaker(step=self._step, token=self._token, node=self._lane)
+            ),
         )
 
     def progress(self, fraction: float, message: str) -> None:

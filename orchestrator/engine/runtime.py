@@ -19,12 +19,13 @@ from celery import Celery
 from orchestrator import keys
 from orchestrator.cache.levels import rules_of
 from orchestrator.cache.store import Cache
-from orchestrator.connection import connect, guarded
+from orchestrator.connection import connect, connect_blocking, guarded
 from orchestrator.context.lock_models import LockRules
 from orchestrator.context.locks import CHECK, EXTEND, LOCKS, Locks
 from orchestrator.context.scripts import JOIN, SNAPSHOT, UNDO
 from orchestrator.context.store import ContextStore
 from orchestrator.engine.samples import Samples
+from orchestrator.messages.channel import MessageLimits
 from orchestrator.resources.store import Pools
 from orchestrator.run.expansions import Expansions, ExpansionScripts
 from orchestrator.run.store import BASE, FLOW, NO_MAIL, TAKE_BACK, Ledger, Transitions, lua
@@ -95,11 +96,20 @@ class Runtime:
     _renewed_at: float | None = None
     _steady_since: float = float("-inf")
     _ledgers: dict[int, Ledger] = field(default_factory=dict)
+    _waiting: dict[int, redis.Redis] = field(default_factory=dict)
 
     @property
     def client(self) -> redis.Redis:
         """This process' connection pool to the store."""
         return connect(self.store_url)
+
+    @property
+    def waiting(self) -> redis.Redis:
+        """This process' connections for commands that wait on the server."""
+        pid = os.getpid()
+        if pid not in self._waiting:
+            self._waiting = {pid: connect_blocking(self.store_url)}
+        return self._waiting[pid]
 
     @property
     def ledger(self) -> Ledger:
@@ -195,6 +205,12 @@ def pools(client: redis.Redis, settings: EngineSettings) -> Pools:
 def context_store(client: redis.Redis, settings: EngineSettings) -> ContextStore:
     """The contexts over a client, kept as long as the settings say."""
     return ContextStore(client, keep=settings.engine.context_versions, keep_bytes=settings.engine.context_bytes)
+
+
+def message_limits(settings: EngineSettings) -> MessageLimits:
+    """How large messages are, and how many are kept."""
+    most = settings.engine.messages_bytes
+    return MessageLimits(message=settings.engine.message_bytes, keep=most // 4, bytes=most)
 
 
 def runtime_of(app: Celery) -> Runtime:

@@ -49,10 +49,12 @@ class Message(Frozen):
 
 
 class Speaker(Frozen):
-    """The attempt that publishes; its messages are refused once it is not the current one."""
+    """The attempt that publishes; its messages are refused once it is not the current one. `node` names it in the
+    ledger where it works for another step than its own."""
 
     step: str
     token: int
+    node: str = ""
 
 
 class Calls:
@@ -76,7 +78,7 @@ class Calls:
             "limits": {"bytes": self.limits.bytes, "keep": self.limits.keep, "live": self.limits.live},
         }
         if speaker is not None:
-            arguments |= {"step": speaker.step, "token": speaker.token}
+            arguments |= {"step": speaker.step, "token": speaker.token, "node": speaker.node or speaker.step}
         payloads: list[str] = []
         for message in messages:
             payloads += (message.topic, message.to, self._text(message), message.key)

@@ -101,7 +101,7 @@ def test_what_a_killed_consumer_had_comes_again(channel: Channel) -> None:
     heir = Group(channel, "g", "dead")
     first = heir.read(1, None)
     assert said(first.events) == [2], "at once, for one of the same name"
-    assert said(Group(channel, "g", "other", idle=0.001).read(2, None).events) == [2, 3], "later, for another"
+    assert said(Group(channel, "g", "other", idle=0).read(2, None).events) == [2, 3], "later, for another"
     heir.done(first)
     assert said(Group(channel, "g", "other", idle=600).read(10, None).events) == [3], "and it is its own by now"
 

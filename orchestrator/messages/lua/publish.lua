@@ -1,11 +1,11 @@
--- Publish messages. A: run (whether it is of a run, which then has to be there), step and token (of the attempt that
--- speaks, if one does), nonce (the same for a repeated call), limits {bytes, keep, live}.
+-- Publish messages. A: run (whether it is of a run, which then has to be there), limits {bytes, keep, live}, nonce (the
+-- same for a repeated call); of the attempt that speaks, if one does, step, token, and node (its own in the ledger).
 -- ARGV[2...]: topic, step that it is meant for or '', data as JSON, key or ''; and so on. What was published under a key
 -- within the last ten minutes is not published again. -> {'ok', id, ...} or {'refused', state}
 if A.run then
   if redis.call('EXISTS', META) == 0 then return {'refused', 'unknown'} end
   if A.token then
-    local f = redis.call('HMGET', step_key(A.step), 'state', 'token')
+    local f = redis.call('HMGET', step_key(A.node), 'state', 'token')
     if f[1] ~= 'running' or tonumber(f[2]) ~= A.token then return {'refused', f[1] or 'unknown'} end
   end
 end

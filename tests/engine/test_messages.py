@@ -1,0 +1,94 @@
+"""Agents and services talk to each other while a run goes on, and whoever watches it learns of every change."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from orchestrator import AsyncClient, Client, RunHandle
+from orchestrator.connection import connect
+from orchestrator.errors import InvalidValue
+from orchestrator.messages.channel import Message
+from orchestrator.messages.groups import Group
+from orchestrator.messages.models import MessageEvent
+from orchestrator.run.models import RunState, StepState
+from tests.conftest import Store
+from tests.workers import Worker, eventually
+
+SECONDS = 40
+
+
+@pytest.fixture(scope="module")
+def talking(module_store: Store, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+    """A client of a worker with four slots for the agents of `messages_app`."""
+    directory = tmp_path_factory.mktemp("messages")
+    with Worker(module_store.url, directory, app="tests.engine.messages_app"), Client(module_store.url) as client:
+        yield client
+
+
+def conversation(client: Client) -> RunHandle:
+    retry = {"maximum_attempts": 2, "initial_interval": 0.05}
+    steps: list[dict[str, Any]] = [{"id": name, "agent": name, "retry": retry} for name in ("asker", "answerer")]
+    return client.submit({"name": "talk", "steps": steps})
+
+
+def test_agents_ask_and_answer_and_an_attempt_hears_everything_anew(talking: Client) -> None:
+    run = conversation(talking)
+    eventually(lambda: run.status().steps["asker"].state is StepState.SUCCESS, within=SECONDS, what="it was answered")
+    assert run.status().steps["asker"].attempts == 2
+    group = Group(run.messages, "service", "one")
+    said = group.read(block=None)
+    assert [(event.step, event.topic, event.to) for event in said.events if isinstance(event, MessageEvent)] == [
+        ("asker", "question", "answerer"),
+        ("answerer", "answer", ""),
+    ], "the second attempt did not ask again"
+    group.done(said)
+    run.messages.publish(Message(topic="word", data="go", to="answerer"))
+    assert run.wait(SECONDS).state is RunState.SUCCESS
+    result = run.result()
+    assert result["asker"] == {"answer": 40, "of": "answerer"}
+    assert result["answerer"] == {"word": "go", "asked_by": "asker"}
+    assert [event.step for event in group.read(block=None).events] == [None]
+
+
+def test_an_attempt_that_waits_for_a_message_is_cancelled(talking: Client) -> None:
+    run = talking.submit({"name": "deaf", "steps": [{"id": "deaf", "agent": "deaf"}]})
+    eventually(lambda: run.status().steps["deaf"].state is StepState.RUNNING, within=SECONDS, what="it waits")
+    run.cancel()
+    status = run.wait(SECONDS)
+    assert status.state is RunState.CANCELLED
+
+
+def test_watchers_see_the_state_change_and_ask_only_when_it_has(talking: Client, module_store: Store) -> None:
+    run = conversation(talking)
+
+    async def watched() -> list[tuple[RunState, StepState]]:
+        async with AsyncClient(module_store.url) as client:
+            handle = await client.get(run.id)
+            seen = []
+            async for status in handle.watch():
+                seen.append((status.state, status.steps["answerer"].state))
+                if len(seen) == 1:
+                    await handle.messages.publish(Message(topic="word", data="go"))
+            return seen
+
+    states = asyncio.run(watched())
+    assert states[-1] == (RunState.SUCCESS, StepState.SUCCESS)
+    assert [status.state for status in run.watch()] == [RunState.SUCCESS], "one that has ended is told once"
+    watch = run.watching()
+    scripts = connect(module_store.url).info("commandstats")["cmdstat_evalsha"]["calls"]
+    assert watch.wait(0.05) is None
+    assert connect(module_store.url).info("commandstats")["cmdstat_evalsha"]["calls"] - scripts <= 8, "sweeps only"
+
+
+def test_services_talk_over_the_deployments_channel(talking: Client) -> None:
+    group = Group(talking.messages, "alarm", "one")
+    talking.messages.publish(Message(topic="maintenance", data={"in": 5}))
+    (event,) = group.read().events
+    assert isinstance(event, MessageEvent)
+    assert (event.topic, event.data) == ("maintenance", {"in": 5})
+    with pytest.raises(InvalidValue, match="at most 64,000"):
+        talking.messages.publish(Message(topic="maintenance", data="x" * 65_000))

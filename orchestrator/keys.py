@@ -81,6 +81,12 @@ DEAD_MESSAGES = "orc:dlq:messages"
 LATENESS = "orc:lateness"
 """list, bounded: by how many seconds the newest deadlines fired late."""
 
+FLEET = "orc:fleet"
+"""hash: worker -> when it told of itself last (s, Redis' clock), and what, as JSON; who is silent is taken out."""
+
+FLEET_LOG = "orc:fleet:log"
+"""stream, bounded in length: what workers have decided, and why."""
+
 DURATIONS = "orc:durations"
 """hash: `<agent>` or `<agent>/<size of its input>` -> its newest durations in seconds, the oldest first; expires."""
 

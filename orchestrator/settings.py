@@ -12,6 +12,7 @@ from orchestrator.demand import AGENTS, CPU, MEMORY, DemandRules, capacities, cl
 from orchestrator.documents import Document, Doubtful, load_document, shown
 from orchestrator.engine_blocks import BarrierSynchronization, ContextConflicts, DependencyAnalyzer, ResourceManager
 from orchestrator.engine_caches import CachingSystem, PerformanceMonitoring
+from orchestrator.engine_fleet import FleetRules, Workers
 from orchestrator.environment import Environment
 from orchestrator.errors import InvalidDocument, Problem
 from orchestrator.fields import Frozen, Number, PositiveCount, Seconds, SecondsOrNone, Size
@@ -103,6 +104,8 @@ class EngineSettings(Frozen):
     performance_monitoring: PerformanceMonitoring = PerformanceMonitoring()
     words: Words = Field(default_factory=Words)
     engine: Runtime = Runtime()
+    workers: Workers = Field(default_factory=Workers)
+    fleet: FleetRules = FleetRules()
 
     @property
     def cpu_capacity(self) -> float:

@@ -37,6 +37,7 @@ COMMANDS: Mapping[str, Home] = {
     "cache": Home("cache", "What the caches hold and how often they helped; empty them."),
     "pools": Home("pools", "Show what the pools hold, who has it and who waits for it."),
     "alerts": Home("alerts", "List what whoever runs the deployment should know of."),
+    "fleet": Home("fleet", "Show the workers: load, health, whom they help, what was decided and why."),
     "bench": Home("bench", "Measure what things cost here, beside raw Celery and redis-py."),
     "up": Home("serve", "Keep a whole local stack running: server, workers, beat."),
     "worker": Home("serve", "Run a Celery worker for some or all agent classes."),

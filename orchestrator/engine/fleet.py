@@ -1,19 +1,176 @@
-"""A worker's part in the fleet: every `sampling_interval` it tells what its attempts took."""
+"""A worker's part in the fleet: every `sampling_interval` it tells how it does, hears of the others, decides by the
+policies what to do itself, and does it. A queue is helped out with by consuming from it, and left by cancelling
+that."""
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Iterable, Mapping
+from functools import partial
+from typing import Any
+
 from celery import Celery
+from celery.worker import state as worker_state
 
-from orchestrator.engine.runtime import runtime_of
-from orchestrator.fleet import learning
+from orchestrator.engine.agent import REGISTRY
+from orchestrator.engine.depths import depths
+from orchestrator.engine.routing import CONTROL, agent_queue
+from orchestrator.engine.runtime import log, runtime_of
+from orchestrator.fleet import learning, policy, store
+from orchestrator.fleet.learning import WEIGHT, Durations, Sample, quantile
+from orchestrator.fleet.models import Decision, Fleet, Queue, Standing, Worker
+from orchestrator.workflow.plan import DEFAULT_STEP_SECONDS
+
+REMEMBERED = 20
+"""A worker's health is that of so many attempts, the newest."""
+NOISE_SECONDS = 0.05
+"""Added on both sides when durations are compared: what takes milliseconds may take a few more."""
+SILENT_LOOKS = 3
+_POOLS = {"prefork": "prefork", "thread": "threads", "gevent": "gevent"}
 
 
-class Fleet:
-    """One worker's view, from a thread of its main process."""
+class FleetMember:
+    """One worker's view, from a thread of its main process. `consumer` is Celery's, which takes the messages."""
 
-    def __init__(self, app: Celery) -> None:
-        self._runtime = runtime_of(app)
+    def __init__(self, consumer: Any) -> None:
+        self._consumer = consumer
+        self._app: Celery = consumer.app
+        self._runtime = runtime_of(consumer.app)
+        settings = self._runtime.settings
+        self._rules = settings.fleet
+        interval = settings.resource_manager.load_balancing.resource_monitoring.sampling_interval
+        self._silence = max(SILENT_LOOKS * interval, 2 * settings.engine.lease_seconds)
+        self._agents: dict[str, list[str]] = {}
+        for agent in REGISTRY.values():
+            self._agents.setdefault(agent_queue(agent.queue), []).append(agent.name)
+        home = tuple(sorted(set(self._app.amqp.queues.consume_from) - {CONTROL}))
+        self.worker = Worker(name=self._runtime.hostname, home=home, serves=self._may_serve(home))
+        self._durations: Durations = {}
+        self._newest: deque[tuple[Sample, float]] = deque(maxlen=REMEMBERED)
+        self._taken = -1
+
+    def _may_serve(self, home: Iterable[str]) -> tuple[str, ...]:
+        """The queues of other classes whose agents this process has and whose pool is of its kind."""
+        workers = self._runtime.settings.workers
+        kind = _POOLS.get(type(self._consumer.pool).__module__.rpartition(".")[2], "")
+        mine = {queue.removeprefix(agent_queue("")) for queue in home}
+        others = {agent.queue for agent in REGISTRY.values()} - mine
+        if not all(workers.of(name).steals for name in mine):
+            return ()
+        return tuple(sorted(agent_queue(name) for name in others if workers.of(name).pool == kind))
 
     def look(self) -> None:
-        """Take what the children have measured, and keep it where plans are made."""
+        """Tell, hear, decide, act: two round trips, and more only when something was done or changes."""
+        runtime = self._runtime
+        samples = runtime.samples.take()
+        learning.learn(runtime.client, samples)
+        waiting = depths(self._app, {*self._agents, *self.worker.home})
+        if samples or any(waiting.values()):
+            self._durations = learning.durations(runtime.client)
+        self._remember(samples)
+        queues = {name: Queue(depth=depth, seconds=self._seconds(name)) for name, depth in waiting.items()}
+        runtime.queue_seconds = {name: queue.seconds for name, queue in queues.items()}
+        self.worker = self._now(waiting)
+        now, lost, workers = store.tell(runtime.client, self.worker, self._silence)
+        made = [self._lost(name) for name in lost]
+        made += self._decide(Fleet(now=now, workers=workers, queues=queues))
+        for decision in made:
+            log.info("fleet: %s %s %s: %s", decision.worker, decision.act, decision.queue, decision.reason)
+        store.keep(runtime.client, made)
+
+    def leave(self) -> None:
+        """The worker stops in order: keep what is left, and be forgotten at once."""
         learning.learn(self._runtime.client, self._runtime.samples.take())
+        store.forget(self._runtime.client, self.worker.name)
+
+    def _seconds(self, queue: str) -> float:
+        return learning.mean_seconds(self._durations, self._agents.get(queue, ())) or DEFAULT_STEP_SECONDS
+
+    def _lost(self, name: str) -> Decision:
+        reason = f"silent for more than {self._silence:g} s; others get its steps as their leases end"
+        return Decision(act="lost", worker=name, reason=reason)
+
+    def _remember(self, samples: Iterable[Sample]) -> None:
+        for sample in samples:
+            usual = next(
+                (
+                    found.p50
+                    for name in (f"{sample.agent}/{sample.size}", sample.agent)
+                    if (found := self._durations.get(name)) is not None and found.count >= learning.NEEDED
+                ),
+                sample.seconds,
+            )
+            self._newest.append((sample, (sample.seconds + NOISE_SECONDS) / (usual + NOISE_SECONDS)))
+
+    def _now(self, waiting: Mapping[str, int]) -> Worker:
+        busy, taken = len(worker_state.active_requests), sum(worker_state.total_count.values())
+        idle = not busy and taken == self._taken and not any(waiting.get(name) for name in self.worker.home)
+        self._taken = taken
+        pool = self._consumer.pool
+        return self.worker.model_copy(
+            update={"busy": busy, "idle": idle, "done": taken, "slots": slots_of(pool), **self._health()}
+        )
+
+    def _health(self) -> Mapping[str, Any]:
+        seconds = [sample.seconds for sample, _ in self._newest]
+        if not seconds:
+            return {"samples": 0, "response": 0.0, "p95": 0.0, "slowness": 1.0, "failures": 0.0}
+        response = seconds[0]
+        for one in seconds[1:]:
+            response += WEIGHT * (one - response)
+        good = [ratio for sample, ratio in self._newest if sample.ok]
+        return {
+            "samples": len(seconds),
+            "response": round(response, 4),
+            "p95": quantile(seconds, 0.95),
+            "slowness": round(quantile(good, 0.5), 3) if good else 1.0,
+            "failures": round(1 - len(good) / len(seconds), 3),
+        }
+
+    def _decide(self, fleet: Fleet) -> list[Decision]:
+        slots = policy.capacities(fleet)
+        made = policy.release(self._rules, fleet, self.worker, slots)
+        change = policy.health(self._rules, fleet, self.worker)
+        if change is not None:
+            made.append(change)
+        elif self.worker.idle:
+            made += [one for name, one in policy.distribute(self._rules, fleet).items() if name == self.worker.name]
+        for decision in made:
+            self._act(decision, fleet.now)
+        return made
+
+    def _act(self, decision: Decision, now: float) -> None:
+        worker = self.worker
+        match decision.act:
+            case "steal":
+                self._take(decision.queue)
+                change: dict[str, Any] = {"borrowed": {**worker.borrowed, decision.queue: now}}
+            case "release":
+                self._leave(decision.queue)
+                kept = {name: since for name, since in worker.borrowed.items() if name != decision.queue}
+                change = {"borrowed": kept, "rested": {**worker.rested, decision.queue: now}}
+            case "drain":
+                self._leave(*worker.home, *worker.borrowed)
+                change = {"standing": Standing.DRAINED, "since": now, "drains": worker.drains + 1, "borrowed": {}}
+            case "probe":
+                self._newest.clear()
+                self._take(*worker.home)
+                change = {"standing": Standing.PROBING, "since": now, "samples": 0}
+            case "readmit":
+                change = {"standing": Standing.ACTIVE, "since": now, "drains": 0}
+            case _:
+                return
+        self.worker = worker.model_copy(update=change)
+
+    def _take(self, *queues: str) -> None:
+        for name in queues:
+            self._consumer.call_soon(partial(self._consumer.add_task_queue, name))
+
+    def _leave(self, *queues: str) -> None:
+        for name in queues:
+            self._consumer.call_soon(partial(self._consumer.cancel_task_queue, name))
+
+
+def slots_of(pool: Any) -> int:
+    """How many messages a worker's pool works on at a time."""
+    return int(getattr(pool, "num_processes", 0) or getattr(pool, "limit", 0) or 1)

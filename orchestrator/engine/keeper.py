@@ -20,7 +20,7 @@ from orchestrator.connection import guarded
 from orchestrator.engine import recovery
 from orchestrator.engine.canvas import STEP
 from orchestrator.engine.delivery import keep_deliveries
-from orchestrator.engine.fleet import Fleet
+from orchestrator.engine.fleet import FleetMember
 from orchestrator.engine.liveness import Liveness
 from orchestrator.engine.policy import LOOKS
 from orchestrator.engine.runtime import Runtime, log, runtime_of
@@ -59,12 +59,13 @@ class Ticker(threading.Thread):
                 log.exception("%s", self.name)
 
 
-def start_threads(app: Celery, pool: Any) -> None:
+def start_threads(consumer: Any) -> None:
     """Start what keeps leases and deliveries alive as long as this process lives, and looks whether it works."""
+    app, pool = consumer.app, consumer.pool
     runtime = runtime_of(app)
     settings = runtime.settings.engine
     liveness = Liveness(app, pool)
-    fleet = Fleet(app)
+    runtime.member = member = FleetMember(consumer)
     sampling = runtime.settings.resource_manager.load_balancing.resource_monitoring.sampling_interval
     for name, seconds, act in (
         ("lease keeper", settings.renew_seconds, lambda: liveness.count_stuck(renew(runtime, _active(), pool))),
@@ -72,7 +73,7 @@ def start_threads(app: Celery, pool: Any) -> None:
         ("liveness", settings.liveness_timeout / LOOKS, liveness.look),
     ):
         Ticker(name, seconds, act).start()
-    Ticker("fleet", sampling, fleet.look, runtime.samples.wanted).start()
+    Ticker("fleet", sampling, member.look, runtime.samples.wanted).start()
 
 
 def _active() -> tuple[Request, ...]:

@@ -13,7 +13,8 @@ from celery import Celery
 from celery.worker import state as worker_state
 from celery.worker.request import Request
 
-from orchestrator.connection import guarded
+from orchestrator.engine.depths import depths
+from orchestrator.engine.fleet import slots_of
 from orchestrator.engine.policy import Pulse, Watch, watch
 from orchestrator.engine.runtime import log, runtime_of
 from orchestrator.engine.transport import stopping
@@ -55,16 +56,14 @@ class Liveness:
             turns=self._runtime.turns,
             taken=sum(worker_state.total_count.values()),
             held=len(worker_state.reserved_requests),
-            slots=int(getattr(self._pool, "num_processes", 0) or getattr(self._pool, "limit", 0) or 1),
+            slots=slots_of(self._pool),
             waiting=self._waiting(),
             stopping=stopping(),
         )
 
     def _waiting(self) -> int | None:
         try:
-            with guarded(), self._app.connection_for_read() as connection:
-                channel: Any = connection.channel()
-                return sum(int(channel._size(name)) for name in self._app.amqp.queues.consume_from)
+            return sum(depths(self._app, self._app.amqp.queues.consume_from).values())
         except StoreUnavailable:
             return None
 

@@ -6,7 +6,7 @@ import logging
 import os
 import socket
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -32,6 +32,7 @@ from orchestrator.run.store import BASE, FLOW, NO_MAIL, TAKE_BACK, Ledger, Trans
 from orchestrator.scripts import Script
 
 if TYPE_CHECKING:
+    from orchestrator.engine.fleet import FleetMember
     from orchestrator.settings import EngineSettings
 
 
@@ -90,7 +91,10 @@ class Runtime:
     mail: Callable[[], str] = lambda: NO_MAIL
     hostname: str = field(default_factory=socket.gethostname)
     owner: str = field(default_factory=lambda: uuid.uuid4().hex)
+    broker_url: str = ""
     turns: int = 0
+    member: FleetMember | None = None
+    queue_seconds: Mapping[str, float] = field(default_factory=dict)
     samples: Samples = field(default_factory=Samples)
     _main_pid: int = 0
     _renewed_at: float | None = None

@@ -14,7 +14,6 @@ from orchestrator.engine import dead_messages, keeper, registry, startup
 from orchestrator.engine.agent import REGISTRY
 from orchestrator.engine.runtime import log, runtime_of
 from orchestrator.errors import OrchestratorError
-from orchestrator.fleet import learning
 from orchestrator.processes import die_with_parent
 
 READY_FD = "ORCHESTRATOR_READY_FD"
@@ -33,7 +32,7 @@ def _freeze(**_: Any) -> None:
 
 @signals.worker_ready.connect
 def _announce(sender: Any = None, **_: Any) -> None:
-    keeper.start_threads(sender.app, sender.pool)
+    keeper.start_threads(sender)
     startup.survey_later(sender.app)
     ready(sender.app)
 
@@ -80,7 +79,8 @@ def leave(app: Any) -> None:
     """A worker stops: forget it at once; when Redis is gone too, its word expires by itself."""
     runtime = runtime_of(app)
     try:
-        learning.learn(runtime.client, runtime.samples.take())
+        if runtime.member is not None:
+            runtime.member.leave()
         with guarded():
             runtime.client.delete(keys.worker_key(runtime.hostname))
     except OrchestratorError as error:

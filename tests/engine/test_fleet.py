@@ -1,0 +1,116 @@
+"""Real workers that help each other out, and step back: what they decide from what they tell each other."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from orchestrator import Client, RunHandle
+from orchestrator.fleet import store
+from orchestrator.fleet.models import Decision, Standing
+from orchestrator.fleet.models import Worker as Member
+from orchestrator.run.models import RunState
+from tests.conftest import Store
+from tests.workers import ROOT, Worker, eventually
+
+FLEET_ENGINE = ROOT / "tests" / "fixtures" / "fleet_engine.yaml"
+APP, SLOW = "tests.engine.fleet_app", "FLEET_SLOW"
+SECONDS = 45
+
+
+def start(url: str, directory: Path, name: str, queue: str, slow: Path | None = None) -> Worker:
+    environment = {"ORCHESTRATOR_ENGINE_FILE": str(FLEET_ENGINE), SLOW: str(slow or "")}
+    return Worker(url, directory, name=name, concurrency=2, queues=(queue,), app=APP, environment=environment)
+
+
+@pytest.fixture(scope="module")
+def slow(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """As long as this file is there, `h2` is slow."""
+    return tmp_path_factory.mktemp("slow") / "slow"
+
+
+@pytest.fixture(scope="module")
+def fleet(module_store: Store, tmp_path_factory: pytest.TempPathFactory, slow: Path) -> Iterator[dict[str, Worker]]:
+    """Two workers of the class `heavy` and one of the class `light`, all with the code of both."""
+    directory = tmp_path_factory.mktemp("fleet")
+    named = {"h1": "agents.heavy", "h2": "agents.heavy", "l1": "agents.light"}
+    workers = {
+        name: start(module_store.url, directory, name, queue, slow if name == "h2" else None)
+        for name, queue in named.items()
+    }
+    pipes = [worker.launch() for worker in workers.values()]
+    for pipe in pipes:
+        assert os.read(pipe, 1)
+        os.close(pipe)
+    yield workers
+    for worker in workers.values():
+        worker.stop()
+
+
+@pytest.fixture(scope="module")
+def client(module_store: Store, fleet: dict[str, Worker]) -> Iterator[Client]:
+    with Client(module_store.url) as connected:
+        yield connected
+
+
+def members(client: Client) -> dict[str, Member]:
+    return store.tell(client.redis, None, 3600)[2]
+
+
+def decided(client: Client, act: str, worker: str) -> list[Decision]:
+    return [one for one in store.decisions(client.redis, limit=100) if (one.act, one.worker) == (act, worker)]
+
+
+def backlog(client: Client, count: int, seconds: float, agent: str = "lift") -> RunHandle:
+    steps = [{"id": f"s{n}", "agent": agent, "with": {"seconds": seconds}, "retry": {"maximum_attempts": 3}}
+             for n in range(count)]  # fmt: skip
+    return client.submit({"name": "backlog", "steps": steps})
+
+
+def test_an_idle_worker_steals_and_lets_go_and_what_a_killed_thief_held_is_done_by_others(
+    client: Client, fleet: dict[str, Worker], module_store: Store, tmp_path: Path
+) -> None:
+    first = backlog(client, 60, 0.25)
+    eventually(lambda: decided(client, "steal", "l1@test"), within=20, what="the idle worker steals")
+    stolen = eventually(
+        lambda: [name for name, step in first.status().steps.items() if step.worker == "l1@test"
+                 and step.state == "running"],
+        within=20, what="the thief runs stolen steps",
+    )  # fmt: skip
+    fleet["l1"].kill()
+    status = first.wait(SECONDS)
+    assert status.state is RunState.SUCCESS
+    assert {step.state for step in status.steps.values()} == {"success"}
+    assert status.steps[stolen[0]].worker != "l1@test"
+    assert status.steps[stolen[0]].attempts >= 2
+    eventually(lambda: decided(client, "lost", "l1@test"), within=15, what="its silence is noticed")
+    fleet["l1"] = start(module_store.url, tmp_path, "l1", "agents.light").start()
+    second = backlog(client, 30, 0.2)
+    assert second.wait(SECONDS).state is RunState.SUCCESS
+    eventually(lambda: len(decided(client, "steal", "l1@test")) > 1, within=1, what="the new one has stolen as well")
+    eventually(lambda: decided(client, "release", "l1@test"), within=20, what="it lets go")
+    eventually(lambda: not members(client)["l1@test"].borrowed, within=5, what="it tells the others")
+    late = backlog(client, 4, 0.05)
+    assert {step.worker for step in late.wait(SECONDS).steps.values()} <= {"h1@test", "h2@test"}
+
+
+def test_a_slow_worker_steps_back_gets_nothing_and_comes_back(
+    client: Client, fleet: dict[str, Worker], slow: Path
+) -> None:
+    slow.touch()
+    handle = backlog(client, 120, 0.1)
+    found = eventually(lambda: decided(client, "drain", "h2@test"), within=30, what="the slow one steps back")
+    assert "times as slow as usual" in found[0].reason
+    slow.unlink()
+    assert handle.wait(SECONDS).state is RunState.SUCCESS
+    eventually(lambda: decided(client, "probe", "h2@test"), within=30, what="it is tried again")
+
+    def readmitted() -> bool:
+        assert backlog(client, 8, 0.1).wait(SECONDS).state is RunState.SUCCESS
+        return members(client)["h2@test"].standing is Standing.ACTIVE
+
+    eventually(readmitted, within=60, what="it is one of the others again")
+    assert decided(client, "readmit", "h2@test")

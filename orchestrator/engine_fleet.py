@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
+from importlib.util import find_spec
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
@@ -16,13 +18,14 @@ Share = Annotated[Number, Field(gt=0, le=1)]
 class WorkerClass(Frozen):
     """How a worker of an agent class runs. A prefork pool has between `min` and `max` processes, as many as its
     queues need; the others have `max` slots. `cpu_bound`: never more processes than the host has cores. `steals`: its
-    workers help other classes when they are idle."""
+    workers help other classes when they are idle. Without `shared` nobody else takes its work."""
 
     pool: PoolKind = "prefork"
     min: PositiveCount = 1
     max: PositiveCount = 4
     cpu_bound: bool = False
     steals: bool = True
+    shared: bool = True
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:
@@ -47,6 +50,11 @@ class Workers(Frozen):
     def of(self, name: str) -> WorkerClass:
         return self.classes.get(name, self.default)
 
+    def apart(self) -> tuple[str, ...]:
+        """The classes that a worker for all leaves to workers of their own."""
+        pool = self.default.pool
+        return tuple(name for name, one in self.classes.items() if one.pool != pool or not one.shared)
+
     def together(self, names: Iterable[str]) -> WorkerClass:
         """One worker for several classes. Raises ValueError when they have different pools."""
         found = {name: self.of(name) for name in names}
@@ -61,7 +69,22 @@ class Workers(Frozen):
             max=max(one.max for one in classes),
             cpu_bound=any(one.cpu_bound for one in classes),
             steals=all(one.steals for one in classes),
+            shared=all(one.shared for one in classes),
         )
+
+
+def worker_arguments(workers: Workers, classes: Iterable[str] | None, concurrency: int | None = None) -> list[str]:
+    """Celery's options for a worker of these classes (None: of all but those `apart`): its pool, and how many
+    slots it has on this host. Raises ValueError when the classes have different pools, or one that is not installed."""
+    kind = workers.default if classes is None else workers.together(classes)
+    if kind.pool == "gevent" and find_spec("gevent") is None:
+        raise ValueError("pool gevent needs a package that is not installed: pip install 'orchestrator[gevent]'")
+    least, most = kind.bounds(len(os.sched_getaffinity(0)))
+    grows = concurrency is None and least < most
+    slots = f"--autoscale={most},{least}" if grows else f"--concurrency={concurrency or most}"
+    others = workers.apart() if classes is None else ()
+    left_out = ("-X", ",".join(f"agents.{name}" for name in others)) if others else ()
+    return ["--pool", kind.pool, slots, *left_out]
 
 
 class FleetRules(Frozen):

@@ -38,6 +38,7 @@ class Worker:
         name: str = "w1",
         concurrency: int = 4,
         pool: str = "prefork",
+        autoscale: str = "",
         queues: Sequence[str] = (),
         app: str = "config.celery_app",
         environment: Mapping[str, str] | None = None,
@@ -46,7 +47,7 @@ class Worker:
         self._arguments = [
             sys.executable, "-m", "orchestrator.engine", app, "worker", "-n", f"{name}@test",
             "-c", str(concurrency), "-P", pool, "--without-gossip", "--without-mingle", "--loglevel", "INFO",
-            *(("-Q", ",".join(queues)) if queues else ()),
+            *(("-Q", ",".join(queues)) if queues else ()), *(("--autoscale", autoscale) if autoscale else ()),
         ]  # fmt: skip
         inherited = {key: value for key, value in os.environ.items() if not key.startswith("ORCHESTRATOR_")}
         own = {"ORCHESTRATOR_STORE_URL": store_url, "ORCHESTRATOR_ENGINE_FILE": str(QUICK_ENGINE)}

@@ -40,6 +40,7 @@ COMMANDS: Mapping[str, Home] = {
     "fleet": Home("fleet", "Show the workers: load, health, whom they help, what was decided and why."),
     "bench": Home("bench", "Measure what things cost here, beside raw Celery and redis-py."),
     "up": Home("serve", "Keep a whole local stack running: server, workers, beat."),
+    "scale": Home("serve", "Set how many workers a local stack has for a class of agents."),
     "worker": Home("serve", "Run a Celery worker for some or all agent classes."),
     "beat": Home("serve", "Run the scheduler."),
     "doctor": Home("doctor", "Check Redis, workers and settings, with a remedy for what is wrong."),

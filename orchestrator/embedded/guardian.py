@@ -13,11 +13,13 @@ import select
 import signal
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from orchestrator.embedded import members
 from orchestrator.embedded.descendants import adopt_orphans, kill_descendants, reap_strays
+from orchestrator.embedded.scaling import Scaled
 from orchestrator.embedded.server import Server, last_line
 from orchestrator.errors import OrchestratorError
 
@@ -40,14 +42,32 @@ class Guardian:
         self.env = {**os.environ, "ORCHESTRATOR_HOME": str(self.home)}
         self.wake = wake
         self.stopping = False
-        logs = self.home / "logs"
-        queues = tuple(request["queues"]) if request["queues"] else None
-        self.members = [
-            members.worker(name, app=request["app"], concurrency=request["concurrency"], queues=queues, logs=logs)
-            for name in members.free_names(self.home / "run", request["workers"])
-        ]
+        self.app, self.logs = request["app"], self.home / "logs"
+        self.members: list[members.Member] = []
+        self.scaled = Scaled(self.home) if request["scale"] is not None else None
+        self._add("", request["workers"], request["arguments"], request["queues"])
         if request["beat"]:
-            self.members.append(members.beat(app=request["app"], logs=logs))
+            self.members.append(members.beat(app=self.app, logs=self.logs))
+        self._scale(request["scale"] or {})
+
+    def _add(self, group: str, count: int, arguments: Sequence[str], queues: Sequence[str] | None) -> None:
+        for name, lock in members.free_names(self.home / "run", count, group or "worker").items():
+            options: dict[str, Any] = {"app": self.app, "arguments": arguments, "queues": queues, "logs": self.logs}
+            self.members.append(members.worker(name, **options, group=group, lock=lock))
+
+    def _drop_those_that_left(self) -> None:
+        for member in [one for one in self.members if one.leaving and one.process is None]:
+            self.members.remove(member)
+            member.forget()
+
+    def _scale(self, wanted: Mapping[str, Any]) -> None:
+        """Bring groups of workers to their number: further ones are started, surplus ones finish what they run."""
+        for group, want in wanted.items():
+            there = [member for member in self.members if member.group == group and not member.leaving]
+            self._add(group, want["count"] - len(there), want["arguments"], want["queues"])
+            for member in there[want["count"] :]:
+                member.leaving = True
+                member.terminate()
 
     def run(self) -> None:
         try:
@@ -84,6 +104,7 @@ class Guardian:
         next_check = time.monotonic() + _CHECK_EVERY
         while not self.stopping:
             now = time.monotonic()
+            self._drop_those_that_left()
             for member in self.members:
                 if member.process is None and member.due <= now:
                     member.start(self.env)
@@ -100,13 +121,14 @@ class Guardian:
             if self.server is not None and time.monotonic() >= next_check:
                 self.server.check()
             if time.monotonic() >= next_check:
+                self._scale(self.scaled.news() if self.scaled is not None else {})
                 next_check = time.monotonic() + _CHECK_EVERY
         return ORDERLY_GRACE
 
     def _collect(self) -> None:
         for member in self.members:
             status = member.reap()
-            if status is not None:
+            if status is not None and not member.leaving:
                 delay = max(0.0, member.due - time.monotonic())
                 tell(
                     "exited",

@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,7 +23,8 @@ _LOG_LIMIT = 5_000_000
 
 @dataclass
 class Member:
-    """One supervised process. `due` is the monotonic time at which it is started (again)."""
+    """One supervised process. One of a `group` that was scaled down is `leaving`: it ends when its steps are done, and
+    is not started again. `due` is the monotonic time at which it is started (again)."""
 
     name: str
     command: list[str]
@@ -32,6 +33,9 @@ class Member:
     process: subprocess.Popen[bytes] | None = None
     ready: bool = False
     ready_pipe: int | None = None
+    group: str = ""
+    lock: int | None = None
+    leaving: bool = False
     failures: int = 0
     started: float = 0.0
     due: float = field(default_factory=time.monotonic)
@@ -97,42 +101,49 @@ class Member:
         self.process = None
         self.close_pipe()
 
+    def forget(self) -> None:
+        """It has left for good: its name is free."""
+        if self.lock is not None:
+            os.close(self.lock)
+
     def close_pipe(self) -> None:
         if self.ready_pipe is not None:
             os.close(self.ready_pipe)
         self.ready_pipe = None
 
 
-def free_names(folder: Path, count: int) -> list[str]:
+def free_names(folder: Path, count: int, prefix: str = "worker") -> dict[str, int]:
     """Worker names that no other stack of this home uses. They recur, so that nothing is kept per run in Redis.
 
-    A name is taken by a file lock, which is held until this process ends.
+    A name is taken by a file lock, which is held until this process ends or closes the descriptor that comes with it.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    names: list[str] = []
+    names: dict[str, int] = {}
     number = 0
     while len(names) < count:
         number += 1
-        lock = os.open(folder / f"worker-{number}.lock", os.O_RDWR | os.O_CREAT, 0o600)
+        lock = os.open(folder / f"{prefix}-{number}.lock", os.O_RDWR | os.O_CREAT, 0o600)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             os.close(lock)
         else:
-            names.append(f"worker-{number}")
+            names[f"{prefix}-{number}"] = lock
     return names
 
 
-def worker(name: str, *, app: str, concurrency: int, queues: tuple[str, ...] | None, logs: Path) -> Member:
-    """A Celery worker; without `queues` it consumes every queue that the app declares."""
+def worker(
+    name: str, *, app: str, arguments: Sequence[str], queues: Sequence[str] | None, logs: Path, group: str, lock: int
+) -> Member:
+    """A Celery worker; without `queues` it consumes every queue that the app declares. `arguments` tell its pool."""
     command = [
         *(sys.executable, "-m", "orchestrator.engine", app, "worker"),
-        *("-n", f"{name}@%h", "-c", str(concurrency), "--loglevel", "WARNING"),
+        *("-n", f"{name}@%h", *arguments, "--loglevel", "WARNING"),
         *("--without-gossip", "--without-mingle"),
     ]
     if queues:
         command += ["-Q", ",".join(queues)]
-    return Member(name=name, command=command, log=logs / f"{name}.log")
+    return Member(name=name, command=command, log=logs / f"{name}.log", group=group, lock=lock)
 
 
 def beat(*, app: str, logs: Path) -> Member:

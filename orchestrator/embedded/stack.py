@@ -9,11 +9,12 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from orchestrator.embedded.scaling import Group
 from orchestrator.embedded.server import last_line
 from orchestrator.errors import OrchestratorError, StoreUnavailable
 
@@ -27,7 +28,9 @@ OnEvent = Callable[[Mapping[str, Any]], None]
 class StackOptions:
     """What to start. `workers` processes with `concurrency` children each; 0 workers only serve the store.
 
-    `queues`: None lets the workers consume every queue of the app. With `broker_url` no server is started: the
+    `queues`: None lets the workers consume every queue of the app. `arguments` are Celery's options for their pool,
+    instead of that concurrency. `scale`: groups of further workers, by name, which may be scaled later; None: there are
+    none, and nobody may. With `broker_url` no server is started: the
     processes take their URLs from the environment.
     """
 
@@ -36,6 +39,8 @@ class StackOptions:
     workers: int = 1
     concurrency: int = 4
     queues: tuple[str, ...] | None = None
+    arguments: tuple[str, ...] = ()
+    scale: Mapping[str, Group] | None = None
     beat: bool = False
     broker_url: str | None = None
 
@@ -78,8 +83,11 @@ class Stack:
             "home": str(home),
             "app": self.options.app,
             "workers": self.options.workers,
-            "concurrency": self.options.concurrency,
+            "arguments": self.options.arguments or ("-c", str(self.options.concurrency)),
             "queues": self.options.queues,
+            "scale": None if self.options.scale is None else {
+                name: asdict(group) for name, group in self.options.scale.items()
+            },
             "beat": self.options.beat,
             "broker_url": self.options.broker_url,
         }
@@ -90,7 +98,8 @@ class Stack:
 
     def wait_ready(self, timeout: float = READY_TIMEOUT) -> None:
         """Wait until every worker consumes. Raises StoreUnavailable with the worker's last words."""
-        self._wait_for(lambda: len(self._ready) >= self.options.workers, timeout, "the local worker")
+        wanted = self.options.workers + sum(group.count for group in (self.options.scale or {}).values())
+        self._wait_for(lambda: len(self._ready) >= wanted, timeout, "the local worker")
 
     def check(self) -> None:
         """Raises StoreUnavailable when the stack has ended by itself."""

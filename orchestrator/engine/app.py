@@ -59,6 +59,7 @@ def configuration(settings: EngineSettings) -> dict[str, Any]:
         "task_default_priority": redis_priority(DEFAULT_PRIORITY),
         "task_track_started": False,
         "worker_prefetch_multiplier": 1,
+        "worker_autoscaler": "orchestrator.engine.autoscaler:Autoscaler",
         "worker_hijack_root_logger": False,
         "result_backend_always_retry": True,
         "result_expires": 24 * 3600,

@@ -21,7 +21,7 @@ from orchestrator.fleet.learning import WEIGHT, Durations, Sample, quantile
 from orchestrator.fleet.models import Decision, Fleet, Queue, Standing, Worker
 from orchestrator.workflow.plan import DEFAULT_STEP_SECONDS
 
-REMEMBERED = 20
+REMEMBERED = 10
 """A worker's health is that of so many attempts, the newest."""
 NOISE_SECONDS = 0.05
 """Added on both sides when durations are compared: what takes milliseconds may take a few more."""
@@ -50,14 +50,16 @@ class FleetMember:
         self._taken = -1
 
     def _may_serve(self, home: Iterable[str]) -> tuple[str, ...]:
-        """The queues of other classes whose agents this process has and whose pool is of its kind."""
+        """The queues of other classes whose agents this process has, that share their work, and whose pool is of its
+        kind."""
         workers = self._runtime.settings.workers
         kind = _POOLS.get(type(self._consumer.pool).__module__.rpartition(".")[2], "")
         mine = {queue.removeprefix(agent_queue("")) for queue in home}
         others = {agent.queue for agent in REGISTRY.values()} - mine
         if not all(workers.of(name).steals for name in mine):
             return ()
-        return tuple(sorted(agent_queue(name) for name in others if workers.of(name).pool == kind))
+        kinds = {name: workers.of(name) for name in others}
+        return tuple(sorted(agent_queue(name) for name, one in kinds.items() if one.shared and one.pool == kind))
 
     def look(self) -> None:
         """Tell, hear, decide, act: two round trips, and more only when something was done or changes."""
@@ -106,9 +108,10 @@ class FleetMember:
         busy, taken = len(worker_state.active_requests), sum(worker_state.total_count.values())
         idle = not busy and taken == self._taken and not any(waiting.get(name) for name in self.worker.home)
         self._taken = taken
-        pool = self._consumer.pool
+        scaler = getattr(self._consumer.controller, "autoscaler", None)
+        slots = slots_of(self._consumer.pool) if scaler is None else int(scaler.max_concurrency)
         return self.worker.model_copy(
-            update={"busy": busy, "idle": idle, "done": taken, "slots": slots_of(pool), **self._health()}
+            update={"busy": busy, "idle": idle, "done": taken, "slots": slots, **self._health()}
         )
 
     def _health(self) -> Mapping[str, Any]:

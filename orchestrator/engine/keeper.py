@@ -73,6 +73,7 @@ def start_threads(consumer: Any) -> None:
         ("liveness", settings.liveness_timeout / LOOKS, liveness.look),
     ):
         Ticker(name, seconds, act).start()
+    runtime.samples.wanted.set()  # the first look is now: the others are to know of this worker
     Ticker("fleet", sampling, member.look, runtime.samples.wanted).start()
 
 

@@ -24,7 +24,9 @@ from jsonschema import Draft7Validator
 from orchestrator.processes import die_with_parent, kill_group
 from tests.conftest import Store
 
-WORKERS = ("planning", "design", "delivery", "drills", "control")
+WORKERS = ("planning", "design", "delivery", "drills", "benchmarks", "worker", "control")
+AGENTS = ("analyst", "pm", "ux_expert", "architect", "developer", "qa", "drills")
+EVERYTHING = {"control", *(f"agents.{name}" for name in AGENTS)}
 CREDENTIALS = "operator:correct-horse"
 STOP_SECONDS = 30
 
@@ -196,6 +198,8 @@ def test_the_workers_serve_every_queue_and_health_checks_see_them_go(
         "design": {"agents.ux_expert", "agents.architect"},
         "delivery": {"agents.developer", "agents.qa"},
         "drills": {"agents.drills"},
+        "benchmarks": {"agents.benchmarks"},
+        "worker": EVERYTHING,
         "control": {"control"},
     }
     assert healthy()
@@ -203,6 +207,17 @@ def test_the_workers_serve_every_queue_and_health_checks_see_them_go(
         process.terminate()
     assert [process.wait(timeout=STOP_SECONDS) for process in started] == [0] * len(WORKERS)
     assert not healthy()
+
+
+def test_honcho_names_several_of_one_line_apart(
+    root: Path, store: Store, processes: Processes, procfile: dict[str, str]
+) -> None:
+    for params in honcho.environ.expand_processes({"worker": procfile["worker"]}, concurrency={"worker": 2}):
+        processes.environment["HONCHO_PROCESS_NAME"] = params.env["HONCHO_PROCESS_NAME"]
+        processes.start(params.cmd, " ready.")
+    with Celery(broker=store.broker_url) as app:
+        answered = app.control.inspect(timeout=5, limit=2).ping() or {}
+    assert {name.partition("@")[0] for name in answered} == {"worker.1", "worker.2"}
 
 
 def test_every_worker_is_asked_for_itself(compose: dict[str, Any]) -> None:

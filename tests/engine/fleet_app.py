@@ -29,6 +29,12 @@ def glance(ctx: AgentContext) -> dict[str, Any]:
     return lift(ctx)
 
 
+@agent("stretch", queue="elastic")
+def stretch(ctx: AgentContext) -> dict[str, Any]:
+    """The same for a class whose pool grows and shrinks."""
+    return lift(ctx)
+
+
 environment = Environment.load()
 store = environment.store_url or ""
 app = create_app(store, store, load_engine(environment.engine_file or ""))

@@ -21,9 +21,11 @@ APP, SLOW = "tests.engine.fleet_app", "FLEET_SLOW"
 SECONDS = 45
 
 
-def start(url: str, directory: Path, name: str, queue: str, slow: Path | None = None) -> Worker:
+def start(url: str, directory: Path, name: str, queue: str, slow: Path | None = None, autoscale: str = "") -> Worker:
     environment = {"ORCHESTRATOR_ENGINE_FILE": str(FLEET_ENGINE), SLOW: str(slow or "")}
-    return Worker(url, directory, name=name, concurrency=2, queues=(queue,), app=APP, environment=environment)
+    return Worker(
+        url, directory, name=name, concurrency=2, queues=(queue,), app=APP, environment=environment, autoscale=autoscale
+    )
 
 
 @pytest.fixture(scope="module")
@@ -34,11 +36,14 @@ def slow(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def fleet(module_store: Store, tmp_path_factory: pytest.TempPathFactory, slow: Path) -> Iterator[dict[str, Worker]]:
-    """Two workers of the class `heavy` and one of the class `light`, all with the code of both."""
+    """Two workers of the class `heavy`, one of `light`, and one of `elastic`, whose pool grows; all with all the
+    code."""
     directory = tmp_path_factory.mktemp("fleet")
-    named = {"h1": "agents.heavy", "h2": "agents.heavy", "l1": "agents.light"}
+    named = {"h1": "agents.heavy", "h2": "agents.heavy", "l1": "agents.light", "e1": "agents.elastic"}
     workers = {
-        name: start(module_store.url, directory, name, queue, slow if name == "h2" else None)
+        name: start(
+            module_store.url, directory, name, queue, slow if name == "h2" else None, "4,1" if name == "e1" else ""
+        )
         for name, queue in named.items()
     }
     pipes = [worker.launch() for worker in workers.values()]
@@ -70,10 +75,28 @@ def backlog(client: Client, count: int, seconds: float, agent: str = "lift") -> 
     return client.submit({"name": "backlog", "steps": steps})
 
 
+def test_a_pool_grows_under_a_burst_and_shrinks_afterwards_and_no_step_is_lost(
+    client: Client, fleet: dict[str, Worker]
+) -> None:
+    elastic = fleet["e1"]
+    assert len(elastic.children()) == 1
+    burst = backlog(client, 24, 0.4, "stretch")
+    eventually(lambda: len(elastic.children()) == 4, within=10, what="the pool is as large as it may be")
+    # Shrinking begins while one long step runs: it is not the one whose process is ended.
+    long = backlog(client, 1, 6, "stretch")
+    assert burst.wait(SECONDS).state is RunState.SUCCESS
+    eventually(lambda: len(elastic.children()) == 1, within=20, what="the pool shrinks to what it needs")
+    assert long.status().steps["s0"].state == "running"
+    done = {**burst.status().steps, "long": long.wait(SECONDS).steps["s0"]}
+    assert {(step.state, step.attempts) for step in done.values()} == {("success", 1)}
+    assert decided(client, "grow", "e1@test")
+    assert decided(client, "shrink", "e1@test")
+
+
 def test_an_idle_worker_steals_and_lets_go_and_what_a_killed_thief_held_is_done_by_others(
     client: Client, fleet: dict[str, Worker], module_store: Store, tmp_path: Path
 ) -> None:
-    first = backlog(client, 60, 0.25)
+    first = backlog(client, 60, 0.2)
     eventually(lambda: decided(client, "steal", "l1@test"), within=20, what="the idle worker steals")
     stolen = eventually(
         lambda: [name for name, step in first.status().steps.items() if step.worker == "l1@test"
@@ -93,7 +116,7 @@ def test_an_idle_worker_steals_and_lets_go_and_what_a_killed_thief_held_is_done_
     eventually(lambda: len(decided(client, "steal", "l1@test")) > 1, within=1, what="the new one has stolen as well")
     eventually(lambda: decided(client, "release", "l1@test"), within=20, what="it lets go")
     eventually(lambda: not members(client)["l1@test"].borrowed, within=5, what="it tells the others")
-    late = backlog(client, 4, 0.05)
+    late = backlog(client, 4, 0.2)
     assert {step.worker for step in late.wait(SECONDS).steps.values()} <= {"h1@test", "h2@test"}
 
 
@@ -101,7 +124,7 @@ def test_a_slow_worker_steps_back_gets_nothing_and_comes_back(
     client: Client, fleet: dict[str, Worker], slow: Path
 ) -> None:
     slow.touch()
-    handle = backlog(client, 120, 0.1)
+    handle = backlog(client, 120, 0.2)
     found = eventually(lambda: decided(client, "drain", "h2@test"), within=30, what="the slow one steps back")
     assert "times as slow as usual" in found[0].reason
     slow.unlink()
@@ -109,7 +132,7 @@ def test_a_slow_worker_steps_back_gets_nothing_and_comes_back(
     eventually(lambda: decided(client, "probe", "h2@test"), within=30, what="it is tried again")
 
     def readmitted() -> bool:
-        assert backlog(client, 8, 0.1).wait(SECONDS).state is RunState.SUCCESS
+        assert backlog(client, 12, 0.2).wait(SECONDS).state is RunState.SUCCESS
         return members(client)["h2@test"].standing is Standing.ACTIVE
 
     eventually(readmitted, within=60, what="it is one of the others again")

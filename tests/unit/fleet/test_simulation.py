@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
-from itertools import count
+from itertools import count, pairwise
 from statistics import median
 
 import pytest
@@ -22,7 +22,7 @@ from orchestrator.fleet.models import Decision, Fleet, Queue, Standing, Worker
 from orchestrator.fleet.policy import Load, capacities, distribute, health, release, scale
 
 LOOK = 10.0
-REMEMBERED = 20
+REMEMBERED = 10
 
 
 @dataclass
@@ -186,7 +186,7 @@ def skewed(steps: int, seed: int, over: float = 0.0) -> list[Step]:
 def test_with_stealing_skewed_work_ends_near_the_bound_and_without_it_does_not(workers: int) -> None:
     homes = [("hot", "cold")[number % 2] for number in range(workers)]
     work = skewed(20 * workers, seed=workers)
-    bound = max(sum(step.seconds for step in work) / (2 * workers), max(step.seconds for step in work))
+    bound = max(sum(step.seconds for step in work) / (2 * workers), *(step.seconds for step in work))
     took = {}
     for stealing in (True, False):
         simulation = Simulation(FleetRules(work_stealing=stealing), hosts(homes, ("hot", "cold")), ("hot", "cold"))
@@ -243,7 +243,7 @@ def test_a_slow_worker_is_drained_once_and_again_only_on_probation() -> None:
     assert not simulation.acts("readmit")
     assert 2 <= len(drains) <= 10
     pauses = [probe - drain for drain, probe in zip(drains, probes, strict=False)]
-    assert all(later >= 1.5 * sooner for sooner, later in zip(pauses, pauses[1:5], strict=False)), pauses
+    assert all(later >= 1.5 * sooner for sooner, later in pairwise(pauses[:5])), pauses
 
 
 def test_an_even_fleet_with_noise_drains_nobody() -> None:
@@ -269,5 +269,5 @@ def test_a_pool_grows_with_a_burst_once_and_shrinks_once_after_the_cool_down() -
         settled_at = second if target != sizes[-1] else settled_at
         sizes.append(target)
         depth -= busy if second % 2 else 0
-    changes = [(sooner, later) for sooner, later in zip(sizes, sizes[1:], strict=False) if sooner != later]
+    changes = [(sooner, later) for sooner, later in pairwise(sizes) if sooner != later]
     assert changes == [(1, 8), (8, 1)]

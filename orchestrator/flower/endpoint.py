@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from functools import cache
 from http import HTTPStatus
 from typing import Any
 
@@ -103,9 +104,14 @@ class Description(ApiHandler):
         super().initialize(open_reading=open_reading)
         self._base = base
 
-    def get(self) -> None:
+    async def get(self) -> None:
         self.admit()
-        self.send(json.dumps(openapi(self.reverse_url(self._base))))
+        self.send(await self.service.call(_described, self.reverse_url(self._base)))
+
+
+@cache
+def _described(api: str) -> str:
+    return json.dumps(openapi(api))
 
 
 class Unknown(ApiHandler):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from fnmatch import translate
 from typing import Any
 
@@ -23,18 +23,24 @@ class Mask:
     def __init__(self, names: Iterable[str]) -> None:
         patterns = [translate(name.lower().replace("-", "_")) for name in names]
         self._matches = re.compile("|".join(patterns)).match if patterns else None
+        self._known: dict[str, bool] = {}
 
     def hides(self, name: str) -> bool:
         """Whether a value of that name is not shown."""
-        return self._matches is not None and self._matches(name.lower().replace("-", "_")) is not None
+        if self._matches is None:
+            return False
+        known = self._known.get(name)
+        if known is None:
+            known = self._known[name] = self._matches(name.lower().replace("-", "_")) is not None
+        return known
 
     def value(self, value: Any) -> Any:
         """The JSON value with every masked part replaced."""
         if self._matches is None:
             return value
-        if isinstance(value, Mapping):
+        if type(value) is dict:
             return {name: HIDDEN if self.hides(name) else self.value(item) for name, item in value.items()}
-        return [self.value(item) for item in value] if isinstance(value, list) else value
+        return [self.value(item) for item in value] if type(value) is list else value
 
     def shown(self, path: str, value: Any, *, limit: int = SHOWN_BYTES) -> Shown:
         """A value at a dotted path, masked and cut to `limit` bytes of JSON."""

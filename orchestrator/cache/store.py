@@ -50,8 +50,11 @@ class Cache:
         answer = self._look_up(key, max_age)
         return answer if isinstance(answer, Hit) else None
 
-    def put(self, key: str, value: bytes, *, family: str, cost: float, owner: str | None = None) -> bool:
-        """Keep a value that took `cost` seconds to compute. False when it is larger than the whole cache."""
+    def put(
+        self, key: str, value: bytes, *, family: str, cost: float, owner: str | None = None, unasked: bool = False
+    ) -> bool:
+        """Keep a value that took `cost` seconds to compute. False when it is larger than the whole cache. `unasked`:
+        its key was not known before, so that nobody could look it up; that counts as a miss."""
         packed = codec.pack(value, above=self.rules.compress_above)
         arguments: dict[str, Any] = {
             "id": key, "family": family, "cost": cost, "limit": self.rules.limit, "beside": BESIDE,
@@ -59,6 +62,8 @@ class Cache:
         }  # fmt: skip
         if owner is not None:
             arguments["owner"] = owner
+        if unasked:
+            arguments["unasked"] = True
         return bool(self._run(PUT, arguments, packed)[0] == b"kept")
 
     def enter(

@@ -32,7 +32,8 @@ def stats(names: tuple[str, ...], form: str) -> None:
 
     with store_only(Environment.load()) as client:
         caches = client.caches
-        found = {name: caches[name].stats() for name in _chosen(names, caches)}
+        chosen = _chosen(names, caches)
+        found = {name: caches[name].stats() for name in chosen if names or "." not in name}
     emit_data({name: _document(one) for name, one in found.items()}, form, lambda: _page(found))
 
 

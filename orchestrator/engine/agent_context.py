@@ -15,6 +15,7 @@ from orchestrator.context.lock_models import Holder, Lock
 from orchestrator.context.ownership import Access
 from orchestrator.engine.access import StepAccess
 from orchestrator.engine.agent_messages import AgentMessages, Memory, Post
+from orchestrator.engine.templates import Templates
 from orchestrator.errors import InvalidValue, MissingInput, OrchestratorError, OwnershipError
 from orchestrator.messages.channel import Message
 from orchestrator.processes import run_tied
@@ -23,6 +24,7 @@ ARTIFACTS = 4
 """All files of an attempt together may be so many times as large as one value."""
 
 _ABSENT = object()
+_NO_TEMPLATES = Templates()
 _PATH = re.compile(r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$")
 
 
@@ -129,7 +131,7 @@ class AgentContext:
         snapshot: Snapshot,
         link: Link,
         access: StepAccess,
-        templates: Iterable[Path] = (),
+        templates: Templates = _NO_TEMPLATES,
         validates: Sequence[str] = (),
         validates_as: str = "",
         item: Any = None,
@@ -156,11 +158,13 @@ class AgentContext:
         self.artifacts: dict[str, bytes] = {}
         self.messages = AgentMessages(post, step_id, link.cancelled)
         """What this attempt tells other steps and services while it works, and hears from them."""
+        self.rendered: set[str] = set()
+        """Names of the templates that were rendered."""
         self._snapshot = snapshot
         self._link = link
         self.access = access
         """What this attempt may read and write."""
-        self._templates = tuple(templates)
+        self._templates = templates
         self._validates = tuple(validates)
 
     @classmethod
@@ -195,7 +199,7 @@ class AgentContext:
             access=StepAccess(
                 Access(step=step_id, agent=step_id, owners=dict.fromkeys(owns, step_id)), (context or {}).__contains__
             ),
-            templates=templates,
+            templates=Templates(tuple(templates)),
             validates=validates,
             validates_as=validates_as,
             item=item,
@@ -356,10 +360,11 @@ class AgentContext:
             raise InvalidValue(f"the artifacts have {total:,} bytes together; at most {ARTIFACTS * limit:,} are kept")
 
     def render(self, template: str, **variables: Any) -> str:
-        """Render a Jinja2 template of the declared folders, sandboxed; an undefined variable is an error."""
-        from orchestrator.engine.templates import render
-
-        return render(self._templates, template, variables)
+        """Render a Jinja2 template of the declared folders, sandboxed, in a process with bounded time and memory; an
+        undefined variable is an error. Variables are data, and never templates themselves. Raises TemplateFailed."""
+        text = self._templates.render(template, variables)
+        self.rendered.add(template)
+        return text
 
     def run(
         self,

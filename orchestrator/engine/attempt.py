@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from time import monotonic
 from typing import Any, cast
 
@@ -41,6 +41,8 @@ from orchestrator.run.replies import Claimed, Moved, Refused
 from orchestrator.workflow.models import RetryPolicy
 
 ASK_SECONDS = 0.5
+_RENDERED: dict[str, set[str]] = {}
+"""Agent -> the templates that it has rendered in this process."""
 _LOST = (WorkerLostError, Terminated, TimeLimitExceeded)
 
 
@@ -59,7 +61,7 @@ class Attempt:
             version=granted.version,
             branches=granted.branches,
             drafts=granted.definition.get("wants", ()),
-            ahead=[path for path in granted.definition.get("read", ()) if path.count(".") == 1],
+            ahead=_ahead(runtime, granted.definition),
         )
         self.inputs = Inputs(runtime.client, run_id)
         self.branches = granted.branches
@@ -114,6 +116,11 @@ class Attempt:
         lists = (None, None) if self.validates else (agent.reads, agent.writes)
         return step_access(self.runtime, self.run_id, self.definition, *lists)
 
+    def foresee(self, templates: Collection[str]) -> None:
+        """These templates are likely to be rendered: their process starts while the agent still works."""
+        if templates and self.runtime.settings.caching_system.cache_optimization.prefetching.prefetch_templates:
+            self.runtime.rendering.warm(templates)
+
     def context(self) -> AgentContext:
         """What the agent is called with."""
         definition = self.definition
@@ -127,7 +134,7 @@ class Attempt:
             snapshot=self.reader,
             link=self,
             access=self.access(find_agent(definition["agent"])),
-            templates=self.runtime.templates,
+            templates=self.runtime.rendering,
             validates=definition.get("validates", ()),
             validates_as=definition.get("validates_as", ""),
             post=RunPost(self.runtime, self.run_id, Speaker(step=self.step, token=self.token)),
@@ -137,8 +144,11 @@ class Attempt:
         """Call the agent; returns what it commits to the context, and its artifacts."""
         definition, context = self.definition, self.context()
         agent, access = find_agent(definition["agent"]), context.access
+        self.foresee(_RENDERED.get(agent.name, ()))
         result = agent.check(context) if self.validates else agent(context)
-        self.read = Reads(frozenset(self.reader.asked), frozenset(self.inputs.asked))
+        self.read = Reads(*map(frozenset, (self.reader.asked, self.inputs.asked, context.rendered)))
+        if context.rendered:
+            _RENDERED.setdefault(agent.name, set()).update(context.rendered)
         written = {**assemble(context.shared.items()), **context.writes, **result}
         missing = tuple(path for path in definition.get("outputs", ()) if not _has(written, path))
         document = access.place(result)
@@ -154,6 +164,13 @@ class Attempt:
                 raise InvalidValue(f"step '{self.step}' may not write that: {complaint}")
             fields.append(FieldWrite(field, text, 0 if seen is None else seen.version))
         return Written(tuple(fields), context.artifacts, self._locks.tokens, missing)
+
+
+def _ahead(runtime: Runtime, definition: Mapping[str, Any]) -> list[str]:
+    """The fields that the plan says a step reads, to be fetched with the first one that it asks for."""
+    if not runtime.settings.caching_system.cache_optimization.prefetching.prefetch_context:
+        return []
+    return [path for path in definition.get("read", ()) if path.count(".") == 1]
 
 
 def _has(document: object, path: str) -> bool:

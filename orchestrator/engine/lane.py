@@ -251,7 +251,7 @@ class Lane:
             snapshot=self._reader,
             link=self,
             access=self._access,
-            templates=self._runtime.templates,
+            templates=self._runtime.rendering,
             item=value,
             index=place,
             post=RunPost(

@@ -38,21 +38,21 @@ _HEADER = 8
 
 @dataclass(frozen=True, slots=True)
 class Reads:
-    """What an agent has asked for: sections and fields of the context, and inputs by name."""
+    """What an agent has asked for: sections and fields of the context, inputs, and templates, all by name."""
 
     context: frozenset[str] = frozenset()
     inputs: frozenset[str] = frozenset()
+    templates: frozenset[str] = frozenset()
 
     def __or__(self, other: Reads) -> Reads:
-        return Reads(self.context | other.context, self.inputs | other.inputs)
+        return Reads(self.context | other.context, self.inputs | other.inputs, self.templates | other.templates)
 
     def dump(self) -> bytes:
-        return json.dumps([sorted(self.context), sorted(self.inputs)]).encode()
+        return json.dumps([sorted(names) for names in (self.context, self.inputs, self.templates)]).encode()
 
     @classmethod
     def load(cls, text: bytes) -> Reads:
-        context, inputs = json.loads(text)
-        return cls(frozenset(context), frozenset(inputs))
+        return cls(*map(frozenset, json.loads(text)))
 
 
 def memory_of(attempt: Attempt) -> Memory | None:
@@ -101,6 +101,8 @@ class Memory:
             return None
         self._seen = Reads.load(known.value)
         found = self._look(self._results, self._second(), self._max_age)
+        if found is None:
+            attempt.foresee(self._seen.templates)
         self._begun = perf_counter()
         written = None if found is None else _unpacked(found, attempt)
         return written
@@ -121,10 +123,10 @@ class Memory:
         if written.locks or not attempt.reader.steady:
             log.info("step %s of run %s worked under locks: its result is not cached", attempt.step, attempt.run_id)
             return
-        cost = perf_counter() - self._begun
+        cost, unasked = perf_counter() - self._begun, not (self._seen.context or self._seen.inputs)
         self._seen |= attempt.read
         try:
-            self._results.put(self._second(), _packed(written, attempt.run_id), family=name, cost=cost)
+            self._results.put(self._second(), _packed(written, attempt.run_id), family=name, cost=cost, unasked=unasked)
             self._reads.put(self._first(), self._seen.dump(), family=name, cost=cost)
         except OrchestratorError as error:  # the step has ended well
             log.warning("the result of step %s of run %s is not cached: %s", attempt.step, attempt.run_id, error)

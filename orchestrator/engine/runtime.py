@@ -17,7 +17,7 @@ import redis
 from celery import Celery
 
 from orchestrator import keys
-from orchestrator.cache.levels import rules_of
+from orchestrator.cache.levels import Level, rules_of
 from orchestrator.cache.store import Cache
 from orchestrator.connection import connect, connect_blocking, guarded
 from orchestrator.context.lock_models import LockRules
@@ -25,6 +25,7 @@ from orchestrator.context.locks import CHECK, EXTEND, LOCKS, Locks
 from orchestrator.context.scripts import JOIN, SNAPSHOT, UNDO
 from orchestrator.context.store import ContextStore
 from orchestrator.engine.samples import Samples
+from orchestrator.engine.templates import Templates
 from orchestrator.messages.channel import MessageLimits
 from orchestrator.resources.store import Pools
 from orchestrator.run.expansions import Expansions, ExpansionScripts
@@ -132,6 +133,18 @@ class Runtime:
     def context(self) -> ContextStore:
         """The contexts of this deployment's runs."""
         return context_store(self.client, self.settings)
+
+    @property
+    def rendering(self) -> Templates:
+        """How agents render here."""
+        pool = self.settings.resource_manager.resource_pool.template_engine
+        return Templates(
+            self.templates,
+            pool.concurrent_renders,
+            pool.render_timeout,
+            self.settings.engine.max_value_bytes,
+            cache=lambda: self.cache(Level.TEMPLATE_RENDER),
+        )
 
     def cache(self, level: str) -> Cache:
         """One of this deployment's caches."""

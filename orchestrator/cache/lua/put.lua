@@ -1,10 +1,11 @@
 -- Keep a value. A: id, family, worth, cost (s), lifetime (s; 0: for ever), slides: every use begins it anew; limit
--- (bytes), beside (bytes): what an entry takes beside its id and value; owner: who has computed it. ARGV[2]: the value.
+-- (bytes), beside (bytes): what an entry takes beside its id and value; owner: who has computed it; unasked: nobody has looked. ARGV[2]: the value.
 -- -> {'kept' or 'too large', how many others were given up for it}
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', ENDS, '-inf', float(NOW), 'LIMIT', 0, 1000)) do
   remove(id, entry_of(id))
   count('expired')
 end
+if A.unasked then count('misses') end
 local before = entry_of(A.id)
 if before then remove(A.id, before) end
 local size = #A.id + #ARGV[2] + A.beside

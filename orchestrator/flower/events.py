@@ -48,6 +48,7 @@ class RunEvents(ApiHandler):
 
     async def _send(self, run_id: str, after: Place, follows: bool) -> None:
         self.write(f"retry: {RECONNECT_MS}\n\n")
+        await self.flush()  # a watcher of a run that is quiet knows that it is heard
         feed = self.service.feed
         events = feed.follow(run_id, after, idle=BEAT_SECONDS) if follows else feed.replay(run_id, after)
         async with aclosing(events):

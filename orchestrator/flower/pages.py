@@ -1,31 +1,47 @@
 """The pages. What they show they fetch themselves, from the address in `api`; see `routes` for what is there.
 
-Their templates know `api` (that address, with Flower's prefix), `asset(name)` (the address of a file in `static/`),
-`may_act` (whether this Flower takes requests that change something) and, on the page of a run, `run_id`. The token for
-such requests is in the cookie `_xsrf`, and is sent as the header `X-XSRFToken`.
+Their templates know `api` (that address, with Flower's prefix), `asset(name)` (the address of a file of
+`orchestrator.pages`), `may_act` (whether this Flower takes requests that change something) and `run_id`, empty but on the
+page of a run. The token for such requests is in the page, and is sent as the header `X-XSRFToken`.
 """
 
 from __future__ import annotations
 
 from http import HTTPStatus
-from pathlib import Path
-from typing import Any
 
 from tornado.web import HTTPError, StaticFileHandler, authenticated
 
 from orchestrator.errors import NotFound, StoreUnavailable
 from orchestrator.flower.access import Handler
+from orchestrator.pages.bundle import DAGRE, STATIC
 
-STATIC = Path(__file__).parent / "static"
+POLICY = "; ".join(
+    (
+        "default-src 'self'",
+        "img-src 'self' data:",  # icons in Flower's style sheets
+        "object-src 'none'",
+        "base-uri 'none'",
+        "form-action 'self'",
+        "frame-ancestors 'self'",
+    )
+)
+"""Nothing but files of this Flower is run or shown: no inline script, whatever gets into a page."""
 
 
 class Page(Handler):
     """A page under Flower's navigation bar."""
 
-    def show(self, template: str, **values: Any) -> None:
+    def show(self, template: str, *, run_id: str = "") -> None:
         """Render one of our templates."""
-        self.set_header("Content-Security-Policy", "frame-ancestors 'self'")
-        self.render(template, api=self.reverse_url("workflows_data"), asset=self._asset, may_act=self.may_act, **values)
+        self.set_header("Content-Security-Policy", POLICY)
+        self.render(
+            template,
+            api=self.reverse_url("workflows_data"),
+            asset=self._asset,
+            dagre=DAGRE,
+            may_act=self.may_act,
+            run_id=run_id,
+        )
 
     def _asset(self, name: str) -> str:
         version = StaticFileHandler.get_version({"static_path": str(STATIC)}, name)
@@ -63,7 +79,10 @@ class ComparePage(Page):
 
 
 class StaticPage(Handler, StaticFileHandler):
-    """Files of our pages. They may be kept for ever: their addresses hold a version."""
+    """Files of our pages. Modules import each other without a version: a browser asks whether its copy is the same."""
+
+    def set_extra_headers(self, path: str) -> None:
+        self.set_header("Cache-Control", "no-cache")
 
     def prepare(self) -> None:
         if not self.current_user:

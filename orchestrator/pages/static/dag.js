@@ -20,29 +20,33 @@ export function dag(place, { onpick }) {
   const frame = h("div", { class: "dag-frame" }, sheet);
   const view = h("div", { class: "dag-view", role: "group", "aria-label": "Graph of the steps; arrow keys go from step to step", onscroll: onceAFrame(draw) }, frame);
   const zoom = h("div", { class: "zoom dag-zoom" },
-    zoomButton("−", "Zoom out", () => scaleTo(scale / 1.3)),
-    zoomButton("+", "Zoom in", () => scaleTo(scale * 1.3)),
+    zoomButton("−", "Zoom out", () => zoomTo(scale / 1.3)),
+    zoomButton("+", "Zoom in", () => zoomTo(scale * 1.3)),
     zoomButton("fit", "Fit the graph into view", () => fit(SMALLEST)));
   place.replaceChildren(view, zoom);
 
   let graph = { nodes: [], edges: [], groups: [] };
   let drawing = null;
+  let wide = 0;
   let downwards = false;
   let small = false;
   let scale = 1;
   let picked = null;
   let focus = null;
+  let zoomed = false;
   const shown = new Map();
   const byId = new Map();
 
   new ResizeObserver(onceAFrame(() => {
     if (drawing && (view.clientWidth < 560) !== downwards && view.clientWidth) show(graph);
+    else if (drawing && !zoomed && view.clientWidth !== wide) fitted();
     else draw();
+    wide = view.clientWidth;
   })).observe(view);
   view.addEventListener("wheel", (event) => {
     if (!event.ctrlKey) return;
     event.preventDefault();
-    scaleTo(scale * (event.deltaY < 0 ? 1.1 : 1 / 1.1));
+    zoomTo(scale * (event.deltaY < 0 ? 1.1 : 1 / 1.1));
   }, { passive: false });
   nodeLayer.addEventListener("keydown", move);
   nodeLayer.addEventListener("focusin", (event) => light(event.target.dataset.id));
@@ -68,7 +72,18 @@ export function dag(place, { onpick }) {
     drawBoxes();
     drawEdges();
     forget();
-    fit(small ? 0.45 : 0.62);
+    zoomed = false;
+    fitted();
+  }
+
+  function fitted() {
+    fit(small ? 0.45 : 0.72);
+  }
+
+  // What somebody has zoomed stays so, whatever becomes wider or narrower.
+  function zoomTo(wanted) {
+    zoomed = true;
+    scaleTo(wanted);
   }
 
   function forget() {
@@ -164,7 +179,7 @@ export function dag(place, { onpick }) {
   }
 
   function dress(element, node) {
-    element.className = `node node-${node.kind} tone-${tone(node.state)}${node.critical ? " critical" : ""}${node.id === picked ? " picked" : ""}${small ? " small" : ""}`;
+    element.className = `node node-${node.kind} tone-${tone(node.state)}${node.critical ? " critical" : ""}${node.id === picked ? " picked" : ""}${small ? " compact" : ""}`;
     element.tabIndex = node.id === focus ? 0 : -1;
     element.title = node.kind === "barrier" || small ? `${node.label}: ${node.note || word(node.state)}` : node.label;
     element.setAttribute("aria-label", node.says);

@@ -112,7 +112,7 @@ export function gantt(place, { onpick }) {
         class: `bar bar-${bar.kind} tone-${tone(bar.state)}`, title: bar.title,
         style: { left: share(bar.from), width: share(Math.max(0, bar.to - bar.from)) },
       })),
-      (row.marks ?? []).map((mark) => h("span", { class: `mark mark-${mark.kind}`, title: mark.title, style: { left: share(mark.at) } })),
+      (row.marks ?? []).map((mark) => h("span", { class: `tick-mark tick-${mark.kind}`, title: mark.title, style: { left: share(mark.at) } })),
       row.note && h("span", { class: `gantt-note${late ? " before" : ""}`, style: late ? { right: `calc(100% - ${share(Math.min(...row.bars.map((bar) => bar.from)))})` } : { left: share(end) } }, row.note)));
     if (focused) label.focus({ preventScroll: true });
   }

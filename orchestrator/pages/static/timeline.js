@@ -1,0 +1,89 @@
+// The timeline of a run: waiting apart from running, each attempt its own bar, planned beneath actual, barriers with
+// their deadlines.
+import { duration } from "./format.js";
+import { word } from "./states.js";
+
+// `now` is the time in the store, seconds since the epoch.
+export function runChart(view, now) {
+  const origin = view.created_at;
+  const offset = (view.started_at ?? view.created_at) - origin;
+  const until = view.ended ? view.finished_at ?? now : now;
+  const elapsed = Math.max(0.05, until - origin);
+  const plannedEnd = offset + view.plan_seconds;
+  const shown = plannedEnd <= elapsed * 3 ? Math.max(elapsed, plannedEnd) : elapsed;
+  const barriers = new Map();
+  for (const group of view.groups) {
+    const last = Math.max(...group.members.map((id) => view.places.get(id) ?? 0));
+    barriers.set(last, [...(barriers.get(last) ?? []), group]);
+  }
+  const rows = view.ordered.flatMap((step, index) => [
+    stepRow(step, origin, offset, until),
+    ...(barriers.get(index) ?? []).map((group) => barrierRow(group, origin, until, view)),
+  ]);
+  return { rows, total: shown * 1.07, now: view.ended ? null : until - origin, plannedEnd: plannedEnd <= shown ? plannedEnd : 0 };
+}
+
+// Steps in the order in which the plan starts them, kept in `view` until it is read anew.
+export function orderSteps(view) {
+  const start = (step) => step.planned?.start_seconds ?? Infinity;
+  view.ordered = [...view.steps].sort((a, b) => (start(a) === start(b) ? 0 : start(a) - start(b)) || a.place - b.place);
+  view.places = new Map(view.ordered.map((step, index) => [step.id, index]));
+}
+
+// Seconds that a step has waited for a worker, has been held, and has run, all attempts together.
+export function spent(step, now) {
+  const sums = { held: 0, waited: 0, ran: 0 };
+  for (const one of step.attempts) {
+    const end = one.ended_at ?? now;
+    if (one.held_at) sums.held += Math.max(0, (one.queued_at ?? one.started_at ?? end) - one.held_at);
+    if (one.queued_at) sums.waited += Math.max(0, (one.started_at ?? end) - one.queued_at);
+    if (one.started_at) sums.ran += Math.max(0, end - one.started_at);
+  }
+  return sums;
+}
+
+function stepRow(step, origin, offset, until) {
+  const bars = [];
+  const bar = (kind, state, from, to, title) => { if (to > from) bars.push({ kind, state, from: from - origin, to: to - origin, title: `${title} ${duration(to - from)}` }); };
+  if (step.planned) {
+    const { start_seconds: start, finish_seconds: finish } = step.planned;
+    bars.push({ kind: "planned", state: "pending", from: offset + start, to: offset + finish, title: `planned: ${duration(start)} to ${duration(finish)}` });
+  }
+  for (const one of step.attempts) {
+    const end = one.ended_at ?? until;
+    const which = step.attempts.length > 1 ? `attempt ${one.attempt}: ` : "";
+    if (one.held_at) bar("hold", "held", one.held_at, one.queued_at ?? one.started_at ?? end, `${which}held`);
+    if (one.queued_at) bar("wait", "queued", one.queued_at, one.started_at ?? end, `${which}waited for a worker`);
+    if (one.started_at) bar("run", one.state, one.started_at, Math.max(end, one.started_at + 1e-4), `${which}${word(one.state)} after`);
+  }
+  const sums = spent(step, until);
+  const critical = Boolean(step.planned?.on_critical_path);
+  const parts = [`ran ${duration(sums.ran)}`];
+  if (sums.waited >= 0.1) parts.push(`waited ${duration(sums.waited)}`);
+  if (step.attempts.length > 1) parts.push(`${step.attempts.length} attempts`);
+  return {
+    id: step.id, label: step.id, kind: "step", state: step.state, critical, bars,
+    note: step.attempts.some((one) => one.started_at) ? `${duration(sums.ran)}${step.attempts.length > 1 ? ` · ${step.attempts.length} attempts` : ""}` : "",
+    says: `${step.id}: ${word(step.state)}, ${parts.join(", ")}${critical ? ", on the critical path" : ""}`,
+  };
+}
+
+function barrierRow(group, origin, until, view) {
+  const bars = [];
+  const marks = [];
+  if (group.started_at) {
+    const end = group.decided_at ?? (view.ended ? view.finished_at : until);
+    bars.push({ kind: "barrier", state: group.state, from: group.started_at - origin, to: end - origin, title: `barrier of ${group.id}: ${duration(end - group.started_at)}` });
+    for (const one of group.decisions.filter((each) => each.state === "extended")) marks.push({ at: one.at - origin, kind: "extended", title: `extended: ${one.reason}` });
+    if (group.deadline && group.deadline <= until) marks.push({ at: group.deadline - origin, kind: "deadline", title: "deadline" });
+  }
+  return { id: group.node, label: `barrier of ${group.id}`, kind: "barrier", state: group.state, critical: false, bars, marks, note: barrierNote(group, until, view.ended), says: `barrier of ${group.id}: ${word(group.state)}, ${barrierNote(group, until, view.ended)}` };
+}
+
+// What a barrier is about to do, or has done, in a few words.
+export function barrierNote(group, now, ended) {
+  const more = group.extensions ? ` · extended ${group.extensions === 1 ? "once" : `${group.extensions} times`}` : "";
+  if (group.decided_at) return `${word(group.action || group.state)}${more}`;
+  if (!group.started_at || ended) return "";
+  return group.deadline ? `${group.deadline > now ? `${duration(Math.ceil(group.deadline - now))} left` : "deadline reached"}${more}` : `no deadline${more}`;
+}

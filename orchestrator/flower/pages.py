@@ -1,8 +1,8 @@
 """The pages. What they show they fetch themselves, from the address in `api`; see `routes` for what is there.
 
 Their templates know `api` (that address, with Flower's prefix), `asset(name)` (the address of a file of
-`orchestrator.pages`), `may_act` (whether this Flower takes requests that change something) and `run_id`, empty but on the
-page of a run. The token for such requests is in the page, and is sent as the header `X-XSRFToken`.
+`orchestrator.pages`), `may_act` (whether this Flower takes requests that change something) and `run_id`, empty but on
+the page of a run. The token for such requests is in the page, and is sent as the header `X-XSRFToken`.
 """
 
 from __future__ import annotations

@@ -1,13 +1,15 @@
-"""Events of a run as Server-Sent Events."""
+"""Events as Server-Sent Events: those of a run, and the news of all runs."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
 from http import HTTPStatus
 
 from tornado.iostream import StreamClosedError
 
+from orchestrator import keys
 from orchestrator.errors import StoreUnavailable
 from orchestrator.flower.access import ApiHandler
 from orchestrator.flower.bodies import read_query
@@ -23,36 +25,27 @@ WATCHERS = 1000
 RECONNECT_MS = 1000
 
 
-class RunEvents(ApiHandler):
-    """`GET /api/workflows/<id>/events`: what happens to a run, as it happens. Each message is one event of
-    `messages.models` as JSON, under its id. It begins behind the event `Last-Event-ID` (a header, which browsers send
-    when they come back), or `?after=` (such as the `cursor` of the document of a run), else at the first one. An id
-    that is newer than anything that has happened means from the first one too. Without `?follow=false`, which ends with
-    what has happened so far, it goes on beyond the end of the run: a retry opens it again."""
+class Events(ApiHandler):
+    """Sends a stream of events to one watcher, for as long as it listens."""
 
     _task: asyncio.Task[None] | None = None
 
-    async def get(self, run: str) -> None:
-        self.admit()
-        query = read_query(self.request.query_arguments, EventsQuery)
-        after = _place(self.request.headers.get("Last-Event-ID") or query.after)
-        await self.service.call(lambda: self.service.client.reader.state(run))
-        if self.service.feed.watched >= WATCHERS:
+    async def send_stream(self, frames: AsyncGenerator[bytes, None]) -> None:
+        """Send what comes, until the watcher has gone. Nothing for a while is told with an empty text."""
+        if self.service.watchers >= WATCHERS:
             raise Rejected(HTTPStatus.SERVICE_UNAVAILABLE, "too many watchers", retry_after=5.0)
         self.set_header("Content-Type", "text/event-stream")
         self.set_header("Cache-Control", "no-store")
         self.set_header("X-Accel-Buffering", "no")  # a proxy that gathers would make it late
-        self._task = asyncio.get_running_loop().create_task(self._send(run, after, query.follow))
+        self._task = asyncio.get_running_loop().create_task(self._send(frames))
         with suppress(asyncio.CancelledError, StreamClosedError, TimeoutError, StoreUnavailable):
             await self._task
 
-    async def _send(self, run_id: str, after: Place, follows: bool) -> None:
+    async def _send(self, frames: AsyncGenerator[bytes, None]) -> None:
         self.write(f"retry: {RECONNECT_MS}\n\n")
-        await self.flush()  # a watcher of a run that is quiet knows that it is heard
-        feed = self.service.feed
-        events = feed.follow(run_id, after, idle=BEAT_SECONDS) if follows else feed.replay(run_id, after)
-        async with aclosing(events):
-            async for text in events:
+        await self.flush()  # a watcher of something quiet knows that it is heard
+        async with aclosing(frames):
+            async for text in frames:
                 self.write(text or ": \n\n")
                 async with asyncio.timeout(SLOW_SECONDS):
                     await self.flush()
@@ -60,6 +53,32 @@ class RunEvents(ApiHandler):
     def on_connection_close(self) -> None:
         if self._task is not None:
             self._task.cancel()
+
+
+class NewsEvents(Events):
+    """`GET /api/workflows/events`: the changes of state of all runs from now on, as `{"run": id, "state": state}`. An
+    empty mapping means that some may have been missed, as it does at the beginning."""
+
+    async def get(self) -> None:
+        self.admit()
+        await self.send_stream(self.service.news.follow(idle=BEAT_SECONDS))
+
+
+class RunEvents(Events):
+    """`GET /api/workflows/<id>/events`: what happens to a run, as it happens. Each message is one event of
+    `messages.models` as JSON, under its id. It begins behind the event `Last-Event-ID` (a header, which browsers send
+    when they come back), or `?after=` (such as the `cursor` of the document of a run), else at the first one. An id
+    that is newer than anything that has happened means from the first one too. Without `?follow=false`, which ends with
+    what has happened so far, it goes on beyond the end of the run: a retry opens it again."""
+
+    async def get(self, run: str) -> None:
+        self.admit()
+        query = read_query(self.request.query_arguments, EventsQuery)
+        after = _place(self.request.headers.get("Last-Event-ID") or query.after)
+        await self.service.call(lambda: self.service.client.reader.state(run))
+        feed, name = self.service.feed, keys.run_key(run, "events")
+        frames = feed.follow(name, after, idle=BEAT_SECONDS) if query.follow else feed.replay(name, after)
+        await self.send_stream(frames)
 
 
 def _place(text: str) -> Place:

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 from redis.exceptions import RedisError
 
-from orchestrator import keys
 from orchestrator.connection import connect_async, guarded
 from orchestrator.messages.channel import BLOCK_MS
 from orchestrator.messages.cursor import READ_AT_ONCE
@@ -88,17 +87,16 @@ class Feed:
         """How many watchers there are."""
         return sum(channel.watchers for channel in self._channels.values())
 
-    async def replay(self, run_id: str, after: Place) -> AsyncGenerator[bytes, None]:
-        """What has happened behind a place, to its end."""
+    async def replay(self, name: str, after: Place) -> AsyncGenerator[bytes, None]:
+        """What has happened in a stream behind a place, to its end."""
         more = True
         while more:
-            frames = await self._missed(keys.run_key(run_id, "events"), after)
+            frames = await self._missed(name, after)
             yield _joined(frames)
             after, more = frames[-1][0] if frames else after, len(frames) == READ_AT_ONCE
 
-    async def follow(self, run_id: str, after: Place, *, idle: float) -> AsyncGenerator[bytes, None]:
+    async def follow(self, name: str, after: Place, *, idle: float) -> AsyncGenerator[bytes, None]:
         """What happens behind a place, for ever: events as they are sent, nothing after `idle` seconds without any."""
-        name = keys.run_key(run_id, "events")
         newest = await self._newest(name)
         after = START if after > newest else after  # of a store that has forgotten what came last
         with self._watching(name, newest) as channel:

@@ -10,6 +10,7 @@ from tornado.web import url
 
 from orchestrator.flower import endpoint, events, pages
 from orchestrator.flower.catalogue import OPERATIONS, PARTS
+from orchestrator.pages.bundle import STATIC
 
 API = "/api/workflows"
 DATA = "/workflows/-"
@@ -21,7 +22,7 @@ def routes() -> list[URLSpec]:
     return [
         url("/workflows", pages.ListPage, name="workflows"),
         url("/workflows/compare", pages.ComparePage, name="workflows_compare"),
-        url("/workflows/static/(.+)", pages.StaticPage, {"path": str(pages.STATIC)}, name="workflows_static"),
+        url("/workflows/static/(.+)", pages.StaticPage, {"path": str(STATIC)}, name="workflows_static"),
         *_api(DATA, name="workflows_data", open_reading=True),
         url(f"/workflows/({PARTS['run']})", pages.RunPage, name="workflow"),
         *_api(API, name="workflows_api", open_reading=False),
@@ -29,6 +30,7 @@ def routes() -> list[URLSpec]:
 
 
 def _api(base: str, *, name: str, open_reading: bool) -> Iterator[URLSpec]:
+    yield url(f"{base}/events", events.NewsEvents, {"open_reading": open_reading})
     for path, found in groupby(OPERATIONS, key=lambda operation: operation.path):
         here = {"operations": {one.method: one for one in found}, "base": name, "open_reading": open_reading}
         yield url(base + pattern(path), endpoint.Endpoint, here, name=None if path else name)

@@ -17,6 +17,7 @@ local function event(kind, node, state, attempt, detail, ...) -- ...: names and 
   if is_lane(node) then return end
   redis.call('XADD', P .. ':events', 'MAXLEN', '~', 100000, '*', 't', kind, 'n', node, 's', state,
     'a', attempt or '', 'd', detail or '', 'at', STAMP, ...)
+  if kind == 'run' then redis.call('PUBLISH', 'orc:news', cjson.encode({run = P:sub(6, -2), state = state})) end
 end
 local function set_deadline(barrier, seconds)
   redis.call('HSET', step_key(barrier), 'deadline', string.format('%.6f', NOW + seconds))

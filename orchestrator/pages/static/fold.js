@@ -13,6 +13,7 @@ export function fold(view, byId, event) {
     }
     return false;
   }
+  if (event.type === "message") return false;
   if (event.type !== "step") return true;
   const step = byId.get(event.step);
   if (!step) return true;

@@ -4,6 +4,7 @@ before, and says what would help."""
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
@@ -130,6 +131,18 @@ def workers(names: Sequence[str]) -> Check:
     if names:
         return Check("workers", "ok", f"{len(names)}: {', '.join(names)}")
     return Check("workers", "fail", "none answers", "start one: orchestrator worker", unavailable=True)
+
+
+def entries(found: Mapping[str, Sequence[str | None]]) -> Iterator[Check]:
+    """`found`: queue -> what is wrong with each entry that was looked at in it (None: nothing)."""
+    faults = {name: Counter(fault for fault in entries if fault) for name, entries in found.items()}
+    if not any(faults.values()):
+        total = sum(len(entries) for entries in found.values())
+        yield Check("messages", "ok", f"every one of {total} in {len(found)} queues can be run")
+    for name, counted in sorted(faults.items()):
+        for fault, count in sorted(counted.items()):
+            remedy = "workers drop it: find out who else writes into this queue, and take the right from them (ACL)"
+            yield Check("messages", "fail", f"{count} of {len(found[name])} entries in {name}: each {fault}", remedy)
 
 
 def queues(declared: Mapping[str, int], consumed: frozenset[str]) -> Iterator[Check]:

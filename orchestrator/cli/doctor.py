@@ -20,15 +20,16 @@ _COLOURS = {"ok": "green", "warn": "yellow", "fail": "red"}
 
 
 @click.command()
+@click.option("--scan-queues", is_flag=True, help="Look at every message that waits, too: can it be run?")
 @output_option
 @common_options
-def doctor(form: str) -> int:
+def doctor(scan_queues: bool, form: str) -> int:
     """Check settings, Redis, the app and the workers; every line says what would help.
 
     Without ORCHESTRATOR_BROKER_URL and ORCHESTRATOR_STORE_URL the local server is checked. Exit status 69 if Redis or
     workers are missing, 1 for any other failure, 0 with warnings.
     """
-    found = list(_examine())
+    found = list(_examine(scan_queues))
     document = {"ok": all(check.status != "fail" for check in found), "checks": [check.document() for check in found]}
     emit_data(document, form, lambda: _page(found))
     if any(check.unavailable and check.status == "fail" for check in found):
@@ -43,7 +44,7 @@ def _page(found: list[Check]) -> str:
     return table(("", "check", ""), rows, _COLOURS)
 
 
-def _examine() -> Iterator[Check]:
+def _examine(scan_queues: bool) -> Iterator[Check]:
     from orchestrator.environment import Environment
 
     try:
@@ -54,7 +55,7 @@ def _examine() -> Iterator[Check]:
         return
     yield Check("environment", "ok", "every ORCHESTRATOR_ variable is known")
     if environment.is_embedded:
-        yield from _embedded(environment)
+        yield from _embedded(environment, scan_queues)
         return
     broker = str(environment.broker_url or environment.store_url)
     store = str(environment.store_url or broker)
@@ -62,16 +63,18 @@ def _examine() -> Iterator[Check]:
     found = [check for name, url in named.items() for check in _server(name, url)]
     yield from found
     if not any(check.unavailable for check in found):
-        yield from _app(environment)
+        yield from _app(environment, scan_queues)
 
 
-def _embedded(environment: Environment) -> Iterator[Check]:
+def _embedded(environment: Environment, scan_queues: bool) -> Iterator[Check]:
     from orchestrator.embedded import Stack, StackOptions
 
     yield Check("local stack", "ok", f"no URL is set: a local server below {environment.home} is used")
     try:
         with Stack(StackOptions(home=environment.home, workers=0)) as stack:
             yield from _server("redis", stack.url)
+            if scan_queues:
+                yield from _waiting(load_app(environment.app), stack.url)
     except OrchestratorError as error:
         yield Check("redis", "fail", str(error), "see the log", unavailable=True)
 
@@ -92,7 +95,7 @@ def _server(name: str, url: str) -> Iterator[Check]:
     yield from found
 
 
-def _app(environment: Environment) -> Iterator[Check]:
+def _app(environment: Environment, scan_queues: bool) -> Iterator[Check]:
     from orchestrator.engine.startup import of_app, of_fleet, of_store
 
     try:
@@ -105,6 +108,15 @@ def _app(environment: Environment) -> Iterator[Check]:
     yield from of_app(app)
     yield from of_store(app)
     yield from of_fleet(app)
+    if scan_queues:
+        yield from _waiting(app)
+
+
+def _waiting(app: Celery, url: str | None = None) -> Iterator[Check]:
+    from orchestrator.checks import entries
+    from orchestrator.engine.dead_messages import scan
+
+    yield from entries(scan(app, url))
 
 
 def load_app(name: str) -> Celery:

@@ -56,7 +56,7 @@ def retry(run: str, step: str | None, failed: bool, form: str) -> None:
     """Run RUN again: all of it, or only what failed, or one STEP.
 
     Whatever comes after a retried step runs again too. What retried steps wrote is taken back; each has all its
-    attempts again. A single STEP may be retried while the rest of the run goes on.
+    attempts again. A single STEP may be retried while the rest of the run goes on, unless its steps take turns.
     """
     if step is not None and failed:
         raise click.UsageError("name one STEP, or give --failed")

@@ -1,11 +1,16 @@
-"""Messages that a worker takes and cannot run: Celery logs and drops them, we keep what they said."""
+"""Messages that a worker cannot run: Celery logs and drops what it takes of them. We keep what they said, and find
+those that wait."""
 
 from __future__ import annotations
 
+import json
+from base64 import b64decode
+from collections.abc import Container
 from typing import Any
 
-from celery import bootsteps
+from celery import Celery, bootsteps
 
+from orchestrator.connection import guarded
 from orchestrator.engine.runtime import log, runtime_of
 from orchestrator.errors import OrchestratorError
 from orchestrator.run import dead_letters
@@ -13,6 +18,57 @@ from orchestrator.run.dead_letters import BODY_CHARACTERS, DeadMessage
 
 HEADERS = ("id", "task", "origin", "root_id", "eta", "expires")
 UNKNOWN_TASK, REJECTED, UNDECODABLE = "unknown_task", "rejected", "undecodable"
+
+
+ENCODINGS = (None, "utf-8", "base64")
+"""Of a message's body, as kombu knows them."""
+SCANNED = 1000
+"""Entries that are looked at of each list of a queue, those that wait longest."""
+
+
+def is_message(entry: Any) -> bool:
+    """Whether an entry of a queue, as JSON, has what kombu needs to make a message of it."""
+    properties = entry.get("properties") if isinstance(entry, dict) else None
+    return (
+        isinstance(properties, dict)
+        and isinstance(properties.get("delivery_tag"), str)
+        and isinstance(properties.get("delivery_info"), dict)
+        and properties.get("body_encoding") in ENCODINGS
+        and isinstance(entry.get("body"), str | None)
+    )
+
+
+def fault(raw: bytes, tasks: Container[str]) -> str | None:
+    """Why no worker could run this entry of a queue; None for a message of one of these tasks."""
+    try:
+        entry = json.loads(raw)
+    except (ValueError, RecursionError):
+        return "is no JSON"
+    if not is_message(entry):
+        return "is no message"
+    if entry.get("content-type") != "application/json":
+        return f"has the content type {entry.get('content-type')!r:.60}"
+    try:
+        body = entry["body"] or ""
+        json.loads(b64decode(body) if entry["properties"].get("body_encoding") == "base64" else body)
+    except (ValueError, RecursionError):
+        return "has a body that is no JSON"
+    headers = entry.get("headers")
+    task = headers.get("task") if isinstance(headers, dict) else None
+    return None if task in tasks else f"is for the task {task!r:.100}, which this app does not have"
+
+
+def scan(app: Celery, url: str | None = None) -> dict[str, list[str | None]]:
+    """Queue of the app's broker, or of another one -> what is wrong with each of its entries, as `fault` has it; takes
+    nothing out. Raises StoreUnavailable."""
+    found: dict[str, list[str | None]] = {}
+    with guarded(), app.connection_for_read(url) as connection:
+        channel: Any = connection.default_channel
+        for name in app.amqp.queues:
+            lists = [channel._q_for_pri(name, level) for level in channel.priority_steps]
+            entries = [raw for key in lists for raw in channel.client.lrange(key, -SCANNED, -1)]
+            found[name] = [fault(raw, app.tasks) for raw in entries]
+    return found
 
 
 def keep(app: Any, message: Any, reason: str, error: BaseException | None) -> None:

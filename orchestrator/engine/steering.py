@@ -66,6 +66,7 @@ def _not_retried(ledger: Ledger, run_id: str, step: str | None, why: str) -> Exc
         return NotFound(f"run {run_id} has no step '{step}'" + (f"; {hint}" if hint else ""))
     reasons = {
         "going on": f"run {run_id} is going on; cancel it first, or retry one of its steps",
+        "taking turns": f"the steps of run {run_id} take turns; retry when it has ended, or cancel it first",
         "nothing failed": f"nothing in run {run_id} has failed",
         "cancelling": f"run {run_id} is being cancelled; retry it when that is done",
         "blocked": f"step '{step}' would not start: a step before it has not ended well; retry that one",

@@ -13,10 +13,8 @@ from celery.worker import state
 from kombu import connection
 from kombu.transport import redis
 
+from orchestrator.engine.dead_messages import is_message
 from orchestrator.engine.runtime import log
-
-ENCODINGS = (None, "utf-8", "base64")
-"""Of a message's body, as kombu knows them."""
 
 
 def stopping() -> bool:
@@ -99,21 +97,10 @@ class _Transport:
 
     def _deliver(self, message: Any, queue: str) -> None:
         """Hand a message on. JSON that is none is dropped: kombu would let the worker end with it."""
-        if _is_message(message):
+        if is_message(message):
             super()._deliver(message, queue)  # type: ignore[misc]
         else:
             log.error("an entry of queue %s was dropped that is no message: %.200r", queue, message)
-
-
-def _is_message(entry: Any) -> bool:
-    properties = entry.get("properties") if isinstance(entry, dict) else None
-    return (
-        isinstance(properties, dict)
-        and isinstance(properties.get("delivery_tag"), str)
-        and isinstance(properties.get("delivery_info"), dict)
-        and properties.get("body_encoding") in ENCODINGS
-        and isinstance(entry.get("body"), str | None)
-    )
 
 
 class Transport(_Transport, redis.Transport):  # type: ignore[misc]

@@ -15,8 +15,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+from orchestrator.engine.app import create_app
+from orchestrator.settings import EngineSettings
 from tests.acceptance.kitchen import Kitchen
-from tests.conftest import StartServer
+from tests.conftest import StartServer, Store
 from tests.workers import eventually
 
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
@@ -295,11 +297,12 @@ def test_a_narrow_terminal_shows_whole_ids_and_no_color_means_no_colour(kitchen:
 def test_doctor_finds_a_healthy_stack_and_what_a_server_lacks(
     kitchen: Kitchen, tmp_path: Path, start_server: StartServer
 ) -> None:
-    healthy = kitchen.data("doctor")
+    healthy = kitchen.data("doctor", "--scan-queues")
     assert healthy["ok"] is True
     assert {check["status"] for check in healthy["checks"]} == {"ok"}
     names = {check["name"] for check in healthy["checks"]}
-    assert {"redis", "version", "maxmemory-policy", "append-only file", "clock", "workers", "queues"} <= names
+    server = {"redis", "version", "maxmemory-policy", "append-only file", "clock"}
+    assert server | {"workers", "queues", "messages"} <= names
 
     poor = start_server(tmp_path, options={"maxmemory-policy": "allkeys-lru"})
     sick = Kitchen(kitchen.folder, dict.fromkeys(kitchen.environment, poor.broker_url(0)))
@@ -308,6 +311,24 @@ def test_doctor_finds_a_healthy_stack_and_what_a_server_lacks(
     assert "noeviction" in found["maxmemory-policy"]["remedy"]
     assert found["append-only file"]["status"] == "warn"
     assert found["workers"]["remedy"] == "start one: orchestrator worker"
+
+
+def test_doctor_finds_what_no_worker_could_run(kitchen: Kitchen, store: Store) -> None:
+    own = Kitchen(kitchen.folder, dict.fromkeys(kitchen.environment, store.broker_url))
+
+    app = create_app(store.broker_url, store.url, EngineSettings(), set_as_current=False)
+    app.send_task("orchestrator.sweep", queue="control")
+    app.send_task("nobody.knows", queue="control", priority=0)
+    with store.server.client(store.database) as client:
+        client.lpush("control", b"\x80\x04K\x01.", "[1, 2]", "[]")
+    checks = own.data("doctor", "--scan-queues", status=69)["checks"]
+    assert {(check["status"], check["message"]) for check in checks if check["name"] == "messages"} == {
+        ("fail", "1 of 5 entries in control: each is for the task 'nobody.knows', which this app does not have"),
+        ("fail", "1 of 5 entries in control: each is no JSON"),
+        ("fail", "2 of 5 entries in control: each is no message"),
+    }
+    with store.server.client(store.database) as client:
+        assert sum(client.llen(key) for key in client.keys("control*")) == 5, "it takes nothing out"
 
 
 def test_worker_serves_the_named_classes_only(kitchen: Kitchen, broker_url: str) -> None:

@@ -353,6 +353,7 @@ def test_a_sequential_run_takes_turns_in_a_retry_of_some_of_its_steps(bench: Ben
     assert released(bench.run_step("b", "failed")) == {"d"}
     assert bench.run_step("d").run_state == RunState.FAILED
     assert released(bench.ledger.retry("run", "b")) == {"b"}
+    assert bench.ledger.retry("run", "d") == Refused("taking turns"), "or two of them would run side by side"
     assert bench.run_step("b").run_state == RunState.SUCCESS
 
 

@@ -112,6 +112,10 @@ class AgentError(OrchestratorError):
     """An agent could not do its work."""
 
 
+class ItemsFailed(AgentError):
+    """Too many items of a pattern that an agent has called failed."""
+
+
 class MissingInput(AgentError):
     """A step started without a value that it reads and that has no default."""
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from time import monotonic
-from typing import Any, Self, cast
+from typing import Any, Self, Unpack, cast
 
 from celery import Celery
 from redis import Redis
@@ -17,8 +17,9 @@ from orchestrator.client.handle import RunHandle
 from orchestrator.connection import connect, connect_blocking, guarded
 from orchestrator.context.store import ContextStore
 from orchestrator.embedded.local import running_url
-from orchestrator.engine import submission
+from orchestrator.engine import patterns, submission
 from orchestrator.engine.app import create_app
+from orchestrator.engine.patterns import PatternKeys
 from orchestrator.engine.registry import known_agents
 from orchestrator.engine.runtime import context_store, ledger, message_limits, runtime_of
 from orchestrator.errors import StoreUnavailable
@@ -28,6 +29,8 @@ from orchestrator.run.models import RunSummary
 from orchestrator.run.reader import RunReader
 from orchestrator.run.store import Ledger
 from orchestrator.settings import EngineSettings, Environment
+from orchestrator.workflow.builder import Named, Workflow
+from orchestrator.workflow.expansion import DEFAULT_CONCURRENCY
 from orchestrator.workflow.plan import Plan, make_plan
 
 REFRESH_SECONDS = 30.0
@@ -149,6 +152,55 @@ class Client:
         run_id = submission.reserve(self.redis, prepared, idempotency_key, self.settings.engine.retention)
         submission.start(self.app, self._ledger, prepared, run_id, self.settings)
         return RunHandle(self, run_id)
+
+    def scatter_gather(
+        self,
+        items: Iterable[Any],
+        agent: str | Named,
+        *,
+        concurrency: int = DEFAULT_CONCURRENCY,
+        idempotency_key: str | None = None,
+        **keys: Unpack[PatternKeys],
+    ) -> RunHandle:
+        """Call an agent for each item (`ctx.item`), so many at a time. Further keys as a mapped step has.
+
+        Returns when all items are fed, which takes as long as the agents need to keep up; `handle.wait()` then waits
+        for the last, `handle.items()` gives the results in order. The same `idempotency_key` goes on with a run whose
+        feeder has died.
+        """
+        return self._fed(patterns.scatter_gather(agent, concurrency=concurrency, **keys), items, idempotency_key)
+
+    def pipeline(
+        self,
+        items: Iterable[Any],
+        stages: Sequence[Mapping[str, Any]],
+        *,
+        idempotency_key: str | None = None,
+        **keys: Unpack[PatternKeys],
+    ) -> RunHandle:
+        """Send items through stages, each `{"map": agent}`, `{"filter": agent}` or, the last, `{"reduce": agent}`, with
+        a `concurrency` of its own. Otherwise as `scatter_gather`."""
+        return self._fed(patterns.pipeline(stages, **keys), items, idempotency_key)
+
+    def fork_join(
+        self,
+        data: Sequence[Any],
+        forks: int,
+        agent: str | Named,
+        merge: str | Named | None = None,
+        *,
+        idempotency_key: str | None = None,
+        **keys: Unpack[PatternKeys],
+    ) -> RunHandle:
+        """Cut a list into so many slices, have an agent work on each (`ctx.item`), and another one merge what they
+        return (none: lists are joined); `next(handle.items())` is the result."""
+        return self.submit(patterns.fork_join(data, forks, agent, merge, **keys), idempotency_key=idempotency_key)
+
+    def _fed(self, workflow: Workflow, items: Iterable[Any], idempotency_key: str | None) -> RunHandle:
+        spec = workflow.spec(engine=self.settings)
+        handle = self.submit(spec, idempotency_key=idempotency_key)
+        patterns.feed(self.app, handle.id, items, spec)
+        return handle
 
     def get(self, run_id: str) -> RunHandle:
         """The handle of a run that exists. Raises NotFound."""

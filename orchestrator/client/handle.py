@@ -16,8 +16,8 @@ from orchestrator.context.lock_models import LockStatus
 from orchestrator.context.locks import Locks
 from orchestrator.context.merge_models import ABSENT
 from orchestrator.context.models import ContextConflict, Difference, Version
-from orchestrator.engine import decisions, steering
-from orchestrator.engine.runtime import message_limits
+from orchestrator.engine import decisions, patterns, steering
+from orchestrator.engine.runtime import message_limits, runtime_of
 from orchestrator.errors import OrchestratorError, WaitTimeout
 from orchestrator.messages.channel import BLOCK_MS, Channel, look
 from orchestrator.messages.cursor import Cursor
@@ -69,6 +69,11 @@ class RunHandle:
     def result(self) -> dict[str, Any]:
         """Step id -> the document that it wrote. Complete when the run has ended."""
         return self._client.contexts.outputs(self.id)
+
+    def items(self, step: str = patterns.STEP) -> Iterator[Any]:
+        """The results of a mapped step in the order of its items, read chunk by chunk; that of a merge or reduce
+        alone."""
+        return patterns.results(runtime_of(self._client.app), self.id, step)
 
     def context(self, version: int | str | None = None) -> dict[str, Any]:
         """Section -> document: the shared context as the latest version has it, or one by its number or by the name of

@@ -16,9 +16,11 @@ from orchestrator.context.ownership import Access
 from orchestrator.engine.access import StepAccess
 from orchestrator.engine.agent_messages import AgentMessages, Memory, Post
 from orchestrator.engine.templates import Templates
-from orchestrator.errors import InvalidValue, MissingInput, OrchestratorError, OwnershipError
+from orchestrator.errors import AgentError, InvalidValue, MissingInput, OrchestratorError, OwnershipError
 from orchestrator.messages.channel import Message
 from orchestrator.processes import run_tied
+from orchestrator.workflow.builder import Workflow, pattern
+from orchestrator.workflow.expansion import DEFAULT_CONCURRENCY
 
 ARTIFACTS = 4
 """All files of an attempt together may be so many times as large as one value."""
@@ -63,6 +65,8 @@ class Link(Protocol):
 
     def unlock(self, lock: Lock, wrote: bool) -> None: ...
 
+    def pattern(self, workflow: Workflow, items: Iterable[Any] | None) -> Iterator[Any]: ...
+
 
 class _Documents:
     def __init__(self, documents: Mapping[str, Mapping[str, Any]]) -> None:
@@ -100,6 +104,9 @@ class _NoLink:
 
     def unlock(self, lock: Lock, wrote: bool) -> None:
         return None
+
+    def pattern(self, workflow: Workflow, items: Iterable[Any] | None) -> Iterator[Any]:
+        raise AgentError("patterns need workers; test the agent of the items by itself")
 
 
 def _parts(path: str) -> list[str]:
@@ -337,6 +344,27 @@ class AgentContext:
     def cancelled(self) -> bool:
         """True once the run is being cancelled or this attempt has been replaced: stop as soon as you can."""
         return self._link.cancelled()
+
+    # -- many items -----------------------------------------------------------------------------------------------
+
+    def scatter_gather(
+        self, items: Iterable[Any], agent: str, *, concurrency: int = DEFAULT_CONCURRENCY, **keys: Any
+    ) -> Iterator[Any]:
+        """Have an agent work on each item, so many at a time, in a run of their own; their results in order. Keys as a
+        mapped step has. Raises ItemsFailed. An attempt that comes after this one goes on with the same run."""
+        step = {"agent": agent, "for_each": {"feed": True}, "concurrency": concurrency}
+        return self._link.pattern(pattern("scatter_gather", **step, **keys), items)
+
+    def pipeline(self, items: Iterable[Any], stages: Sequence[Mapping[str, Any]], **keys: Any) -> Iterator[Any]:
+        """The same with stages, each `{"map": agent}`, `{"filter": agent}` or, the last, `{"reduce": agent}`."""
+        return self._link.pattern(pattern("pipeline", for_each={"feed": True}, pipeline=list(stages), **keys), items)
+
+    def fork_join(
+        self, data: Sequence[Any], forks: int, agent: str, merge: str | None = None, **keys: Any
+    ) -> Any:
+        """Cut a list into so many slices, have an agent work on each, and another one merge what they return."""
+        parts = {"forks": forks, "agent": agent} | ({} if merge is None else {"merge": merge})
+        return next(self._link.pattern(pattern("fork_join", for_each=list(data), fork_join=parts, **keys), None))
 
     # -- files, templates, commands -------------------------------------------------------------------------------
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from time import monotonic
 from typing import Any, cast
 
@@ -38,6 +38,7 @@ from orchestrator.processes import is_running
 from orchestrator.run.models import FINAL_STEP_STATES, StepState
 from orchestrator.run.policy import Cause, Ended, Verdict, decide
 from orchestrator.run.replies import Claimed, Moved, Refused
+from orchestrator.workflow.builder import Workflow
 from orchestrator.workflow.models import RetryPolicy
 
 ASK_SECONDS = 0.5
@@ -65,6 +66,8 @@ class Attempt:
         )
         self.inputs = Inputs(runtime.client, run_id)
         self.branches = granted.branches
+        self._app = app
+        self._patterns = 0
         self._locks = AttemptLocks(app, run_id, granted.definition, granted.token, self.reader)
         self._asked_at = monotonic()
         self._cancelled = False
@@ -104,6 +107,14 @@ class Attempt:
     def unlock(self, lock: Lock, wrote: bool) -> None:
         """Release a lock, unless something was written under it: then it is kept until that is committed."""
         self._locks.release(lock, wrote)
+
+    def pattern(self, workflow: Workflow, items: Iterable[Any] | None) -> Iterator[Any]:
+        """Run a pattern and wait for it; its results. The next attempt finds what this one has begun."""
+        from orchestrator.engine import patterns
+
+        self._patterns += 1
+        key = f"pattern:{self.run_id}/{self.step}/{self._patterns}"
+        return patterns.call(self._app, workflow, items, key, self.cancelled)
 
     @property
     def validates(self) -> bool:

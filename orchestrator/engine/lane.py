@@ -10,7 +10,7 @@ poisoned after as many attempts as the step's retry policy allows. Its neighbour
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from time import monotonic
 from typing import Any
 
@@ -36,6 +36,7 @@ from orchestrator.run.expansions import ChunkEnd, Given, Rested
 from orchestrator.run.models import StepState
 from orchestrator.run.policy import Cause, Ended, decide
 from orchestrator.run.replies import Claimed, Refused
+from orchestrator.workflow.builder import Workflow
 from orchestrator.workflow.expansion import LARGEST_CHUNK, StageKind, chunked
 from orchestrator.workflow.models import RetryPolicy
 
@@ -280,6 +281,9 @@ class Lane:
 
     def unlock(self, lock: Lock, wrote: bool) -> None:
         return None
+
+    def pattern(self, workflow: Workflow, items: Iterable[Any] | None) -> Iterator[Any]:
+        raise AgentError("an item of a mapped step calls no patterns; give the step a pipeline")
 
 
 def work(app: Celery, run_id: str, lane: str, granted: Claimed) -> dict[str, str]:

@@ -48,8 +48,8 @@ REFERENCE = "items_of"
 """The key of such a reference: `{"items_of": step, "count": n}`."""
 TOLD = 3
 """So many failed items are named in the error of a step."""
-SILENCE_SECONDS = 10.0
-"""A feeder that is silent for so long is told of in the status of its step."""
+SILENT_LEASES = 2
+"""A feeder that is silent for so many leases is told of in the status of its step."""
 
 
 def definition_of(runtime: Runtime, run_id: str, step: str) -> Mapping[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from secrets import token_hex
 from typing import Any, cast
 
 import redis
@@ -18,6 +19,7 @@ from orchestrator.scripts import Script
 Row = tuple[int, Any]
 """The place of an item among all items, from 0, and its value."""
 
+NONCE_BYTES = 8
 READ_AT_ONCE = 20
 
 
@@ -126,7 +128,7 @@ class Expansions:
         `room` only as long as fewer wait; `closed`: these are the last."""
         arguments = self._arguments(
             step=step, at=at, counts=[count for count, _ in chunks], closed=closed or None, room=room,
-            anew=anew or None, silence=silence,
+            anew=anew or None, silence=silence, nonce=token_hex(NONCE_BYTES),
         )  # fmt: skip
         raw = self._scripts.feed(self._client, run_id, arguments, [packed for _, packed in chunks])
         kind, fed, items, state, ended, seconds, reply = raw

@@ -212,6 +212,17 @@ class Workflow:
         return f"<Workflow {self.name}: {len(self._steps)} steps, {len(self._groups)} groups>"
 
 
+PATTERN_STEP = "items"
+"""The one step of a workflow that is a pattern."""
+
+
+def pattern(name: str, **keys: Any) -> Workflow:
+    """A workflow of one mapped step."""
+    workflow = Workflow(name)
+    workflow.step(PATTERN_STEP, **keys)
+    return workflow
+
+
 def _member(agent: Member) -> object:
     if isinstance(agent, Node):
         return agent.id

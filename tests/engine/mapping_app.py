@@ -136,6 +136,17 @@ def writer(ctx: AgentContext) -> Any:
     return 1
 
 
+@_named("caller")
+def caller(ctx: AgentContext) -> dict[str, Any]:
+    """Uses each pattern; its process dies once while it waits for the first."""
+    doubled = list(ctx.scatter_gather(range(40), "double", concurrency=2, with_={"seconds": 0.01}))
+    if ctx.attempt == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+    (whole,) = ctx.pipeline(range(40), [{"map": "double"}, {"reduce": "total"}])
+    merged = ctx.fork_join(list(range(9, -1, -1)), 2, "sort", "join")
+    return {"doubled": doubled, "whole": whole, "merged": merged}
+
+
 @_named("list")
 def listing(ctx: AgentContext) -> dict[str, Any]:
     """A plain step that writes a list."""

@@ -1,0 +1,49 @@
+"""Processes die in the middle of a mapped step; every item is called at least once, and accepted once."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from orchestrator import Client, RunHandle
+from orchestrator.run.models import RunState
+from tests.conftest import Store
+from tests.workers import Worker, eventually
+
+SECONDS = 60
+ITEMS = 1500
+
+
+def ended(handle: RunHandle) -> int:
+    return int((handle.status().steps["a"].message or "0").split()[0])
+
+
+@pytest.mark.parametrize("stages", [1, 2])
+def test_a_child_and_then_the_worker_are_killed(store: Store, tmp_path: Path, stages: int) -> None:
+    """The second worker finishes it; of the same items none is lost and none is there twice, in one stage or in two."""
+    step = {"id": "a", "for_each": list(range(ITEMS)), "with": {"seconds": 0.002}, "chunk_size": 25}
+    stage = {"map": "double", "concurrency": 2}
+    both = {"pipeline": [stage, {"map": "add", "with": {"n": 1}, "concurrency": 1}]}
+    step |= both if stages == 2 else {"agent": "double", "concurrency": 3}
+    with Client(store.url) as client:
+        first = Worker(store.url, tmp_path, app="tests.engine.mapping_app", concurrency=3).start()
+        handle = client.submit({"name": "killed", "steps": [step]})
+        eventually(lambda: ended(handle) > 100, within=20, what="some items have ended")
+        os.kill(first.children()[0], signal.SIGKILL)
+        at = ended(handle)
+        eventually(lambda: ended(handle) > at + 200, within=30, what="it goes on")
+        first.kill()
+        assert ended(handle) < ITEMS, "it was killed in the middle"
+        with Worker(store.url, tmp_path, name="w2", app="tests.engine.mapping_app", concurrency=3):
+            status = handle.wait(SECONDS)
+        assert status.state is RunState.SUCCESS, status
+        assert handle.result()["a"] == {
+            "count": ITEMS, "failed": 0, "results": [2 * number + (stages - 1) for number in range(ITEMS)]
+        }  # fmt: skip
+        calls = client.redis.hgetall(f"effects:{handle.id}:double")
+        assert {int(place) for place in calls} == set(range(ITEMS))
+        told = client.redis.hmget(f"orc:{{{handle.id}}}:x:a", "items", "ended", "bad", "open:0")
+        assert [int(value or 0) for value in told] == [ITEMS, ITEMS, 0, 0]

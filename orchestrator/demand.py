@@ -7,7 +7,8 @@ Steps with equal texts fit, or do not fit, together: admission keeps one queue f
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from urllib.parse import quote
 
@@ -17,6 +18,9 @@ UNBOUNDED = 2**50
 AGENTS, CPU, MEMORY = "agents", "cpu", "memory"
 RUN_PLACE = "{run}"
 """Stands for the id of the run in the name of a limit; no other text of ours has braces."""
+
+PLACE = re.compile(r"\{inputs\.[A-Za-z0-9_.-]+\}")
+"""Stands in the name of a limit, or in a fairness key, for an input of the run."""
 
 Pairs = tuple[tuple[str, float], ...]
 
@@ -41,16 +45,46 @@ def class_name(agent_class: str) -> str:
 
 
 def demand_text(
-    cpu: float | str, memory: float | str, pools: Mapping[str, float], agent_class: str, rules: DemandRules
+    cpu: float | str,
+    memory: float | str,
+    pools: Mapping[str, float],
+    agent_class: str,
+    rules: DemandRules,
+    limits: Iterable[str] = (),
 ) -> str:
-    """The demand of a step, empty for one that waits for nothing; cpu and memory in units or words. A step that takes
-    either is one of the concurrent agents."""
+    """The demand of a step, empty for one that waits for nothing; cpu and memory in units or words, `limits` as items.
+    A step that takes cpu or memory is one of the concurrent agents."""
     taken = {CPU: milli(_units(cpu, rules.cpu_words)), MEMORY: milli(_units(memory, rules.memory_words))}
     taken[AGENTS] = MILLI if any(taken.values()) else 0
     taken |= {pool_name(name): milli(amount) for name, amount in pools.items()}
     if agent_class in rules.limited_classes:
         taken[class_name(agent_class)] = MILLI
-    return " ".join(sorted(f"{name}={amount}" for name, amount in taken.items() if amount))
+    return " ".join(sorted((*(f"{name}={amount}" for name, amount in taken.items() if amount), *limits)))
+
+
+def run_limit(most: int) -> str:
+    """The item of a run of which `most` steps may run at a time."""
+    return f"run:{RUN_PLACE}={MILLI}/{most * MILLI}"
+
+
+def key_limit(group: str, most: int) -> str:
+    """The item of a step of a group of which `most` may run at a time. It may have places for inputs."""
+    return f"key:{_quoted_around(group)}={MILLI}/{most * MILLI}"
+
+
+def rate_limit(key: str, count: int, period: int) -> str:
+    """The item of a token, of `count` that come back within `period` ms. The key may have places for inputs."""
+    return f"@{_quoted_around(key)}={count}/{period}"
+
+
+def _quoted_around(text: str) -> str:
+    """A text as part of an item's name, in which places stay what they are."""
+    return "".join(part if PLACE.fullmatch(part) else quoted(part) for part in re.split(f"({PLACE.pattern})", text))
+
+
+def fill_places(text: str, inputs: Mapping[str, str]) -> str:
+    """Put a run's inputs into their places. Raises KeyError with the name of one that is not there."""
+    return PLACE.sub(lambda found: quoted(inputs[found[0][len("{inputs.") : -1]]), text)
 
 
 def _units(amount: float | str, words: Pairs) -> float:

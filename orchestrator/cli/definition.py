@@ -64,7 +64,8 @@ def plan(file: str, form: str, mermaid: bool, canvas: bool, sequential: bool, pa
         from orchestrator.cli.doctor import load_app
         from orchestrator.engine.agent import REGISTRY
         from orchestrator.engine.canvas import describe
-        from orchestrator.run.nodes import Shape, compile_nodes
+        from orchestrator.run.nodes import compile_nodes
+        from orchestrator.run.shape import Shape
         from orchestrator.settings import Environment
 
         name = Environment.load().app

@@ -99,6 +99,12 @@ def _workflow(plan: Plan) -> Iterator[str]:
         yield f"input {name} ({need}{example}){about}"
     if workflow.timeout is not None:
         yield f"the whole run may take {format_duration(workflow.timeout)}"
+    if workflow.max_parallel is not None:
+        yield f"at most {workflow.max_parallel} of its steps run at a time"
+    if workflow.fairness_key is not None:
+        yield f"it shares what pools give with all runs of '{workflow.fairness_key}'"
+    if workflow.fairness_weight != 1:
+        yield f"it gets {workflow.fairness_weight:g} times the share of pools of a run of weight 1"
     for group in workflow.groups:
         if group.description or group.name:
             yield f"group {group.id}: {' - '.join(part for part in (group.name, group.description) if part)}"
@@ -166,6 +172,17 @@ def _bounds(step: StepSpec) -> Iterator[str]:
         held += [f"memory {_amount(resources.memory)}"] if resources.memory else []
         held += [f"{name} {_amount(amount)}" for name, amount in resources.pools.items()]
         yield f"holds {', '.join(held)} while it runs"
+    yield from _limits(step)
+
+
+def _limits(step: StepSpec) -> Iterator[str]:
+    limit, rate = step.concurrency_limit, step.rate_limit
+    if limit is not None:
+        more = {"queue": "waits", "skip": "is skipped", "cancel_running": "cancels the runs of those"}
+        yield f"is one of at most {limit.limit} of '{limit.group}' at a time; one more {more[limit.on_conflict]}"
+    if rate is not None:
+        of = f"together with all of '{rate.key}'" if rate.key else f"of all that {step.agent} does"
+        yield f"begins no more often than {' and '.join(rate.limits)}, {of}"
 
 
 def _attempts(retry: RetryPolicy) -> str:

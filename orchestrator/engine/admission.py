@@ -7,7 +7,7 @@ between, a sweep carries it on: who asked asks again, and every lease is held ag
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from celery import Celery
@@ -16,33 +16,60 @@ from orchestrator import keys
 from orchestrator.connection import guarded
 from orchestrator.demand import RUN_PLACE
 from orchestrator.engine.canvas import publish
+from orchestrator.engine.index import look_soon
 from orchestrator.engine.runtime import Runtime, log, runtime_of
 from orchestrator.errors import OrchestratorError
-from orchestrator.resources.models import Ask, Exchanged, Numbered, lease_id, of_lease
+from orchestrator.resources.models import Ask, Exchanged, Met, Numbered, lease_id, of_lease
 from orchestrator.resources.policy import Fate, Standing, judge
 from orchestrator.run.replies import Moved, Refused
 
+Followed = tuple[str, Moved]
+"""A run, and a transition of it that the caller has to follow."""
 
-def settle(app: Celery, run_id: str, moved: Moved) -> None:
+
+def settle(app: Celery, run_id: str, moved: Moved) -> list[Followed]:
     """Ask for the leases that a transition wants, and give those back that it has ended; queue whoever gets one.
 
-    Two round trips, and one more for each other run whose steps are granted. An error of the store is logged.
+    Two round trips, and one more for each other run whose steps are granted. An error of the store is logged. Returns
+    what became of steps that met others under a limit of theirs, and of those others.
     """
     if not moved.asking and not moved.freed:
-        return
+        return []
     asks = [_ask(run_id, definition, number) for definition, number in moved.asking]
-    exchange(app, asks, _returned(run_id, moved.freed))
+    return exchange(app, asks, _returned(run_id, moved.freed))
 
 
-def exchange(app: Celery, asks: Sequence[Ask], returned: Sequence[Numbered]) -> None:
+def exchange(app: Celery, asks: Sequence[Ask], returned: Sequence[Numbered]) -> list[Followed]:
     """The same for leases of any runs."""
     runtime = runtime_of(app)
+    followed: list[Followed] = []
     try:
         while asks or returned:
             found = runtime.pools.exchange(asks, returned)
+            for met in found.conflicts:
+                followed += _met(runtime, met, next(ask for ask in asks if ask.id == met.id))
             asks, returned = (), _carry_out(app, runtime, found)
     except OrchestratorError as error:
         log.warning("pools: %s; a sweep will carry on", error)
+    return followed
+
+
+def _met(runtime: Runtime, met: Met, ask: Ask) -> Iterator[Followed]:
+    """A step does not want to wait for others under its limit: it is skipped, or their runs are cancelled."""
+    run_id, step = of_lease(met.id)
+    others = sorted({of_lease(name)[0] for name in met.holders} - {run_id})
+    if ask.conflict == "skip":
+        error = f"its limit was reached by {', '.join(met.holders)}"
+        answer = runtime.ledger.expire(run_id, step, error=error, state="skipped", reason="concurrency_limit")
+        answers = [(run_id, answer)]
+    else:
+        reason = f"run {run_id} took its place: {step} cancels who is before it under its limit"
+        grace = runtime.settings.engine.cancel_grace
+        answers = [(name, runtime.ledger.stop(name, "cancelled", reason=reason, grace=grace)) for name in others]
+    for name, answer in answers:
+        if isinstance(answer, Moved):
+            look_soon(runtime, name, 0.0)
+            yield name, answer
 
 
 def sweep(app: Celery) -> None:
@@ -71,6 +98,7 @@ def _ask(run_id: str, definition: Mapping[str, Any], number: int) -> Ask:
         weight=definition.get("fairness_weight", 1.0),
         ms=round(definition["seconds"] * 1000),
         agent_class=definition["queue"],
+        conflict=definition.get("on_conflict"),
     )
 
 

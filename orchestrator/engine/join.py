@@ -32,7 +32,8 @@ def follow(app: Celery, run_id: str, moved: Moved) -> None:
     """Publish what a transition released, settle its leases on pools, and judge the barriers that it joined. Never
     raises: what fails here is stored as due, and a sweep carries it on."""
     publish(app, run_id, moved.released)
-    admission.settle(app, run_id, moved)
+    for other, following in admission.settle(app, run_id, moved):
+        follow(app, other, following)
     for node in moved.joined:
         try:
             judge(app, run_id, node[1:])

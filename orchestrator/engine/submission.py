@@ -18,14 +18,16 @@ from orchestrator import keys
 from orchestrator.connection import guarded
 from orchestrator.context.values import encode
 from orchestrator.engine.join import follow
+from orchestrator.engine.places import filled
 from orchestrator.engine.registry import known_agents
 from orchestrator.engine.runtime import runtime_of
 from orchestrator.errors import IdempotencyConflict, InvalidWorkflow, NotFound, Problem, StoreUnavailable
 from orchestrator.fleet import learning
 from orchestrator.fleet.learning import Durations, of_steps
 from orchestrator.problems import did_you_mean
-from orchestrator.run.nodes import Node, Shape, compile_nodes
+from orchestrator.run.nodes import Node, compile_nodes
 from orchestrator.run.replies import Moved
+from orchestrator.run.shape import Shape
 from orchestrator.run.store import Ledger
 from orchestrator.settings import EngineSettings
 from orchestrator.units import bucket_floor, size_bucket
@@ -108,6 +110,7 @@ def prepare(
     given_bytes = bucket_floor(size_bucket(sum(map(len, texts.values()))))
     shape = replace(Shape.of(settings, sequential=sequential), input_bytes=given_bytes)
     plan, nodes = compile_spec(spec, text, queues, shape, of_steps(durations, spec, given_bytes))
+    nodes = filled(nodes, texts)
     digest = blake2b(digest_size=16)
     digest.update(text.encode())
     digest.update(json.dumps(texts, sort_keys=True).encode())

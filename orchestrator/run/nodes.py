@@ -7,89 +7,21 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from orchestrator.demand import DemandRules, demand_text
-from orchestrator.engine_blocks import TimeoutHandling
 from orchestrator.keys import barrier_node, gate_node
 from orchestrator.keys import group_of as group_of_node
 from orchestrator.run import sequencing
+from orchestrator.run.shape import DOCUMENTED, Shape
 from orchestrator.run.validation import release_node, validation_nodes
-from orchestrator.settings import EngineSettings
 from orchestrator.workflow.expansion import Feed
-from orchestrator.workflow.models import BarrierSpec, GroupSpec, LockMode, StepSpec, TriggerRule
+from orchestrator.workflow.models import GroupSpec, StepSpec, TriggerRule
 from orchestrator.workflow.plan import Plan
 from orchestrator.workflow.sequence import sequence
 from orchestrator.workflow.structure import input_bucket, is_parallel, only_validates
 
-SEGMENT_LINKS = 6
 SEGMENT_BYTES = 3000
 LINK_BYTES = 300
 """A chain carries at most so many links and about so many bytes, of which a link costs LINK_BYTES and its names, so
 that a message stays below 4 KiB."""
-
-
-@dataclass(frozen=True, slots=True)
-class Shape:
-    """What the deployment's settings say about the form of a run: how many steps a chain carries, and what holds for
-    barriers that do not say otherwise. A group's extension may be shorter than the setting's, and never longer.
-
-    So many `readers` or `writers` may hold a section's lock at a time; groups take theirs only with `group_locks`. In a
-    `sequential` run no two steps run at a time, so that a group has the time of its barrier for each of its members.
-    Without `together` a member starts as soon as its own needs are met, and does not wait for the others'.
-    `input_bytes`: about how much the run is given. `demands` say what resources are in units of the pools."""
-
-    segment_links: int = SEGMENT_LINKS
-    timeouts: TimeoutHandling = field(default_factory=TimeoutHandling)
-    readers: int = 5
-    writers: int = 1
-    group_locks: bool = True
-    sequential: bool = False
-    together: bool = True
-    input_bytes: int = 0
-    demands: DemandRules = field(default_factory=DemandRules)
-
-    @classmethod
-    def of(cls, settings: EngineSettings, *, sequential: bool | None = None) -> Shape:
-        """What these settings say; `sequential` overrides theirs."""
-        barriers, store = settings.barrier_synchronization, settings.resource_manager.resource_pool.context_store
-        return cls(
-            settings.engine.segment_links,
-            barriers.timeout_handling,
-            readers=store.concurrent_readers,
-            writers=store.concurrent_writers,
-            group_locks="establish_shared_context_locks" in barriers.phases.phase_1_initiation,
-            together="start_all_parallel_agents_simultaneously" in barriers.phases.phase_1_initiation,
-            sequential=settings.engine.sequential if sequential is None else sequential,
-            demands=settings.demand_rules,
-        )
-
-    def demand(self, step: StepSpec, queue_of: Callable[[str], str]) -> str:
-        """What a step has to be granted by the pools before it is queued; empty for one that waits for nothing."""
-        wants = step.resources
-        return demand_text(wants.cpu, wants.memory, wants.pools, step.queue or queue_of(step.agent), self.demands)
-
-    def locks(self, declared: Mapping[str, LockMode], priority: int) -> str | None:
-        """What `lock_admit.lua` reads: the priority, and mode and number of holders of each section, in one order."""
-        most = {LockMode.READ: f"r{self.readers}", LockMode.WRITE: f"w{self.writers}"}
-        texts = [f"{section}:{most[declared[section]]}" for section in sorted(declared)]
-        return " ".join([str(priority), *texts]) if texts else None
-
-    def barrier(self, group: GroupSpec) -> BarrierSpec:
-        """The barrier of a group, with every setting."""
-        given, extending = group.barrier, self.timeouts.timeout_strategies.extend_timeout
-        most = extending.max_extensions if given.max_extensions is None else given.max_extensions
-        timeout = self.timeouts.default_timeout if given.timeout is None else given.timeout
-        return given.model_copy(
-            update={
-                "timeout": timeout * (len(group.steps) if self.sequential else 1),
-                "extension": min(given.extension or extending.extension, extending.extension),
-                "max_extensions": most,
-            }
-        )
-
-    def items_barrier(self, step: StepSpec) -> BarrierSpec:
-        """By what the items of a mapped step are judged: as a group's barrier, with the step's own timeout."""
-        group = GroupSpec(id=step.id, steps=(step.id,), barrier=step.barrier or BarrierSpec())
-        return self.barrier(group).model_copy(update={"timeout": step.timeout})
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,12 +64,13 @@ class Node:
         return json.dumps(self.definition, separators=(",", ":"))
 
 
-def compile_nodes(plan: Plan, queue_of: Callable[[str], str], shape: Shape = Shape()) -> tuple[Node, ...]:
+def compile_nodes(plan: Plan, queue_of: Callable[[str], str], shape: Shape = DOCUMENTED) -> tuple[Node, ...]:
     """The nodes of a plan in topological order of their steps. `queue_of` maps an agent to its class.
 
     A step that needs all members of a joined group waits for the group's barrier instead; members of a group that
     start behind different dependencies wait for each other at a gate. Cross-validation stands behind the barrier.
     """
+    plan = shape.prioritised(plan)
     turns = sequence(plan) if shape.sequential else None
     groups = {group.id: group for group in plan.workflow.groups if is_parallel(group)}
     if turns is not None:
@@ -147,7 +80,7 @@ def compile_nodes(plan: Plan, queue_of: Callable[[str], str], shape: Shape = Sha
     gated = _gates(groups, needs) if shape.together and turns is None else set()
     awaited = {step for group in groups.values() for step in _awaited(group, needs, groups, gated)}
     stretches = plan.segments.values() if turns is None else sequencing.runs(plan, turns.order, needs)
-    demands = {step.id: shape.demand(step, queue_of) for step in plan.workflow.steps}
+    demands = {step.id: shape.demand(step, queue_of, plan.workflow.max_parallel) for step in plan.workflow.steps}
     waiting = {step.id for step in plan.workflow.steps if step.locks or demands[step.id]}
     pieces = _pieces(plan, needs, group_of, stretches, shape.segment_links, waiting)
     after = _after(plan, needs, groups, group_of)
@@ -295,7 +228,11 @@ def _step_node(
         "next": _links(plan, pieces.get(step_id, ()), queue_of),
         "expand": _expansion(step, queue_of, shape),
         "demand": demand,
-        "seconds": plan.steps[step_id].duration_seconds if demand else None,
+        "seconds": plan.steps[step_id].duration_seconds,
+        "role": plan.steps[step_id].priority if step.priority is None else None,
+        "fairness_key": plan.workflow.fairness_key if demand else None,
+        "fairness_weight": plan.workflow.fairness_weight if demand and plan.workflow.fairness_weight != 1 else None,
+        "on_conflict": _on_conflict(step),
     }
     definition |= {key: value for key, value in optional.items() if value not in (None, {}, [], "")}
     lists = {"read": step.context.read, "write": step.context.write}
@@ -313,6 +250,11 @@ def _step_node(
                 barrier=barrier_node(group.id) if group is not None else None,
                 locks=shape.locks(step.locks, plan.steps[step_id].priority),
                 group_locks=_group_locks(plan, group, shape), pools=bool(demand))  # fmt: skip
+
+
+def _on_conflict(step: StepSpec) -> str | None:
+    limit = step.concurrency_limit
+    return None if limit is None or limit.on_conflict == "queue" else limit.on_conflict
 
 
 def _expansion(step: StepSpec, queue_of: Callable[[str], str], shape: Shape) -> dict[str, Any] | None:

@@ -42,6 +42,8 @@ class StepKeys(TypedDict, total=False):
     context_access: str
     locks: Mapping[str, str]
     resources: Mapping[str, Any]
+    concurrency_limit: Mapping[str, Any]
+    rate_limit: str | Sequence[str] | Mapping[str, Any]
     timeout: Duration
     idle_timeout: Duration
     schedule_timeout: Duration
@@ -142,6 +144,9 @@ class Workflow:
         defaults: Mapping[str, Any] | None = None,
         barrier: Mapping[str, Any] | None = None,
         merge: Mapping[str, Any] | None = None,
+        max_parallel: int | None = None,
+        fairness_key: str | None = None,
+        fairness_weight: float | None = None,
     ) -> None:
         self.name = name
         given = {
@@ -153,6 +158,9 @@ class Workflow:
             "defaults": defaults,
             "barrier": barrier,
             "merge": merge,
+            "max_parallel": max_parallel,
+            "fairness_key": fairness_key,
+            "fairness_weight": fairness_weight,
         }
         self._raw: dict[str, Any] = {"name": name, **{key: value for key, value in given.items() if value is not None}}
         self._steps: list[dict[str, Any]] = []

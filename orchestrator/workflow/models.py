@@ -37,6 +37,8 @@ from orchestrator.workflow.expansion import (
     StageKind,
     StageSpec,
 )
+from orchestrator.workflow.input_models import InputSpec, WorkflowInput
+from orchestrator.workflow.limits import ConcurrencyLimit, Named, RateLimits
 from orchestrator.workflow.sharing import ConsistencyRule, MergeRules, QualityLevel
 
 __all__ = [
@@ -255,6 +257,8 @@ class StepSpec(Frozen):
     context_access: str | None = None
     locks: Mapping[Identifier, LockMode] = Field(default_factory=dict)
     resources: Resources = Field(default_factory=lambda: _NOTHING)
+    concurrency_limit: ConcurrencyLimit | None = None
+    rate_limit: RateLimits | None = None
     timeout: Seconds | None = None
     idle_timeout: Seconds | None = None
     schedule_timeout: Seconds | None = None
@@ -339,35 +343,12 @@ class GroupSpec(Frozen):
     description: str = ""
 
 
-class InputSpec(Frozen):
-    """A value that a run is given at the start. It has to be given unless `default` is there."""
-
-    required: bool = True
-    default: Any = None
-    description: str = ""
-    example: Any = None
-
-
-def _input_spec(value: object) -> object:
-    """A declaration in full, or just the default value, or nothing for a required input.
-
-    A default that is itself a mapping has to stand under `default`.
-    """
-    if isinstance(value, InputSpec):
-        return value
-    if value is None:
-        return {}
-    if isinstance(value, Mapping):
-        return {"required": "default" not in value, **value}
-    return {"required": False, "default": value}
-
-
-WorkflowInput = Annotated[InputSpec, BeforeValidator(_input_spec)]
-
-
 class WorkflowSpec(Frozen):
     """A whole definition: steps in the order in which they were written, and the groups among them. Registered in a
-    deployment, one with a `schedule` is started by beat, in UTC; a time at which no beat ran is not made up for."""
+    deployment, one with a `schedule` is started by beat, in UTC; a time at which no beat ran is not made up for.
+
+    At most `max_parallel` steps of a run run at a time. Runs with one `fairness_key` (None: each run by itself) share
+    what pools give them, in proportion to their `fairness_weight`."""
 
     name: Identifier
     version: str = "1"
@@ -378,6 +359,9 @@ class WorkflowSpec(Frozen):
     merge: MergeRules = Field(default_factory=MergeRules)
     timeout: Seconds | None = None
     schedule: Cron | None = None
+    max_parallel: PositiveCount | None = None
+    fairness_key: Named | None = None
+    fairness_weight: PositiveNumber = 1.0
 
     @model_validator(mode="after")
     def _starts_by_itself(self) -> Self:

@@ -20,6 +20,8 @@ _COMMON = frozenset(
         "estimated_duration",
         "trigger_rule",
         "cache",
+        "concurrency_limit",
+        "rate_limit",
     }
 )
 _MAPPED = frozenset({"concurrency", "chunk_size", "pipeline", "fork_join"})
@@ -45,6 +47,8 @@ def read_step_key(reading: Reading, draft: StepDraft, key: str, value: object, l
         return
     elif key in _SPECIAL:
         _SPECIAL[key](reading, draft, value, location)
+    elif key == "concurrency" and isinstance(value, dict):  # how others call it; a number is that of a mapped step
+        reading.put(draft, "concurrency_limit", value, location)
     elif key == "outputs" and isinstance(value, str):
         reading.put(draft, key, [value], location)
     else:

@@ -36,6 +36,8 @@ def to_document(workflow: WorkflowSpec) -> dict[str, Any]:
         document["schedule"] = workflow.schedule
     if workflow.inputs:
         document["inputs"] = {name: _input(declared) for name, declared in workflow.inputs.items()}
+    sharing = ("max_parallel", "fairness_key", "fairness_weight")
+    document |= workflow.model_dump(include=set(sharing), exclude_defaults=True)
     merge = workflow.merge.model_dump(mode="json", exclude_defaults=True)
     if merge:
         document["merge"] = merge

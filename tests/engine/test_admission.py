@@ -43,7 +43,8 @@ def test_three_agents_at_a_time_and_whoever_needs_nothing_passes(client: Client)
     assert min(run.finished_at or 0 for run in ended) == ended[3].finished_at
     heavy = client.submit(wide("heavy", 4, 0.1, cpu=10, memory=50)).wait(SECONDS)
     assert most_at_a_time([heavy]) == 2
-    assert not pools(client.redis, client.settings).status().holders
+    here = pools(client.redis, client.settings)
+    eventually(lambda: not here.status().holders, within=SECONDS, what="the last lease is given back")
 
 
 def test_who_waits_for_what_is_shown(
@@ -91,3 +92,51 @@ def test_killed_workers_leave_no_lease(store: Store, tmp_path: Any) -> None:
             assert {run.state for run in ended} == {RunState.SUCCESS}
             eventually(lambda: not here.status().holders, within=SECONDS, what="no lease is left")
             assert {pool.used for pool in here.status().pools} == {0}
+
+
+def limited(name: str, seconds: float, count: int = 1, **keys: Any) -> dict[str, Any]:
+    top: dict[str, Any] = {key: keys.pop(key) for key in ("max_parallel", "inputs") if key in keys}
+    step = {"agent": "sleep", "with": {"seconds": seconds}, **keys}
+    return {"name": name, **top, "steps": [{"id": f"s{number}", **step} for number in range(count)]}
+
+
+def test_a_run_of_which_two_steps_may_run(client: Client) -> None:
+    ended = client.submit(limited("bounded", 0.1, 5, max_parallel=2)).wait(SECONDS)
+    assert ended.state is RunState.SUCCESS
+    assert most_at_a_time([ended]) == 2
+
+
+def test_limits_of_one_group_reach_over_runs_and_depend_on_inputs(client: Client) -> None:
+    limit = {"group": "tenant {inputs.tenant}", "limit": 1}
+    definition = limited("deploy", 0.3, inputs={"tenant": None}, concurrency=limit)
+    runs = [client.submit(definition, {"tenant": tenant}) for tenant in ("a", "a", "a", "b")]
+    ended = [handle.wait(SECONDS) for handle in runs]
+    assert {run.state for run in ended} == {RunState.SUCCESS}
+    assert most_at_a_time(ended[:3]) == 1
+    assert most_at_a_time(ended) == 2
+
+
+def test_what_one_more_does(client: Client) -> None:
+    def definition(seconds: float, on_conflict: str) -> dict[str, Any]:
+        return limited("one", seconds, concurrency={"group": "only", "on_conflict": on_conflict})
+
+    first = client.submit(definition(30, "queue"))
+    eventually(lambda: first.status().steps["s0"].state is StepState.RUNNING, within=SECONDS, what="it runs")
+    skipped = client.submit(definition(0, "skip")).wait(SECONDS)
+    assert (skipped.state, skipped.steps["s0"].state) == (RunState.SUCCESS, StepState.SKIPPED)
+    assert first.id in (skipped.steps["s0"].error or "")
+    latest = client.submit(definition(0, "cancel_running"))
+    assert latest.wait(SECONDS).state is RunState.SUCCESS
+    ended = first.wait(SECONDS)
+    assert ended.state is RunState.CANCELLED
+    assert latest.id in (ended.reason or "")
+
+
+def test_steps_of_two_runs_share_a_rate(client: Client) -> None:
+    """Three tokens that come back within a second and a half: two at once of those left, the others one by one."""
+    definition = limited("polite", 0.0, 3, rate_limit={"key": "peer", "limits": ["3/1.5s", "100/m"]})
+    runs = [client.submit(definition) for _ in range(2)]
+    ended = [handle.wait(SECONDS) for handle in runs]
+    begun = sorted(step.queued_at or 0 for run in ended for step in run.steps.values())
+    assert all(later - earlier >= 0.499 for earlier, later in zip(begun[:3], begun[3:], strict=True))
+    assert begun[5] - begun[0] >= 1.49

@@ -15,9 +15,10 @@ from orchestrator.context.values import canonical
 from orchestrator.engine.runtime import TRANSITIONS
 from orchestrator.messages.models import Event, parse_events
 from orchestrator.run.models import StepState
-from orchestrator.run.nodes import Shape, compile_nodes
+from orchestrator.run.nodes import compile_nodes
 from orchestrator.run.reader import RunReader
 from orchestrator.run.replies import Claimed, Clash, Moved, Refused, Unlocked
+from orchestrator.run.shape import Shape
 from orchestrator.run.store import Ledger, Payload
 from orchestrator.workflow.models import GroupSpec, StepSpec, TriggerRule, WorkflowSpec
 from orchestrator.workflow.plan import make_plan

@@ -16,8 +16,9 @@ from orchestrator.engine import admission, recovery
 from orchestrator.engine.join import follow
 from orchestrator.engine.runtime import runtime_of
 from orchestrator.resources.models import Numbered, lease_id, of_lease
-from orchestrator.run.nodes import Shape, compile_nodes
+from orchestrator.run.nodes import compile_nodes
 from orchestrator.run.replies import Moved
+from orchestrator.run.shape import Shape
 from orchestrator.workflow.models import Resources, StepSpec, WorkflowSpec
 from orchestrator.workflow.plan import make_plan
 

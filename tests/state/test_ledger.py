@@ -10,8 +10,9 @@ import pytest
 import redis
 
 from orchestrator.run.models import RunState, StepState
-from orchestrator.run.nodes import Shape, compile_nodes
+from orchestrator.run.nodes import compile_nodes
 from orchestrator.run.replies import Claimed, Moved, Refused
+from orchestrator.run.shape import Shape
 from orchestrator.run.store import lua
 from orchestrator.workflow.models import GroupSpec, TriggerRule
 from orchestrator.workflow.plan import make_plan

@@ -29,7 +29,8 @@ for _, one in ipairs(A.asks) do
     if ask.n < one.n then ask.n = one.n end
     redis.call('HSET', into, one.id, cjson.encode(ask))
     if held and ask.n == one.n then again[#again + 1] = {one.id, one.n} end
-  elseif one.conflict and full(one.kind) then
+  end
+  if not held and one.conflict and full(one.kind) then
     conflicts[#conflicts + 1] = {one.id, one.n, holders(one.kind)}
   end
   if not before and not (one.conflict == 'skip' and full(one.kind)) then

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from orchestrator.run.nodes import Shape, compile_nodes
+from orchestrator.run.nodes import compile_nodes
+from orchestrator.run.shape import Shape
 from orchestrator.settings import EngineSettings
 from orchestrator.workflow.models import BarrierSpec, GroupSpec, StepSpec, WorkflowSpec
 from orchestrator.workflow.plan import make_plan

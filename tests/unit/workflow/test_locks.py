@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from orchestrator.run.nodes import Node, Shape, compile_nodes
+from orchestrator.run.nodes import Node, compile_nodes
+from orchestrator.run.shape import Shape
 from orchestrator.settings import EngineSettings
 from orchestrator.workflow.builder import Workflow
 from orchestrator.workflow.loader import load_workflow, load_workflow_text, validate

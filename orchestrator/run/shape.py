@@ -1,0 +1,111 @@
+"""What the deployment's settings say about the form of its runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from orchestrator.demand import DemandRules, demand_text, key_limit, rate_limit, run_limit
+from orchestrator.engine_blocks import Priorities, TimeoutHandling
+from orchestrator.settings import EngineSettings
+from orchestrator.workflow.limits import rate_of
+from orchestrator.workflow.models import BarrierSpec, GroupSpec, LockMode, StepSpec
+from orchestrator.workflow.plan import CRITICAL_PATH_PRIORITY, GROUP_PRIORITY, VALIDATION_PRIORITY, Plan
+
+SEGMENT_LINKS = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What the deployment's settings say about the form of a run: how many steps a chain carries, and what holds for
+    barriers that do not say otherwise. A group's extension may be shorter than the setting's, and never longer.
+
+    So many `readers` or `writers` may hold a section's lock at a time; groups take theirs only with `group_locks`. In a
+    `sequential` run no two steps run at a time, so that a group has the time of its barrier for each of its members.
+    Without `together` a member starts as soon as its own needs are met, and does not wait for the others'.
+    `input_bytes`: about how much the run is given. `demands` say what resources are in units of the pools,
+    `priorities` how urgent steps are that do not say so themselves."""
+
+    segment_links: int = SEGMENT_LINKS
+    timeouts: TimeoutHandling = field(default_factory=TimeoutHandling)
+    readers: int = 5
+    writers: int = 1
+    group_locks: bool = True
+    sequential: bool = False
+    together: bool = True
+    input_bytes: int = 0
+    demands: DemandRules = field(default_factory=DemandRules)
+    priorities: Priorities = field(default_factory=Priorities)
+
+    @classmethod
+    def of(cls, settings: EngineSettings, *, sequential: bool | None = None) -> Shape:
+        """What these settings say; `sequential` overrides theirs."""
+        barriers, store = settings.barrier_synchronization, settings.resource_manager.resource_pool.context_store
+        return cls(
+            settings.engine.segment_links,
+            barriers.timeout_handling,
+            readers=store.concurrent_readers,
+            writers=store.concurrent_writers,
+            group_locks="establish_shared_context_locks" in barriers.phases.phase_1_initiation,
+            together="start_all_parallel_agents_simultaneously" in barriers.phases.phase_1_initiation,
+            sequential=settings.engine.sequential if sequential is None else sequential,
+            demands=settings.demand_rules,
+            priorities=settings.resource_manager.allocation_strategy.priorities,
+        )
+
+    def prioritised(self, plan: Plan) -> Plan:
+        """The plan with the deployment's priorities in the place of the documents' own."""
+        given = self.priorities
+        by_role = {
+            CRITICAL_PATH_PRIORITY: given.critical_path_agents,
+            GROUP_PRIORITY: given.parallel_group_agents,
+            VALIDATION_PRIORITY: given.validation_agents,
+        }
+        if all(role == priority for role, priority in by_role.items()):
+            return plan
+        steps = dict(plan.steps)
+        for step in plan.workflow.steps:
+            planned = steps[step.id]
+            if step.priority is None and planned.priority in by_role:
+                steps[step.id] = planned.model_copy(update={"priority": by_role[planned.priority]})
+        return plan.model_copy(update={"steps": steps})
+
+    def demand(self, step: StepSpec, queue_of: Callable[[str], str], max_parallel: int | None) -> str:
+        """What a step has to be granted by the pools before it is queued; empty for one that waits for nothing."""
+        wants, limit, rate = step.resources, step.concurrency_limit, step.rate_limit
+        limits = [] if max_parallel is None else [run_limit(max_parallel)]
+        if limit is not None:
+            limits.append(key_limit(limit.group, limit.limit))
+        if rate is not None:
+            key = f"key:{rate.key}" if rate.key else f"agent:{step.agent}"
+            limits += [rate_limit(key, *rate_of(text)) for text in rate.limits]
+        agent_class = step.queue or queue_of(step.agent)
+        return demand_text(wants.cpu, wants.memory, wants.pools, agent_class, self.demands, limits)
+
+    def locks(self, declared: Mapping[str, LockMode], priority: int) -> str | None:
+        """What `lock_admit.lua` reads: the priority, and mode and number of holders of each section, in one order."""
+        most = {LockMode.READ: f"r{self.readers}", LockMode.WRITE: f"w{self.writers}"}
+        texts = [f"{section}:{most[declared[section]]}" for section in sorted(declared)]
+        return " ".join([str(priority), *texts]) if texts else None
+
+    def barrier(self, group: GroupSpec) -> BarrierSpec:
+        """The barrier of a group, with every setting."""
+        given, extending = group.barrier, self.timeouts.timeout_strategies.extend_timeout
+        most = extending.max_extensions if given.max_extensions is None else given.max_extensions
+        timeout = self.timeouts.default_timeout if given.timeout is None else given.timeout
+        return given.model_copy(
+            update={
+                "timeout": timeout * (len(group.steps) if self.sequential else 1),
+                "extension": min(given.extension or extending.extension, extending.extension),
+                "max_extensions": most,
+            }
+        )
+
+    def items_barrier(self, step: StepSpec) -> BarrierSpec:
+        """By what the items of a mapped step are judged: as a group's barrier, with the step's own timeout."""
+        group = GroupSpec(id=step.id, steps=(step.id,), barrier=step.barrier or BarrierSpec())
+        return self.barrier(group).model_copy(update={"timeout": step.timeout})
+
+
+DOCUMENTED = Shape()
+"""The form of runs where no setting says otherwise."""

@@ -45,7 +45,9 @@ class Workers(Frozen):
     """How the workers of each class run; one that is not among `classes` as `default`."""
 
     default: WorkerClass = WorkerClass()
-    classes: Mapping[Identifier, WorkerClass] = Field(default_factory=dict)
+    classes: Mapping[Identifier, WorkerClass] = Field(
+        default_factory=lambda: {"benchmarks": WorkerClass(max=1, steals=False, shared=False)}
+    )
 
     def of(self, name: str) -> WorkerClass:
         return self.classes.get(name, self.default)

@@ -93,6 +93,8 @@ class Environment(Frozen):
     app: Annotated[str, AfterValidator(_module)] = "config.celery_app"
     engine_file: Path | None = None
     log_level: Annotated[str, BeforeValidator(_level)] = "INFO"
+    webhook_url: str | None = None
+    smtp_password: str | None = None
     api_tokens: Annotated[tuple[SecretStr, ...], BeforeValidator(_tokens)] = ()
 
     @classmethod
@@ -139,7 +141,7 @@ class Environment(Frozen):
         """Variable name -> value, without passwords; what is not set is left out."""
         values = {PREFIX + name.upper(): getattr(self, name) for name in type(self).model_fields}
         return {
-            name: mask_url(str(value)) if name.endswith("_URL") else _MASK if name.endswith("_TOKENS") else str(value)
+            name: _shown(name, str(value))
             for name, value in values.items()
             if value not in (None, ())
         }
@@ -148,6 +150,13 @@ class Environment(Frozen):
         if self.engine_file is not None and not self.engine_file.is_file():
             return [Problem(f"{PREFIX}ENGINE_FILE", f"there is no file {self.engine_file}", source="environment")]
         return []
+
+
+def _shown(name: str, value: str) -> str:
+    """Whoever knows the URL of a webhook may use it: no part of it is shown."""
+    if name.endswith(("_TOKENS", "_PASSWORD", "_WEBHOOK_URL")):
+        return _MASK
+    return mask_url(value) if name.endswith("_URL") else value
 
 
 def unknown_variables(environ: Mapping[str, str]) -> list[Problem]:

@@ -84,6 +84,9 @@ DEAD_MESSAGES = "orc:dlq:messages"
 LATENESS = "orc:lateness"
 """list, bounded: by how many seconds the newest deadlines fired late."""
 
+ALARMS = "orc:alarms"
+"""hash: `<metric>/<worker or queue>` of the alarms that are raised now."""
+
 FLEET = "orc:fleet"
 """hash: worker -> when it told of itself last (s, Redis' clock), and what, as JSON; who is silent is taken out."""
 

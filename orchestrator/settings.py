@@ -10,6 +10,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from orchestrator.demand import AGENTS, CPU, MEMORY, DemandRules, capacities, class_name, pool_name
 from orchestrator.documents import Document, Doubtful, load_document, shown
+from orchestrator.engine_alerts import Alerting
 from orchestrator.engine_blocks import BarrierSynchronization, ContextConflicts, DependencyAnalyzer, ResourceManager
 from orchestrator.engine_caches import CachingSystem, PerformanceMonitoring
 from orchestrator.engine_fleet import FleetRules, Workers
@@ -106,6 +107,7 @@ class EngineSettings(Frozen):
     engine: Runtime = Runtime()
     workers: Workers = Field(default_factory=Workers)
     fleet: FleetRules = FleetRules()
+    alerting: Alerting = Field(default_factory=Alerting)
 
     @property
     def cpu_capacity(self) -> float:

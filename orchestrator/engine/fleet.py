@@ -4,11 +4,13 @@ that."""
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any
 
+import psutil
 from celery import Celery
 from celery.worker import state as worker_state
 
@@ -16,9 +18,12 @@ from orchestrator.engine.agent import REGISTRY
 from orchestrator.engine.depths import depths
 from orchestrator.engine.routing import CONTROL, agent_queue
 from orchestrator.engine.runtime import log, runtime_of
+from orchestrator.engine_blocks import ResourceManager
 from orchestrator.fleet import learning, policy, store
 from orchestrator.fleet.learning import WEIGHT, Durations, Sample, quantile
 from orchestrator.fleet.models import Decision, Fleet, Queue, Standing, Worker
+from orchestrator.metrics import thresholds
+from orchestrator.metrics.thresholds import Metric, Thresholds
 from orchestrator.workflow.plan import DEFAULT_STEP_SECONDS
 
 REMEMBERED = 10
@@ -48,6 +53,8 @@ class FleetMember:
         self._durations: Durations = {}
         self._newest: deque[tuple[Sample, float]] = deque(maxlen=REMEMBERED)
         self._taken = -1
+        self._thresholds = Thresholds(self._runtime.client, _limits(settings.resource_manager))
+        psutil.cpu_percent()  # the first call measures nothing
 
     def _may_serve(self, home: Iterable[str]) -> tuple[str, ...]:
         """The queues of other classes whose agents this process has, that share their work, and whose pool is of its
@@ -74,6 +81,7 @@ class FleetMember:
         runtime.queue_seconds = {name: queue.seconds for name, queue in queues.items()}
         self.worker = self._now(waiting)
         now, lost, workers = store.tell(runtime.client, self.worker, self._silence)
+        self._watch(waiting)
         made = [self._lost(name) for name in lost]
         made += self._decide(Fleet(now=now, workers=workers, queues=queues))
         for decision in made:
@@ -84,11 +92,27 @@ class FleetMember:
         """The worker stops in order: keep what is left, and be forgotten at once."""
         learning.learn(self._runtime.client, self._runtime.samples.take())
         store.forget(self._runtime.client, self.worker.name)
+        thresholds.forget(self._runtime.client, self.worker.name)
 
     def _seconds(self, queue: str) -> float:
         return learning.mean_seconds(self._durations, self._agents.get(queue, ())) or DEFAULT_STEP_SECONDS
 
+    def _watch(self, waiting: Mapping[str, int]) -> None:
+        """Compare with the alarms' thresholds: its own figures, and the queues, which every worker sees."""
+        name, worker = self.worker.name, self.worker
+        seen: list[tuple[Metric, str, float]] = [
+            ("cpu_usage", name, worker.cpu),
+            ("memory_usage", name, worker.memory),
+            ("response_time", name, worker.response),
+            *(("queue_depth", queue, depth) for queue, depth in waiting.items()),
+        ]
+        for metric, subject, value in seen:
+            alert = self._thresholds.see(metric, subject, value)
+            if alert is not None:
+                log.log(logging.WARNING if alert.severity == "warning" else logging.INFO, "alert: %s", alert.message)
+
     def _lost(self, name: str) -> Decision:
+        thresholds.forget(self._runtime.client, name)
         reason = f"silent for more than {self._silence:g} s; others get its steps as their leases end"
         return Decision(act="lost", worker=name, reason=reason)
 
@@ -111,8 +135,9 @@ class FleetMember:
         scaler = getattr(self._consumer.controller, "autoscaler", None)
         slots = slots_of(self._consumer.pool) if scaler is None else int(scaler.max_concurrency)
         return self.worker.model_copy(
-            update={"busy": busy, "idle": idle, "done": taken, "slots": slots, **self._health()}
-        )
+            update={"busy": busy, "idle": idle, "done": taken, "slots": slots, **self._health(),
+                    "cpu": psutil.cpu_percent(), "memory": psutil.virtual_memory().percent}
+        )  # fmt: skip
 
     def _health(self) -> Mapping[str, Any]:
         seconds = [sample.seconds for sample, _ in self._newest]
@@ -172,6 +197,11 @@ class FleetMember:
     def _leave(self, *queues: str) -> None:
         for name in queues:
             self._consumer.call_soon(partial(self._consumer.cancel_task_queue, name))
+
+
+def _limits(manager: ResourceManager) -> Mapping[Metric, float]:
+    monitoring = manager.load_balancing.resource_monitoring
+    return {metric: float(getattr(monitoring.alert_thresholds, metric)) for metric in monitoring.metrics}
 
 
 def slots_of(pool: Any) -> int:

@@ -24,7 +24,9 @@ from orchestrator.engine.fleet import FleetMember
 from orchestrator.engine.liveness import Liveness
 from orchestrator.engine.policy import LOOKS
 from orchestrator.engine.runtime import Runtime, log, runtime_of
-from orchestrator.errors import OrchestratorError
+from orchestrator.environment import Environment
+from orchestrator.errors import OrchestratorError, SettingsError
+from orchestrator.metrics.forwarding import Forwarder, channels
 
 REAP_SECONDS = 0.5
 """How often dead children are looked for; Celery's own look every 5 s is the first chance after a missed one."""
@@ -40,7 +42,7 @@ class Ticker(threading.Thread):
     """Calls `act` every `seconds`, and whenever `wake` is set, until the process ends, whatever it raises."""
 
     def __init__(
-        self, name: str, seconds: float, act: Callable[[], None], wake: threading.Event | None = None
+        self, name: str, seconds: float, act: Callable[[], object], wake: threading.Event | None = None
     ) -> None:
         super().__init__(name=name, daemon=True)
         self._seconds = seconds
@@ -73,8 +75,22 @@ def start_threads(consumer: Any) -> None:
         ("liveness", settings.liveness_timeout / LOOKS, liveness.look),
     ):
         Ticker(name, seconds, act).start()
+    forwarder = forwarder_of(runtime)
+    if forwarder is not None:
+        Ticker("alerts", sampling, forwarder.forward).start()
     runtime.samples.wanted.set()  # the first look is now: the others are to know of this worker
     Ticker("fleet", sampling, member.look, runtime.samples.wanted).start()
+
+
+def forwarder_of(runtime: Runtime) -> Forwarder | None:
+    """What sends alerts to people, when somebody is named. A mistake there is logged: work goes on without."""
+    environment = Environment.load(strict=False)
+    try:
+        found = channels(runtime.settings.alerting, environment.webhook_url, environment.smtp_password)
+    except SettingsError as error:
+        log.error("alerts are not sent: %s", error)
+        return None
+    return Forwarder(runtime.client, runtime.hostname, found) if found else None
 
 
 def _active() -> tuple[Request, ...]:

@@ -18,6 +18,7 @@ KEPT = 1000
 
 
 class Severity(StrEnum):
+    INFO = "info"
     WARNING = "warning"
     ERROR = "error"
 
@@ -51,10 +52,11 @@ def alerts(client: redis.Redis, *, limit: int = 50, after: str = "") -> list[Ale
             "list[tuple[bytes, Mapping[bytes, bytes]]]",
             client.xrevrange(keys.ALERTS, min=f"({after}" if after else "-", count=limit),
         )
-    return [_alert(entry.decode(), fields) for entry, fields in rows]
+    return [read(entry, fields) for entry, fields in rows]
 
 
-def _alert(entry: str, fields: Mapping[bytes, bytes]) -> Alert:
+def read(entry: bytes, fields: Mapping[bytes, bytes]) -> Alert:
+    """One entry of the stream."""
     text = {name.decode(): value.decode(errors="replace") for name, value in fields.items()}
     known = {name: value for name, value in text.items() if name in Alert.model_fields}
-    return Alert.model_validate(known | {"id": entry, "at": int(entry.partition("-")[0]) / 1000})
+    return Alert.model_validate(known | {"id": entry.decode(), "at": int(entry.partition(b"-")[0]) / 1000})

@@ -12,6 +12,7 @@ from orchestrator import Client, RunHandle
 from orchestrator.fleet import store
 from orchestrator.fleet.models import Decision, Standing
 from orchestrator.fleet.models import Worker as Member
+from orchestrator.metrics.alerts import Alert, alerts
 from orchestrator.run.models import RunState
 from tests.conftest import Store
 from tests.workers import ROOT, Worker, eventually
@@ -69,6 +70,10 @@ def decided(client: Client, act: str, worker: str) -> list[Decision]:
     return [one for one in store.decisions(client.redis, limit=100) if (one.act, one.worker) == (act, worker)]
 
 
+def told(client: Client, kind: str) -> list[Alert]:
+    return [alert for alert in alerts(client.redis) if alert.kind == kind and alert.subject == "agents.heavy"]
+
+
 def backlog(client: Client, count: int, seconds: float, agent: str = "lift") -> RunHandle:
     steps = [{"id": f"s{n}", "agent": agent, "with": {"seconds": seconds}, "retry": {"maximum_attempts": 3}}
              for n in range(count)]  # fmt: skip
@@ -103,6 +108,7 @@ def test_an_idle_worker_steals_and_lets_go_and_what_a_killed_thief_held_is_done_
                  and step.state == "running"],
         within=20, what="the thief runs stolen steps",
     )  # fmt: skip
+    assert [alert.subject for alert in told(client, "queue_depth")] == ["agents.heavy"]
     fleet["l1"].kill()
     status = first.wait(SECONDS)
     assert status.state is RunState.SUCCESS
@@ -116,6 +122,7 @@ def test_an_idle_worker_steals_and_lets_go_and_what_a_killed_thief_held_is_done_
     eventually(lambda: len(decided(client, "steal", "l1@test")) > 1, within=1, what="the new one has stolen as well")
     eventually(lambda: decided(client, "release", "l1@test"), within=20, what="it lets go")
     eventually(lambda: not members(client)["l1@test"].borrowed, within=5, what="it tells the others")
+    eventually(lambda: told(client, "queue_depth_cleared"), within=5, what="the alarm is over")
     late = backlog(client, 4, 0.2)
     assert {step.worker for step in late.wait(SECONDS).steps.values()} <= {"h1@test", "h2@test"}
 

@@ -1,0 +1,39 @@
+"""The engine file's block on alerts: whom they are sent to. What is secret comes from the environment."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field, StringConstraints
+
+from orchestrator.fields import Frozen, PositiveCount, Seconds
+
+Host = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]+(:[0-9]{1,5})?$")]
+Address = Annotated[str, StringConstraints(pattern=r"^[^@\s<>]+@[^@\s<>]+$")]
+
+
+class WebhookSettings(Frozen):
+    """Alerts are posted as JSON to ORCHESTRATOR_WEBHOOK_URL, if its host (or host:port) is allowed here."""
+
+    allowed_hosts: tuple[Host, ...] = ()
+    timeout: Seconds = 5.0
+
+
+class EmailSettings(Frozen):
+    """Alerts are sent from `sender` to `recipients`; without those, none. The password of `user` is
+    ORCHESTRATOR_SMTP_PASSWORD."""
+
+    host: str = "localhost"
+    port: PositiveCount = 587
+    starttls: bool = True
+    user: str = ""
+    sender: Address = "orchestrator@localhost"
+    recipients: tuple[Address, ...] = ()
+    timeout: Seconds = 5.0
+
+
+class Alerting(Frozen):
+    """Where alerts go beside the log and the store."""
+
+    webhook: WebhookSettings = WebhookSettings()
+    email: EmailSettings = Field(default_factory=EmailSettings)

@@ -51,6 +51,24 @@ class Script:
             except NoScriptError:
                 return client.eval(self.source, 1, key, *arguments)
 
+    def each(
+        self, client: redis.Redis, calls: Sequence[tuple[str, Mapping[str, Any], Sequence[str | bytes]]]
+    ) -> list[Any]:
+        """The same for several runs in one round trip: run id, arguments and payloads of each; their replies. Each is a
+        step of its own: when one raises, others have happened."""
+        pipe: Any = client.pipeline(transaction=False)
+        for run_id, arguments, payloads in calls:
+            pipe.evalsha(self.sha, 1, run_prefix(run_id), encode(arguments), *payloads)
+        with guarded():
+            replies: list[Any] = pipe.execute(raise_on_error=False)
+        for at, reply in enumerate(replies):
+            if isinstance(reply, NoScriptError):
+                replies[at] = self(client, *calls[at])
+            elif isinstance(reply, Exception):
+                with guarded():
+                    raise reply
+        return replies
+
     async def call_async(
         self, client: redis.asyncio.Redis, run_id: str, arguments: Mapping[str, Any], payloads: Sequence[str] = ()
     ) -> Any:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+import builtins
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from typing import Any, Self, TypeVar
 
 from orchestrator import keys
@@ -48,6 +49,20 @@ class AsyncClient:
             self.sync.submit, workflow, inputs, idempotency_key=idempotency_key, sequential=sequential
         )
         return AsyncRunHandle(self, handle)
+
+    async def submit_many(
+        self,
+        workflow: Any,
+        inputs: Iterable[Mapping[str, Any]],
+        *,
+        idempotency_keys: Iterable[str | None] | None = None,
+        sequential: bool | None = None,
+    ) -> builtins.list[AsyncRunHandle]:
+        """As `Client.submit_many`."""
+        handles = await self._in_thread(
+            self.sync.submit_many, workflow, inputs, idempotency_keys=idempotency_keys, sequential=sequential
+        )
+        return [AsyncRunHandle(self, handle) for handle in handles]
 
     async def get(self, run_id: str) -> AsyncRunHandle:
         """As `Client.get`."""

@@ -22,7 +22,7 @@ from orchestrator.engine.app import create_app
 from orchestrator.engine.patterns import PatternKeys
 from orchestrator.engine.registry import known_agents
 from orchestrator.engine.runtime import context_store, ledger, message_limits, runtime_of
-from orchestrator.errors import StoreUnavailable
+from orchestrator.errors import InvalidValue, StoreUnavailable
 from orchestrator.fleet.learning import Durations, durations, of_steps
 from orchestrator.messages.channel import Channel
 from orchestrator.run.models import RunSummary
@@ -32,6 +32,9 @@ from orchestrator.settings import EngineSettings, Environment
 from orchestrator.workflow.builder import Named, Workflow
 from orchestrator.workflow.expansion import DEFAULT_CONCURRENCY
 from orchestrator.workflow.plan import Plan, make_plan
+
+SUBMITTED_AT_ONCE = 100
+"""Runs that are created in one round trip."""
 
 REFRESH_SECONDS = 30.0
 """What workers have announced is asked for again after this."""
@@ -143,15 +146,38 @@ class Client:
         Everything is validated first: InvalidWorkflow, with all problems, leaves nothing behind. The same
         `idempotency_key` gives the same run; Conflict when it is used again with other content.
         """
+        return self.submit_many(workflow, [inputs or {}], idempotency_keys=[idempotency_key], sequential=sequential)[0]
+
+    def submit_many(
+        self,
+        workflow: Any,
+        inputs: Iterable[Mapping[str, Any]],
+        *,
+        idempotency_keys: Iterable[str | None] | None = None,
+        sequential: bool | None = None,
+    ) -> list[RunHandle]:
+        """Start a run of a workflow for each of `inputs`, in a few round trips for a hundred of them; their handles, in
+        the same order. `idempotency_keys`, as many as there are inputs, are as in `submit`.
+
+        Everything is validated before the first one is started. When the store goes away in between, some have been
+        started and some not: the same call with idempotency keys starts those that are missing.
+        """
         spec = submission.as_spec(workflow, submission.registered_workflow(self.redis), self.settings)
         agents = self._known({name for step in spec.steps for name in step.agents})
-        prepared = submission.prepare(
-            spec, inputs or {}, agents, self.settings, self._compile, sequential=sequential,
-            durations=self._durations,
-        )  # fmt: skip
-        run_id = submission.reserve(self.redis, prepared, idempotency_key, self.settings.engine.retention)
-        submission.start(self.app, self._ledger, prepared, run_id, self.settings)
-        return RunHandle(self, run_id)
+        prepared = submission.prepare_many(
+            spec, inputs, agents, self.settings, self._compile, sequential=sequential, durations=self._durations
+        )
+        given = [None] * len(prepared) if idempotency_keys is None else list(idempotency_keys)
+        if len(given) != len(prepared):
+            raise InvalidValue(f"{len(prepared)} inputs came with {len(given)} idempotency keys; write one for each")
+        handles: list[RunHandle] = []
+        for at in range(0, len(prepared), SUBMITTED_AT_ONCE):
+            part = prepared[at : at + SUBMITTED_AT_ONCE]
+            keys_of = given[at : at + SUBMITTED_AT_ONCE]
+            ids = submission.reserve_many(self.redis, part, keys_of, self.settings.engine.retention)
+            submission.start_many(self.app, self._ledger, list(zip(ids, part, strict=True)), self.settings)
+            handles += (RunHandle(self, run_id) for run_id in ids)
+        return handles
 
     def scatter_gather(
         self,

@@ -90,12 +90,38 @@ def compose(
 
 def publish(app: Celery, run_id: str, released: Sequence[Mapping[str, Any]]) -> None:
     """Send what a transition released. An error is logged, not raised: the state is stored, a sweep publishes it."""
-    try:
+    publish_all(app, [(run_id, released)])
+
+
+def publish_all(app: Celery, parts: Iterable[tuple[str, Sequence[Mapping[str, Any]]]]) -> None:
+    """The same for several runs, each with what was released of it.
+
+    Several single tasks and chains go to the broker in one batch; Celery sends chords by itself. When it is not known
+    what of a batch has arrived, all of it is sent again, one by one: a step is claimed once, however many messages
+    there are of it.
+    """
+    single: list[tuple[str, Signature[Any]]] = []
+    for run_id, released in parts:
         for canvas, barrier in compose(app, run_id, released):
             if barrier is None:
-                canvas.apply_async()
+                single.append((run_id, canvas))
             else:
-                canvas.apply_async(task_id=task_id(run_id, barrier))
+                _send(run_id, canvas, task_id=task_id(run_id, barrier))
+    if len(single) > 1:
+        try:
+            with app.producer_or_acquire() as producer, producer.batch():
+                for _, canvas in single:
+                    canvas.apply_async(producer=producer, retry=False)
+            return
+        except Exception as error:  # noqa: BLE001 - of broker, transport or store alike
+            log.warning("a batch of %d messages may not have been sent, it is sent again: %s", len(single), error)
+    for run_id, canvas in single:
+        _send(run_id, canvas)
+
+
+def _send(run_id: str, canvas: Signature[Any], **options: Any) -> None:
+    try:
+        canvas.apply_async(**options)
     except Exception:  # noqa: BLE001 - of broker, transport or store alike
         log.exception("run %s: could not publish; the sweep will", run_id)
 

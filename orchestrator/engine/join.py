@@ -13,7 +13,7 @@ from orchestrator.barrier.policy import Action, Decision, Member, Snapshot, deci
 from orchestrator.connection import guarded
 from orchestrator.engine import admission
 from orchestrator.engine.agent import REGISTRY
-from orchestrator.engine.canvas import publish
+from orchestrator.engine.canvas import publish_all
 from orchestrator.engine.commits import MERGES
 from orchestrator.engine.index import look_soon
 from orchestrator.engine.join_context import impact_of_filling, merge_members
@@ -31,14 +31,20 @@ NOTHING_DONE = ("decided", Action.WAIT)
 def follow(app: Celery, run_id: str, moved: Moved) -> None:
     """Publish what a transition released, settle its leases on pools, and judge the barriers that it joined. Never
     raises: what fails here is stored as due, and a sweep carries it on."""
-    publish(app, run_id, moved.released)
-    for other, following in admission.settle(app, run_id, moved):
-        follow(app, other, following)
-    for node in moved.joined:
-        try:
-            judge(app, run_id, node[1:])
-        except Exception:  # noqa: BLE001 - the step has ended well; its barrier is due, whatever went wrong here
-            log.exception("run %s: barrier %s could not be judged; a sweep will", run_id, node)
+    follow_all(app, [(run_id, moved)])
+
+
+def follow_all(app: Celery, transitions: Sequence[tuple[str, Moved]]) -> None:
+    """The same for transitions of several runs, whose messages are sent together."""
+    publish_all(app, [(run_id, moved.released) for run_id, moved in transitions])
+    for run_id, moved in transitions:
+        for other, following in admission.settle(app, run_id, moved):
+            follow(app, other, following)
+        for node in moved.joined:
+            try:
+                judge(app, run_id, node[1:])
+            except Exception:  # noqa: BLE001 - the step has ended well; its barrier is due, whatever went wrong here
+                log.exception("run %s: barrier %s could not be judged; a sweep will", run_id, node)
 
 
 def judge(app: Celery, run_id: str, group: str, *, overdue: bool = False) -> str:

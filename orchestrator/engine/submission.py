@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import uuid
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from time import time
@@ -17,7 +17,7 @@ from celery import Celery
 from orchestrator import keys
 from orchestrator.connection import guarded
 from orchestrator.context.values import encode
-from orchestrator.engine.join import follow
+from orchestrator.engine.join import follow_all
 from orchestrator.engine.places import filled
 from orchestrator.engine.registry import known_agents
 from orchestrator.engine.runtime import runtime_of
@@ -89,8 +89,23 @@ def prepare(
     sequential: bool | None = None,
     durations: Durations = NO_DURATIONS,
 ) -> Prepared:
-    """Plan and check a submission. Raises InvalidWorkflow with every problem; nothing is written. `sequential`: whether
-    its steps run one after another (None: as the settings say).
+    """Plan and check a submission, as `prepare_many` does several."""
+    given = prepare_many(spec, [inputs], agents, settings, compile_spec, sequential=sequential, durations=durations)
+    return given[0]
+
+
+def prepare_many(
+    spec: WorkflowSpec,
+    inputs: Iterable[Mapping[str, Any]],
+    agents: Mapping[str, Mapping[str, Any]],
+    settings: EngineSettings,
+    compile_spec: Compiler,
+    *,
+    sequential: bool | None = None,
+    durations: Durations = NO_DURATIONS,
+) -> list[Prepared]:
+    """Plan and check a submission for each of `inputs`. Raises InvalidWorkflow with every problem; nothing is written.
+    `sequential`: whether steps run one after another (None: as the settings say).
 
     `agents` are the declarations of the deployment, `durations` what its agents took lately. Raises StoreUnavailable
     when there are none, because no worker has ever started there: nobody would know which queues the agents are served
@@ -98,25 +113,38 @@ def prepare(
     """
     if not agents:
         raise StoreUnavailable("no worker has announced its agents here yet; start one, then submit")
-    problems = [*_unknown_agents(spec, agents), *_wrong_inputs(spec, inputs)]
+    every = list(inputs)
+    problems = [*_unknown_agents(spec, agents)]
+    for number, one in enumerate(every, 1):
+        source = f"run {number} of {len(every)}" if len(every) > 1 else ""
+        problems += (replace(problem, source=source) for problem in _wrong_inputs(spec, one))
     if problems:
         raise InvalidWorkflow(problems)
     text = spec.model_dump_json(by_alias=True, exclude_defaults=True)
     queues = {name: str(agents[name]["queue"]) for step in spec.steps for name in step.agents}
+    shape = Shape.of(settings, sequential=sequential)
     limit = settings.engine.max_value_bytes
     defaults = {name: declared.default for name, declared in spec.inputs.items() if not declared.required}
-    given = {**defaults, **inputs}
-    texts = {name: encode(value, limit=limit, what=f"input '{name}'") for name, value in given.items()}
-    given_bytes = bucket_floor(size_bucket(sum(map(len, texts.values()))))
-    shape = replace(Shape.of(settings, sequential=sequential), input_bytes=given_bytes)
-    plan, nodes = compile_spec(spec, text, queues, shape, of_steps(durations, spec, given_bytes))
-    nodes = filled(nodes, texts)
+    found = []
+    for one in every:
+        texts = {
+            name: encode(value, limit=limit, what=f"input '{name}'") for name, value in {**defaults, **one}.items()
+        }
+        size = bucket_floor(size_bucket(sum(map(len, texts.values()))))
+        plan, nodes = compile_spec(
+            spec, text, queues, replace(shape, input_bytes=size), of_steps(durations, spec, size)
+        )  # fmt: skip
+        found.append(Prepared(plan, filled(nodes, texts), text, texts, _fingerprint(text, texts, sequential)))
+    return found
+
+
+def _fingerprint(text: str, texts: Mapping[str, str], sequential: bool | None) -> str:
     digest = blake2b(digest_size=16)
     digest.update(text.encode())
     digest.update(json.dumps(texts, sort_keys=True).encode())
     if sequential is not None:
         digest.update(b"sequential" if sequential else b"parallel")
-    return Prepared(plan, nodes, text, texts, digest.hexdigest())
+    return digest.hexdigest()
 
 
 def _unknown_agents(spec: WorkflowSpec, agents: Mapping[str, Any]) -> list[Problem]:
@@ -165,39 +193,71 @@ def new_run_id() -> str:
 
 
 def reserve(client: redis.Redis, prepared: Prepared, idempotency_key: str | None, retention: float) -> str:
-    """The id of the run to create: a new one, or the one that this key was given before.
+    """The id of the run to create: a new one, or the one that this key was given before. Raises as `reserve_many`."""
+    return reserve_many(client, [prepared], [idempotency_key], retention)[0]
 
-    The run enters the index here, before it exists, so that a client that dies now leaves nothing unnoticed. The list
-    of runs is ordered by the clients' clocks; nothing is decided by them.
-    Raises IdempotencyConflict when the key was used with another workflow or other inputs.
+
+def reserve_many(
+    client: redis.Redis, prepared: Sequence[Prepared], idempotency_keys: Sequence[str | None], retention: float
+) -> list[str]:
+    """The ids of the runs to create, in their order.
+
+    Runs enter the index here, before they exist, so that a client that dies now leaves nothing unnoticed. The list of
+    runs is ordered by the clients' clocks; nothing is decided by them.
+    Raises IdempotencyConflict when a key was used with another workflow or other inputs.
     """
-    run_id = new_run_id()
+    ids = [new_run_id() for _ in prepared]
+    keyed = [(at, key) for at, key in enumerate(idempotency_keys) if key is not None]
     with guarded():
-        if idempotency_key is not None:
-            mine = json.dumps({"run": run_id, "fingerprint": prepared.fingerprint})
-            name = keys.idempotency_key(idempotency_key)
-            ttl = int(retention) or None
-            before = cast("bytes | None", client.set(name, mine, nx=True, get=True, ex=ttl))
-            if before is not None:
-                stored = json.loads(before)
-                if stored["fingerprint"] != prepared.fingerprint:
-                    raise IdempotencyConflict(
-                        f"idempotency key '{idempotency_key}' belongs to run {stored['run']}, "
-                        "which was submitted with another workflow or other inputs",
-                        str(stored["run"]),
-                    )
-                run_id = str(stored["run"])
+        if keyed:
+            pipe = client.pipeline(transaction=False)
+            for at, key in keyed:
+                mine = json.dumps({"run": ids[at], "fingerprint": prepared[at].fingerprint})
+                pipe.set(keys.idempotency_key(key), mine, nx=True, get=True, ex=int(retention) or None)
+            for (at, key), before in zip(keyed, pipe.execute(), strict=True):
+                if before is not None:
+                    ids[at] = _same_run(key, json.loads(before), prepared[at])
         pipe = client.pipeline(transaction=True)
-        pipe.zadd(keys.ACTIVE, {run_id: 0}, nx=True)
-        pipe.zadd(keys.RUNS, {run_id: time()}, nx=True)
+        pipe.zadd(keys.ACTIVE, dict.fromkeys(ids, 0), nx=True)
+        pipe.zadd(keys.RUNS, dict.fromkeys(ids, time()), nx=True)
         pipe.execute()
-    return run_id
+    return ids
+
+
+def _same_run(key: str, stored: Mapping[str, str], prepared: Prepared) -> str:
+    if stored["fingerprint"] != prepared.fingerprint:
+        raise IdempotencyConflict(
+            f"idempotency key '{key}' belongs to run {stored['run']}, "
+            "which was submitted with another workflow or other inputs",
+            str(stored["run"]),
+        )
+    return str(stored["run"])
 
 
 def start(app: Celery, ledger: Ledger, prepared: Prepared, run_id: str, settings: EngineSettings) -> bool:
     """Create the run and publish its first steps; False when it existed already."""
-    moved = ledger.create(
-        run_id,
+    return start_many(app, ledger, [(run_id, prepared)], settings) == 1
+
+
+def start_many(
+    app: Celery, ledger: Ledger, runs: Sequence[tuple[str, Prepared]], settings: EngineSettings
+) -> int:
+    """Create runs in one round trip, and publish the first steps of all; returns how many did not exist before."""
+    creations = [(run_id, *_creation(ledger, one, settings)) for run_id, one in runs]
+    moved = [
+        (run_id, answer)
+        for (run_id, _), answer in zip(runs, ledger.create_many(creations), strict=True)
+        if isinstance(answer, Moved)
+    ]
+    follow_all(app, moved)
+    if moved:
+        with guarded():  # the clock that `reserve` used may be far off: make sure that sweeps know the runs
+            runtime_of(app).client.zadd(keys.ACTIVE, {run_id: 0 for run_id, _ in moved}, nx=True)
+    return len(moved)
+
+
+def _creation(ledger: Ledger, prepared: Prepared, settings: EngineSettings) -> tuple[dict[str, Any], list[str]]:
+    return ledger.creation(
         prepared.nodes,
         workflow=prepared.plan.workflow.name,
         spec=prepared.spec,
@@ -206,12 +266,6 @@ def start(app: Celery, ledger: Ledger, prepared: Prepared, run_id: str, settings
         retention=settings.engine.retention,
         timeout=prepared.plan.workflow.timeout,
     )
-    if not isinstance(moved, Moved):
-        return False
-    follow(app, run_id, moved)
-    with guarded():  # the clock that `reserve` used may be far off: make sure that sweeps know the run
-        runtime_of(app).client.zadd(keys.ACTIVE, {run_id: 0}, nx=True)
-    return True
 
 
 def registered_workflow(client: redis.Redis) -> Callable[[str], str | None]:

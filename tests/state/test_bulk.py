@@ -1,0 +1,124 @@
+"""Many runs and many messages in few round trips: the same as one by one, and nothing twice after a crash."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from typing import Any
+
+import pytest
+from celery import Celery
+from kombu.transport import redis
+
+from orchestrator import Client, InvalidValue, InvalidWorkflow, keys
+from orchestrator.client.blocking import SUBMITTED_AT_ONCE
+from orchestrator.connection import connect
+from orchestrator.engine import submission
+from orchestrator.engine.app import create_app
+from orchestrator.engine.canvas import publish_all
+from orchestrator.errors import Conflict
+from orchestrator.settings import EngineSettings
+from tests.conftest import Store
+from tests.workers import announce
+
+WORKFLOW = {
+    "name": "bulk",
+    "inputs": {"n": {"required": True}},
+    "steps": [{"id": "a", "agent": "echo"}, {"id": "b", "agent": "echo"}, {"id": "c", "agent": "echo", "needs": ["a"]}],
+}
+COUNT = SUBMITTED_AT_ONCE + 20
+
+
+@pytest.fixture
+def client(store: Store) -> Client:
+    announce(store.url)
+    return Client(store.url)
+
+
+def calls(store: Store) -> Counter[str]:
+    stats: Any = connect(store.url).info("commandstats")
+    return Counter({name.removeprefix("cmdstat_"): int(one["calls"]) for name, one in stats.items()})
+
+
+def queued(store: Store) -> Counter[str]:
+    """Ids of the tasks in the queue, with how often each is there."""
+    client = connect(store.url)
+    lists = client.scan_iter("agents.*", _type="list")
+    messages = [json.loads(text) for name in lists for text in client.lrange(name, 0, -1)]
+    return Counter(message["headers"]["id"] for message in messages)
+
+
+def test_many_runs_take_as_many_scripts_and_few_other_commands(client: Client, store: Store) -> None:
+    client.submit(WORKFLOW, {"n": 0})
+    before = calls(store)
+    handles = client.submit_many(WORKFLOW, [{"n": number} for number in range(COUNT)])
+    sent = calls(store) - before
+    assert (sent["evalsha"], sent["eval"], sent["multi"], sent["exec"]) == (COUNT, 0, 2, 2)
+    assert len({handle.id for handle in handles}) == COUNT
+    given = [connect(store.url).hgetall(keys.run_key(handle.id, "inputs")) for handle in handles[:2]]
+    assert given == [{b"n": b"0"}, {b"n": b"1"}]
+    first = {f"{handle.id}.{step}" for handle in handles for step in ("a", "b")}
+    assert first <= set(queued(store)), "the first steps of all of them are on their way"
+
+
+def test_all_is_validated_before_anything_is_started(client: Client) -> None:
+    with pytest.raises(InvalidWorkflow) as refused:
+        client.submit_many(WORKFLOW, [{"n": 1}, {}, {"n": 2, "m": 3}])
+    assert [problem.source for problem in refused.value.problems] == ["run 2 of 3", "run 3 of 3"]
+    with pytest.raises(InvalidValue, match="2 inputs came with 1"):
+        client.submit_many(WORKFLOW, [{"n": 1}, {"n": 2}], idempotency_keys=["a"])
+    assert client.list() == []
+    assert client.submit_many(WORKFLOW, []) == []
+
+
+def test_what_a_dead_client_has_left_undone_is_done_once(client: Client) -> None:
+    inputs, named = [{"n": number} for number in range(6)], [f"key{number}" for number in range(6)]
+    done = client.submit_many(WORKFLOW, inputs[:2], idempotency_keys=named[:2])
+    spec = submission.as_spec(WORKFLOW, lambda _: None, client.settings)
+    prepared = submission.prepare_many(spec, inputs, client._known(set()), client.settings, submission.Compiler())
+    begun = submission.reserve_many(client.redis, prepared[:4], named[:4], 60)  # and here it dies
+    again = client.submit_many(WORKFLOW, inputs, idempotency_keys=named)
+    assert [handle.id for handle in again[:4]] == begun
+    assert begun[:2] == [handle.id for handle in done]
+    assert {run.run_id for run in client.list()} == {handle.id for handle in again}
+    assert len(again) == len({handle.id for handle in again}) == 6
+    with pytest.raises(Conflict, match="'key5'"):
+        client.submit_many(WORKFLOW, [{"n": 7}], idempotency_keys=["key5"])
+
+
+@pytest.fixture
+def app(store_url: str) -> Celery:
+    return create_app(store_url, store_url, EngineSettings(), set_as_current=False)
+
+
+def released(number: int) -> tuple[str, list[dict[str, Any]]]:
+    return f"{number:016x}", [
+        {"id": step, "agent": "echo", "queue": "drills", "priority": 5} for step in ("a", "b", "c")
+    ]
+
+
+def test_messages_of_many_runs_are_one_batch(app: Celery, store: Store) -> None:
+    parts = [released(number) for number in range(40)]
+    publish_all(app, parts[:1])
+    before = calls(store)
+    publish_all(app, parts[1:])
+    assert (calls(store) - before)["lpush"] == 3 * 39
+    assert queued(store) == Counter(f"{run_id}.{step}" for run_id, _ in parts for step in ("a", "b", "c"))
+
+
+@pytest.mark.parametrize("arrived", [False, True])
+def test_a_batch_that_breaks_is_sent_again(
+    app: Celery, store: Store, monkeypatch: pytest.MonkeyPatch, *, arrived: bool
+) -> None:
+    batches: Any = getattr(redis, "PublishBatch")  # noqa: B009 - that module's types do not name it
+    flush = batches.flush
+
+    def broken(batch: Any) -> None:
+        if arrived:
+            flush(batch)
+        raise ConnectionError("it broke")
+
+    monkeypatch.setattr(batches, "flush", broken)
+    run_id, steps = released(1)
+    publish_all(app, [(run_id, steps)])
+    assert queued(store) == Counter({f"{run_id}.{step['id']}": 2 if arrived else 1 for step in steps})

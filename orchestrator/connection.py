@@ -135,6 +135,12 @@ def connect_blocking(url: str) -> redis.Redis:
     )
 
 
+def connect_once(url: str) -> redis.Redis:
+    """A client that gives up after a second, for whoever must not wait. The caller closes it."""
+    retry = Retry(ExponentialBackoff(), 0)
+    return _client(url, protocol=2, socket_timeout=1.0, socket_connect_timeout=1.0, retry=retry)
+
+
 def connect_async(url: str) -> redis.asyncio.Redis:
     """An asyncio client for `url`, in bytes. The caller closes it."""
     import redis.asyncio  # a tenth of a second that only asyncio callers pay

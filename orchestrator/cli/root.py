@@ -38,6 +38,7 @@ COMMANDS: Mapping[str, Home] = {
     "pools": Home("pools", "Show what the pools hold, who has it and who waits for it."),
     "alerts": Home("alerts", "List what whoever runs the deployment should know of."),
     "fleet": Home("fleet", "Show the workers: load, health, whom they help, what was decided and why."),
+    "metrics": Home("metrics", "Print what waits in the queues, in the text format of Prometheus."),
     "bench": Home("bench", "Measure what things cost here, beside raw Celery and redis-py."),
     "up": Home("serve", "Keep a whole local stack running: server, workers, beat."),
     "scale": Home("serve", "Set how many workers a local stack has for a class of agents."),

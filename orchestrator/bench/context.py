@@ -7,7 +7,7 @@ Writers are threads of one process, as in a worker with a thread pool.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from random import Random
 from statistics import quantiles
 from typing import NamedTuple
@@ -43,7 +43,7 @@ class _Round(NamedTuple):
     whole: float
 
 
-class _Bench:
+class ClaimedRun:
     """A run whose steps are claimed, and wait to be ended."""
 
     def __init__(self, setting: Setting, steps: int) -> None:
@@ -63,8 +63,12 @@ class _Bench:
 
     def commit(self, number: int, value: object) -> None:
         """End a step with a value."""
+        self.end(number, {"value": value})
+
+    def end(self, number: int, document: Mapping[str, object]) -> None:
+        """End a step with a document."""
         granted, step = self.claimed[number], f"s{number}"
-        fields = [field.payload() for field in split(step, {"value": value}, limit=LIMIT)]
+        fields = [field.payload() for field in split(step, document, limit=LIMIT)]
         moved = self.ledger.finish(RUN, step, "success", token=granted.token, snapshot=granted.version, fields=fields)
         assert isinstance(moved, Moved), moved  # noqa: S101 - it is the step's only attempt
 
@@ -113,7 +117,7 @@ def _percentile(values: list[float], share: int) -> float:
 
 
 def _round(setting: Setting, value: object, writers: int, operations: int) -> _Round:
-    bench = _Bench(setting, operations)
+    bench = ClaimedRun(setting, operations)
     shares = [range(first, operations, writers) for first in range(writers)]
     commits, whole = side_by_side(shares, lambda number: bench.commit(number, value))
     newest = len(bench.context.history(RUN, operations))
@@ -123,7 +127,7 @@ def _round(setting: Setting, value: object, writers: int, operations: int) -> _R
 
 def _commands(setting: Setting, value: object) -> tuple[int, int]:
     """How many commands one commit sends, and one read."""
-    bench = _Bench(setting, 2)
+    bench = ClaimedRun(setting, 2)
     bench.commit(0, value)  # sends the texts of the scripts
     bench.read(0, 1)
     with setting.server.listening() as committing:

@@ -30,6 +30,7 @@ class Benchmark(NamedTuple):
 
 
 BENCHMARKS: Mapping[str, Benchmark] = {
+    "cache": Benchmark("cache:measure", "Hit ratios beside plain LRU and an offline bound; lz4; prefetching."),
     "client": Benchmark("starts:measure_client", "Peak memory of a client with a run of 10,000 steps.", rounds=1),
     "context": Benchmark("context:measure", "Commits and reads of the shared context, by size and number of writers."),
     "enqueue": Benchmark("canvas:measure_enqueue", "Steps that one client hands over in a second."),

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 import redis
 
 from orchestrator import keys
+from orchestrator.cache.levels import Level
 from orchestrator.client.watch import Watch
 from orchestrator.connection import BLOCK_SECONDS, connect_blocking, guarded
 from orchestrator.context.lock_models import LockStatus
 from orchestrator.context.locks import Locks
 from orchestrator.context.merge_models import ABSENT
 from orchestrator.context.models import ContextConflict, Difference, Version
-from orchestrator.engine import decisions, patterns, steering
+from orchestrator.engine import decisions, milestones, patterns, steering
 from orchestrator.engine.runtime import message_limits, runtime_of
 from orchestrator.errors import OrchestratorError, WaitTimeout
 from orchestrator.messages.channel import BLOCK_MS, Channel, look
@@ -78,9 +79,10 @@ class RunHandle:
     def context(self, version: int | str | None = None) -> dict[str, Any]:
         """Section -> document: the shared context as the latest version has it, or one by its number or by the name of
         its snapshot (`barrier:<group>`). Raises NotFound."""
-        contexts = self._client.contexts
-        self._client.reader.state(self.id)
-        return contexts.documents(self.id, contexts.number(self.id, version))
+        client, contexts = self._client, self._client.contexts
+        client.reader.state(self.id)
+        cache = client.caches[Level.CONTEXT_SNAPSHOT]
+        return milestones.documents(client.redis, contexts, cache, self.id, contexts.number(self.id, version))
 
     def marks(self, version: int | str | None = None) -> dict[str, str]:
         """Field of the context -> `filled:<impact>`, for every value that a barrier filled in. Raises NotFound."""

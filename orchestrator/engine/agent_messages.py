@@ -71,6 +71,8 @@ class AgentMessages:
         self._step_id = step_id
         self._cancelled = cancelled
         self._heard: list[MessageEvent] = []
+        self.used = False
+        """Whether anything was told or listened for."""
         self.missed = False
         """Whether messages were dropped, because there were too many, before this attempt has heard them."""
 
@@ -80,6 +82,7 @@ class AgentMessages:
 
         Raises InvalidValue for what is no JSON or too large, LeaseLost when this attempt was replaced.
         """
+        self.used = True
         return self._post.publish(Message(topic=topic, data=data, to=to, key=key))
 
     def receive(self, topic: str | None = None, *, timeout: float | None = None) -> MessageEvent | None:
@@ -88,6 +91,7 @@ class AgentMessages:
 
         Raises Cancelled when the run is being cancelled meanwhile.
         """
+        self.used = True
         ends = None if timeout is None else monotonic() + timeout
         while True:
             for place, event in enumerate(self._heard):

@@ -72,6 +72,7 @@ class Attempt:
         self._asked_at = monotonic()
         self._cancelled = False
         self.read = Reads()
+        self.talked = False
 
     def progress(self, fraction: float, message: str) -> None:
         """Record progress. Raises LeaseLost when this attempt is no longer the current one."""
@@ -157,6 +158,7 @@ class Attempt:
         agent, access = find_agent(definition["agent"]), context.access
         self.foresee(_RENDERED.get(agent.name, ()))
         result = agent.check(context) if self.validates else agent(context)
+        self.talked = context.messages.used
         self.read = Reads(*map(frozenset, (self.reader.asked, self.inputs.asked, context.rendered)))
         if context.rendered:
             _RENDERED.setdefault(agent.name, set()).update(context.rendered)

@@ -120,8 +120,9 @@ class Memory:
     def remember(self, written: Written) -> None:
         """Keep what was committed, for the next one."""
         attempt, name = self._attempt, self._agent.name
-        if written.locks or not attempt.reader.steady:
-            log.info("step %s of run %s worked under locks: its result is not cached", attempt.step, attempt.run_id)
+        if written.locks or attempt.talked or not attempt.reader.steady:
+            why = "exchanged messages" if attempt.talked else "worked under locks"
+            log.info("step %s of run %s %s: its result is not cached", attempt.step, attempt.run_id, why)
             return
         cost, unasked = perf_counter() - self._begun, not (self._seen.context or self._seen.inputs)
         self._seen |= attempt.read

@@ -110,3 +110,28 @@ def test_every_benchmark_measures(name: str, tmp_path: Path, capsys: pytest.Capt
     (printed,) = json.loads(capsys.readouterr().out)["reports"]
     assert printed == json.loads(kept.read_text())
     assert printed["benchmark"] == name
+
+
+def test_the_caches_order_beats_plain_lru_and_no_bound(tmp_path: Path) -> None:
+    """On the same requests, whatever else the machine does: these are no times."""
+    from orchestrator.bench import cache
+
+    with BenchServer(tmp_path / "server") as server:
+        found = {one.name: one for one in cache.ratios(frame.Setting(server, tmp_path, rounds=1, scale=0.1))}
+    for what in ("hits of lookups", "seconds saved"):
+        lru, bound = found[f"{what}, beside plain LRU"], found[f"{what}, beside offline bound"]
+        assert 0 < (lru.peer_value or 0) < lru.value < (bound.peer_value or 0) < 100
+    assert (found["seconds saved, beside plain LRU"].ratio or 0) > 1.3
+
+
+def test_the_offline_bound_keeps_what_saves_most_for_its_room() -> None:
+    from orchestrator.bench.cache import Request, bound
+
+    def asked(key: str) -> Request:
+        return Request(key, 1000 - 9 - 256 - len(key), 1.0, "often")
+
+    requests = [asked(key) for key in "abab"]
+    assert bound(requests, 2000, lambda one: 1.0) == 0.5, "room for both"
+    assert bound(requests, 1000, lambda one: 1.0) == 0.5, "each takes half of the room for half of the time"
+    assert bound(requests, 500, lambda one: 1.0) == 0.25
+    assert bound(requests, 500, lambda one: 3.0 if one.key == "a" else 1.0) == 3 / 8

@@ -61,6 +61,13 @@ def locking(ctx: AgentContext) -> dict[str, Any]:
         return {"count": worked(ctx), "board": ctx.get("board")}
 
 
+@agent("chatty", queue="caching", cache=True, version="1")
+def chatty(ctx: AgentContext) -> dict[str, Any]:
+    """Tell others something, which an earlier result could not do again."""
+    ctx.messages.publish("news", {"from": ctx.step_id})
+    return {"count": worked(ctx)}
+
+
 environment = Environment.load()
 settings = EngineSettings.model_validate({"engine": QUICK.model_dump(), "caching_system": CACHES})
 app = create_app(str(environment.store_url), str(environment.store_url), settings)

@@ -82,6 +82,11 @@ def test_a_group_of_cached_members_is_joined_as_if_they_had_worked(caching: Clie
         status = run.wait(SECONDS)
         assert status.state is RunState.SUCCESS
         assert run.result()["table"]["used"]["board"] == {"m0": 0, "m1": 0, "m2": 0}
+    joined = [run.context("barrier:g") for _ in range(3)]
+    assert joined[0]["board"] == {"m0": 0, "m1": 0, "m2": 0}
+    assert joined[0] == joined[1] == joined[2]
+    looked = caching.caches["context_snapshot"].stats()
+    assert (looked.stores, looked.hits, list(looked.families)) == (1, 2, ["@g"]), "put together once"
     assert {one.state for one in status.steps.values()} == {StepState.CACHED}
 
 
@@ -122,8 +127,11 @@ def test_a_step_that_is_begun_anew_by_hand_is_computed_anew(caching: Client, tmp
     assert ran(caching, steps)[1] == {"bread"}
 
 
-def test_what_was_read_under_a_lock_is_not_kept(caching: Client, tmp_path: Path) -> None:
-    steps = [step("careful", tmp_path / "log", agent="locking")]
+@pytest.mark.parametrize("agent", ["locking", "chatty"])
+def test_what_was_read_under_a_lock_or_told_in_messages_is_not_kept(
+    caching: Client, tmp_path: Path, agent: str
+) -> None:
+    steps = [step("careful", tmp_path / "log", agent=agent)]
     ran(caching, steps)
     run, cached = ran(caching, steps)
     assert (cached, run.result()["careful"]["count"]) == (set(), 1)

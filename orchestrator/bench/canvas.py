@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from statistics import median, quantiles
-from time import perf_counter, time
+from time import time
 
 from orchestrator.bench import shapes
 from orchestrator.bench.frame import Setting
+from orchestrator.bench.peers import TIMEOUT, Peer
 from orchestrator.bench.results import Measure
-from orchestrator.bench.sides import PEER, TIMEOUT, UNSERVED, both, definition
+from orchestrator.bench.sides import UNSERVED, all_peers, both, definition
 from orchestrator.workflow.models import WorkflowSpec
 
 HOPS = 20
@@ -22,41 +24,28 @@ SENT = 500
 def measure_hops(setting: Setting) -> Iterator[Measure]:
     """Milliseconds per hop of a chain of 20 steps without work, from client to client."""
     spec = shapes.chain(HOPS)
-    with both(setting) as sides:
-
-        def theirs() -> float:
-            begun = perf_counter()
-            sides.raw.hops(HOPS).apply_async().get(timeout=TIMEOUT)
-            return (perf_counter() - begun) * 1000 / HOPS
-
-        def ours() -> float:
-            begun = perf_counter()
-            sides.run(spec)
-            return (perf_counter() - begun) * 1000 / HOPS
-
-        yield sides.compare(f"a hop of {HOPS}", ours, theirs, per=HOPS)
+    with all_peers(setting) as sides:
+        yield from sides.compare(
+            f"a hop of {HOPS}",
+            lambda: sides.run(spec),
+            lambda peer: peer.hops(HOPS),
+            lambda seconds: seconds * 1000 / HOPS,
+            per=HOPS,
+        )
 
 
 def measure_fan(setting: Setting) -> Iterator[Measure]:
     """Milliseconds from one step to 100 and to the one that joins them: as a group behind its barrier, as raw Celery's
     chord is, and as plain dependencies."""
-    with both(setting) as sides:
+    with all_peers(setting) as sides:
         for name, spec in (
             (f"1 to {WIDTH} to 1, a group", shapes.fan(WIDTH, grouped=True)),
             (f"1 to {WIDTH} to 1, dependencies", shapes.fan(WIDTH)),
         ):
-
-            def theirs() -> float:
-                begun = perf_counter()
-                sides.raw.fan(WIDTH).apply_async().get(timeout=TIMEOUT)
-                return (perf_counter() - begun) * 1000
-
-            def ours(spec: WorkflowSpec = spec) -> float:
-                begun = perf_counter()
-                sides.run(spec)
-                return (perf_counter() - begun) * 1000
-
-            yield sides.compare(name, ours, theirs, per=WIDTH + 2)
+            yield from sides.compare(
+                name, partial(sides.run, spec), lambda peer: peer.fan(WIDTH), lambda seconds: seconds * 1000,
+                per=WIDTH + 2,
+            )  # fmt: skip
 
 
 def measure_spawn(setting: Setting) -> Iterator[Measure]:
@@ -83,7 +72,7 @@ def measure_spawn(setting: Setting) -> Iterator[Measure]:
             yield Measure(
                 name=f"submit to the agent's first line, {name}", unit="ms",
                 samples=tuple(pick(one) for one in mine[1:]),
-                peer=PEER, peer_samples=tuple(pick(one) for one in peers[1:]),
+                peer=sides.peers[0].name, peer_samples=tuple(pick(one) for one in peers[1:]),
             )  # fmt: skip
 
 
@@ -94,30 +83,21 @@ def _worst(samples: list[float]) -> float:
 def measure_enqueue(setting: Setting) -> Iterator[Measure]:
     """Steps that one client hands over in a second: single-step workflows, and workflows of 100 steps, beside raw
     Celery's `apply_async` one by one. Nobody works on them meanwhile."""
-    count = setting.times(SENT)
+    count = max(1, setting.times(SENT) // 100) * 100
     single = definition("one", {"id": "one", "agent": "noop", "queue": UNSERVED})
     wide = definition("wide", *({"id": f"s{at}", "agent": "noop", "queue": UNSERVED} for at in range(100)))
     with both(setting) as sides:
 
-        def theirs() -> float:
-            begun = perf_counter()
+        def theirs(peer: Peer) -> None:
             for _ in range(count):
                 sides.raw.noop.apply_async(queue=UNSERVED)
-            return count / (perf_counter() - begun)
 
-        def singles() -> float:
-            begun = perf_counter()
-            for _ in range(count):
-                sides.client.submit(single)
-            return count / (perf_counter() - begun)
+        def ours(spec: WorkflowSpec, times: int) -> None:
+            for _ in range(times):
+                sides.client.submit(spec)
 
-        def wides() -> float:
-            begun = perf_counter()
-            for _ in range(max(1, count // 100)):
-                sides.client.submit(wide)
-            return max(1, count // 100) * 100 / (perf_counter() - begun)
-
-        for name, ours, per in (("one step each", singles, count), ("100 steps each", wides, count)):
-            yield sides.compare(
-                f"steps accepted, workflows of {name}", ours, theirs, unit="1/s", better="higher", per=per
-            )
+        for name, spec, times in (("one step each", single, count), ("100 steps each", wide, count // 100)):
+            yield from sides.compare(
+                f"steps accepted, workflows of {name}", partial(ours, spec, times), theirs,
+                lambda seconds: count / seconds, unit="1/s", better="higher", per=count,
+            )  # fmt: skip

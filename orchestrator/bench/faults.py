@@ -10,8 +10,9 @@ from collections.abc import Iterator
 import psutil
 
 from orchestrator.bench.frame import Setting
+from orchestrator.bench.peers import TIMEOUT
 from orchestrator.bench.results import Measure
-from orchestrator.bench.sides import OURS, TIMEOUT, definition, our_worker
+from orchestrator.bench.sides import OURS, definition, our_worker
 from orchestrator.client import Client
 from orchestrator.run.models import FINAL_STEP_STATES, StepState
 

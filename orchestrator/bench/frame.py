@@ -51,7 +51,8 @@ BENCHMARKS: Mapping[str, Benchmark] = {
 class Setting:
     """What a benchmark is given: a server of its own with empty databases, a folder, and how much to measure.
 
-    `scale` multiplies the number of operations per round; below 1, figures are not worth much, and tests are quick.
+    `against` are peers that take part beside raw Celery. `scale` multiplies the number of operations per round; below
+    1, figures are not worth much, and tests are quick.
     """
 
     server: BenchServer
@@ -59,6 +60,7 @@ class Setting:
     rounds: int
     seed: int = SEED
     scale: float = 1.0
+    against: tuple[str, ...] = ()
 
     def times(self, count: int) -> int:
         """How many operations to do where `count` are wanted."""
@@ -75,7 +77,10 @@ def find(name: str) -> Benchmark:
     return BENCHMARKS[name]
 
 
-def run(name: str, *, rounds: int | None = None, seed: int = SEED, aof: bool = False, scale: float = 1.0) -> Report:
+def run(
+    name: str, *, rounds: int | None = None, seed: int = SEED, aof: bool = False, scale: float = 1.0,
+    against: Sequence[str] = (),
+) -> Report:  # fmt: skip
     """Measure. Raises NotFound for an unknown name, and whatever goes wrong in a benchmark."""
     benchmark = find(name)
     module, function = benchmark.home.split(":")
@@ -84,7 +89,7 @@ def run(name: str, *, rounds: int | None = None, seed: int = SEED, aof: bool = F
     with ExitStack() as opened:
         folder = Path(opened.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
         server = opened.enter_context(BenchServer(folder / "server", aof=aof))
-        setting = Setting(server, folder, rounds or benchmark.rounds, seed, scale)
+        setting = Setting(server, folder, rounds or benchmark.rounds, seed, scale, tuple(against))
         measures = tuple(measure(setting))
         return Report(
             benchmark=name,
@@ -102,10 +107,11 @@ def run(name: str, *, rounds: int | None = None, seed: int = SEED, aof: bool = F
 
 
 def run_all(
-    names: Sequence[str], *, rounds: int | None = None, seed: int = SEED, aof: bool = False
-) -> Iterator[Report]:
+    names: Sequence[str], *, rounds: int | None = None, seed: int = SEED, aof: bool = False,
+    against: Sequence[str] = (),
+) -> Iterator[Report]:  # fmt: skip
     """One report after another; all benchmarks when none is named. Names are checked before anything is measured."""
     for name in names:
         find(name)
     for name in names or tuple(BENCHMARKS):
-        yield run(name, rounds=rounds, seed=seed, aof=aof)
+        yield run(name, rounds=rounds, seed=seed, aof=aof, against=against)

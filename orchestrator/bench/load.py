@@ -7,17 +7,18 @@ work divided by the slots (Graham 1969): no schedule is shorter.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
-from time import perf_counter
+from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import psutil
 
 from orchestrator.bench import shapes
 from orchestrator.bench.frame import Setting
+from orchestrator.bench.peers import CHILDREN, RAW, TIMEOUT, Peer, RawCelery
 from orchestrator.bench.product import SECONDS, workflow
 from orchestrator.bench.results import Measure
-from orchestrator.bench.sides import CHILDREN, OURS, PEER, RAW, TIMEOUT, Sides, both, definition, ended
+from orchestrator.bench.sides import OURS, Sides, both, definition, ended
 from orchestrator.workflow.models import WorkflowSpec
 
 SCARCE = 3
@@ -37,20 +38,20 @@ def measure_ragged(setting: Setting) -> Iterator[Measure]:
     for slots in (CHILDREN, SCARCE):
         bound = max(path, sum(seconds.values()) / slots)
         with both(setting, slots) as sides:
-
-            def theirs(sides: Sides = sides, bound: float = bound) -> float:
-                begun = perf_counter()
-                sides.raw.levels(levels).apply_async().get(timeout=TIMEOUT)
-                return (perf_counter() - begun) / bound
-
-            def ours(sides: Sides = sides, bound: float = bound) -> float:
-                begun = perf_counter()
-                sides.run(spec)
-                return (perf_counter() - begun) / bound
-
-            yield sides.compare(f"makespan by its bound, {slots} slots", ours, theirs, unit="", count_commands=False)
+            yield from sides.compare(
+                f"makespan by its bound, {slots} slots", partial(sides.run, spec), partial(_by_levels, sides, levels),
+                partial(_share, bound), unit="", count_commands=False,
+            )  # fmt: skip
             if slots == CHILDREN:
                 yield sides.beside_sequential(spec)
+
+
+def _share(bound: float, seconds: float) -> float:
+    return seconds / bound
+
+
+def _by_levels(sides: Sides, levels: Sequence[Sequence[float]], _: Peer) -> None:
+    sides.raw.levels(levels).apply_async().get(timeout=TIMEOUT)
 
 
 def ragged() -> WorkflowSpec:
@@ -95,29 +96,25 @@ def measure_many(setting: Setting) -> Iterator[Measure]:
     waited: list[float] = []
     with both(setting) as sides:
 
-        def theirs() -> float:
-            cpu, begun = _cpu(setting, sides.raw_pid), perf_counter()
+        def theirs(_: Peer) -> None:
+            cpu = _cpu(setting, sides.raw_pid)
             sides.raw.many(durations, count).apply_async().get(timeout=TIMEOUT)
-            taken = perf_counter() - begun
             spent[RAW].append((_cpu(setting, sides.raw_pid) - cpu) * 1000 / count)
-            return bound / taken
 
-        def ours() -> float:
-            cpu, begun, machine = _cpu(setting, sides.ours_pid), perf_counter(), psutil.cpu_times()
+        def ours() -> None:
+            cpu, machine = _cpu(setting, sides.ours_pid), psutil.cpu_times()
             for handle in [sides.client.submit(spec) for _ in range(count)]:
                 ended(handle)
-            taken = perf_counter() - begun
             waited.append(_waiting(machine, psutil.cpu_times()))
             spent[OURS].append((_cpu(setting, sides.ours_pid) - cpu) * 1000 / count)
-            return bound / taken
 
-        yield sides.compare(
-            f"share of the slots' bound, {count} workflows", ours, theirs, unit="", better="higher",
-            count_commands=False,
+        yield from sides.compare(
+            f"share of the slots' bound, {count} workflows", ours, theirs, lambda seconds: bound / seconds,
+            unit="", better="higher", count_commands=False,
         )  # fmt: skip
     yield Measure(
         name="processor time per workflow", unit="ms", samples=tuple(spent[OURS][1:]),
-        peer=PEER, peer_samples=tuple(spent[RAW][1:]),
+        peer=RawCelery.name, peer_samples=tuple(spent[RAW][1:]),
     )  # fmt: skip
     yield Measure(name="the processors' time that waits for I/O", unit="%", samples=tuple(waited[1:]))
 

@@ -7,11 +7,10 @@ pm 0.5, ux_expert 0.7 beside architect 0.7, developer 1.0, qa 0.5; critical path
 from __future__ import annotations
 
 from collections.abc import Iterator
-from time import perf_counter
 
 from orchestrator.bench.frame import Setting
 from orchestrator.bench.results import Measure
-from orchestrator.bench.sides import TIMEOUT, both, definition
+from orchestrator.bench.sides import all_peers, definition
 from orchestrator.workflow.models import WorkflowSpec
 
 SECONDS = {"analyst": 0.4, "pm": 0.5, "ux_expert": 0.7, "architect": 0.7, "developer": 1.0, "qa": 0.5}
@@ -33,17 +32,11 @@ def workflow(scale: float = 1.0) -> WorkflowSpec:
 def measure(setting: Setting) -> Iterator[Measure]:
     """Overheads of both, and what the same workflow takes when its steps run one after another."""
     spec = workflow()
-    with both(setting) as sides:
-
-        def theirs() -> float:
-            begun = perf_counter()
-            sides.raw.product(SECONDS).apply_async().get(timeout=TIMEOUT)
-            return (perf_counter() - begun - CRITICAL_PATH) * 1000
-
-        def ours() -> float:
-            begun = perf_counter()
-            sides.run(spec)
-            return (perf_counter() - begun - CRITICAL_PATH) * 1000
-
-        yield sides.compare("overhead over the critical path", ours, theirs)
+    with all_peers(setting) as sides:
+        yield from sides.compare(
+            "overhead over the critical path",
+            lambda: sides.run(spec),
+            lambda peer: peer.product(SECONDS),
+            lambda seconds: (seconds - CRITICAL_PATH) * 1000,
+        )
         yield sides.beside_sequential(spec)

@@ -7,15 +7,18 @@ from __future__ import annotations
 
 import importlib
 import os
+import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
 from time import perf_counter
 from typing import Any
 
 from orchestrator.bench.frame import Setting
+from orchestrator.bench.peers import CHILDREN, PEERS, RAW, TIMEOUT, Peer, RawCelery
 from orchestrator.bench.results import Measure
-from orchestrator.bench.site import celery_worker
+from orchestrator.bench.site import celery_worker, process_that_says
 from orchestrator.client import Client, RunHandle
 from orchestrator.environment import Environment
 from orchestrator.errors import OrchestratorError
@@ -23,11 +26,8 @@ from orchestrator.run.models import RunStatus
 from orchestrator.workflow.loader import load_workflow
 from orchestrator.workflow.models import WorkflowSpec
 
-CHILDREN = 8
-PEER = "raw Celery"
-TIMEOUT = 300.0
-OURS, RAW = 1, 2
-"""Databases."""
+OURS = 1
+"""A database."""
 
 AS_USUAL = ("--without-gossip", "--without-mingle", "--loglevel", "INFO")
 UNSERVED = "unserved"
@@ -36,11 +36,13 @@ UNSERVED = "unserved"
 
 @dataclass(frozen=True, slots=True)
 class Sides:
-    """`raw` is the module of the raw application. Processes are those of the two workers."""
+    """`raw` is the module of the raw application, `peers` are all that take turns with us, it first. Processes are
+    those of the two workers."""
 
     setting: Setting
     client: Client
     raw: Any
+    peers: tuple[Peer, ...]
     ours_pid: int
     raw_pid: int
 
@@ -49,39 +51,50 @@ class Sides:
         return ended(self.client.submit(definition))
 
     def compare(
-        self, name: str, ours: Callable[[], float], theirs: Callable[[], float], *, unit: str = "ms", per: int = 1,
-        better: Any = "lower", count_commands: bool = True,
-    ) -> Measure:  # fmt: skip
-        """A figure of both, which take turns. A first round of both warms up and is not counted. Commands are those of
-        one call, `per` so many operations."""
-        mine, peers = list[float](), list[float]()
+        self, name: str, ours: Callable[[], object], theirs: Callable[[Peer], object], figure: Callable[[float], float],
+        *, unit: str = "ms", per: int = 1, better: Any = "lower", count_commands: bool = True,
+    ) -> Iterator[Measure]:  # fmt: skip
+        """A measure beside each peer. All take turns; a first round warms up and is not counted. `figure` is made from
+        seconds. Commands are those of one call, `per` so many operations."""
+        mine, peers = list[float](), {peer: list[float]() for peer in self.peers}
         for _ in range(self.setting.rounds + 1):
-            peers.append(theirs())
-            mine.append(ours())
-        sent: list[float | None] = [None, None]
-        if count_commands:
-            with self.setting.server.listening(RAW) as sent_there:
-                theirs()
-            with self.setting.server.listening(OURS) as sent_here:
-                ours()
-            sent = [sent_here.total() / per, sent_there.total() / per]
-        return Measure(
-            name=name, unit=unit, samples=tuple(mine[1:]), better=better, commands=sent[0],
-            peer=PEER, peer_samples=tuple(peers[1:]), peer_commands=sent[1],
-        )  # fmt: skip
+            for peer, figures in peers.items():
+                figures.append(figure(_seconds(partial(theirs, peer))))
+            mine.append(figure(_seconds(ours)))
+        sent = self._commands(OURS, ours, per) if count_commands else None
+        for peer, figures in peers.items():
+            yield Measure(
+                name=name, unit=unit, samples=tuple(mine[1:]), better=better, commands=sent,
+                peer=peer.name, peer_samples=tuple(figures[1:]),
+                peer_commands=self._commands(peer.database, partial(theirs, peer), per) if count_commands else None,
+            )  # fmt: skip
+
+    def _run(self, spec: WorkflowSpec, sequential: bool) -> RunStatus:
+        return ended(self.client.submit(spec, sequential=sequential))
+
+    def _commands(self, database: int | None, work: Callable[[], object], per: int) -> float | None:
+        if database is None:
+            return None
+        with self.setting.server.listening(database) as sent:
+            work()
+        return sent.total() / per
 
     def beside_sequential(self, spec: WorkflowSpec) -> Measure:
         """Seconds of a run, beside the same workflow with one step after another, as the sequential flag has it."""
         taken: dict[bool, list[float]] = {False: [], True: []}
         for _ in range(self.setting.rounds):
             for sequential, figures in taken.items():
-                begun = perf_counter()
-                ended(self.client.submit(spec, sequential=sequential))
-                figures.append(perf_counter() - begun)
+                figures.append(_seconds(partial(self._run, spec, sequential)))
         return Measure(
             name="a run beside its sequential form", unit="s", samples=tuple(taken[False]),
             peer="sequential", peer_samples=tuple(taken[True]),
         )  # fmt: skip
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    begun = perf_counter()
+    work()
+    return perf_counter() - begun
 
 
 def ended(handle: RunHandle) -> RunStatus:
@@ -100,7 +113,16 @@ def both(setting: Setting, children: int = CHILDREN) -> Iterator[Sides]:
         our_worker(setting, children) as ours_pid,
         Client(setting.server.url(OURS)) as client,
     ):
-        yield Sides(setting, client, raw, ours_pid, raw_pid)
+        yield Sides(setting, client, raw, (RawCelery(raw),), ours_pid, raw_pid)
+
+
+@contextmanager
+def all_peers(setting: Setting) -> Iterator[Sides]:
+    """Both, and the peers that were asked for."""
+    with ExitStack() as opened:
+        others = tuple(opened.enter_context(PEERS[name](setting)) for name in setting.against)
+        sides = opened.enter_context(both(setting))
+        yield replace(sides, peers=(*sides.peers, *others))
 
 
 @contextmanager
@@ -120,13 +142,12 @@ def raw_application(setting: Setting) -> Iterator[Any]:
 @contextmanager
 def raw_worker(setting: Setting, children: int = CHILDREN, queue: str = "raw") -> Iterator[tuple[Any, int]]:
     """The module of the raw application, and the pid of a worker of its own."""
-    arguments = ("-Q", queue, "-n", "raw@bench", "-c", str(children), *AS_USUAL)
+    worker = (sys.executable, "-m", "celery", "-A", "orchestrator.bench.raw_app", "worker")
+    command = (*worker, "-Q", queue, "-n", "raw@bench", "-c", str(children), *AS_USUAL)
     given = {"RAW_URL": setting.server.url(RAW)}
     with (
         raw_application(setting) as raw,
-        celery_worker(
-            "orchestrator.bench.raw_app", arguments, given, setting.folder / "raw.log", announces=False
-        ) as pid,
+        process_that_says(b" ready.", command, given, setting.folder / "raw.log") as pid,
     ):
         yield raw, pid
 

@@ -113,34 +113,48 @@ class BenchServer:
 
 
 @contextmanager
-def celery_worker(
-    app: str, arguments: Sequence[str], environment: Mapping[str, str], log: Path, *, announces: bool = True
-) -> Iterator[int]:
-    """The pid of a worker of `app`, which ends with the block; `announces`: it is one of our applications, and says
-    when it is ready."""
+def celery_worker(app: str, arguments: Sequence[str], environment: Mapping[str, str], log: Path) -> Iterator[int]:
+    """The pid of a worker of one of our applications, ready for tasks; it ends with the block."""
     command = [sys.executable, "-m", "celery", "-A", app, "worker", *arguments]
     ready, told = os.pipe()
     with log.open("wb") as out:
         process = _spawn(command, out=out, environment={**_inherited(), **environment, READY_FD: str(told)}, keep=told)
     os.close(told)
     try:
-        if announces:
-            said = bool(os.read(ready, 1))
-        else:
-            deadline = time.monotonic() + START_SECONDS
-            while not (said := b" ready." in log.read_bytes()) and time.monotonic() < deadline:
-                time.sleep(0.02)
-        if not said:
+        if not os.read(ready, 1):
             raise OrchestratorError(f"the worker of {app} did not start: {last_line(log)}")
         yield process.pid
     finally:
         os.close(ready)
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(15)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        _end(process)
+
+
+@contextmanager
+def process_that_says(
+    words: bytes, command: Sequence[str], environment: Mapping[str, str], log: Path, *, times: int = 1
+) -> Iterator[int]:
+    """The pid of somebody else's process, which has said in its log, so many times, that it is ready; it ends with the
+    block."""
+    with log.open("wb") as out:
+        process = _spawn(command, out=out, environment={**_inherited(), **environment})
+    try:
+        deadline = time.monotonic() + START_SECONDS
+        while log.read_bytes().count(words) < times:
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise OrchestratorError(f"{' '.join(command[2:5])} did not start: {last_line(log)}")
+            time.sleep(0.02)
+        yield process.pid
+    finally:
+        _end(process)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.send_signal(signal.SIGTERM)
+    try:
+        process.wait(15)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def _inherited() -> dict[str, str]:

@@ -10,8 +10,9 @@ from time import perf_counter
 
 from orchestrator.bench import shapes
 from orchestrator.bench.frame import Setting
+from orchestrator.bench.peers import TIMEOUT, RawCelery
 from orchestrator.bench.results import Measure
-from orchestrator.bench.sides import OURS, PEER, TIMEOUT, definition, our_worker, raw_application, raw_worker
+from orchestrator.bench.sides import OURS, definition, our_worker, raw_application, raw_worker
 from orchestrator.client import Client
 
 STEPS = 10_000
@@ -39,7 +40,7 @@ def measure_start(setting: Setting) -> Iterator[Measure]:
                 ours.append(perf_counter() - begun)
     yield Measure(
         name="a worker's cold start to its first result", unit="s", samples=tuple(ours),
-        peer=PEER, peer_samples=tuple(theirs),
+        peer=RawCelery.name, peer_samples=tuple(theirs),
     )  # fmt: skip
 
 

@@ -24,6 +24,7 @@ _MET = {True: "met", False: "missed", None: "not measured"}
 @click.option("--rounds", type=click.IntRange(1, 1000), help="How often to measure; each benchmark has its default.")
 @click.option("--seed", type=int, default=7, show_default=True, help="What random values are made from.")
 @click.option("--aof", is_flag=True, help="Let the server keep an append-only file, as a deployment does.")
+@click.option("--against", multiple=True, type=click.Choice(["dask", "dramatiq"]), help="A peer beside raw Celery.")
 @click.option("--save", type=click.Path(dir_okay=False), help="Append each report to this file, one JSON line each.")
 @click.option("--plot", type=click.Path(dir_okay=False), help="Draw what was compared: a .png or .svg file.")
 @click.option("--record", is_flag=True, help="Keep the reports in the store, and compare with those of this machine.")
@@ -56,17 +57,21 @@ def bench(names: tuple[str, ...], listed: bool, history: bool, form: str, **how:
 
 def _measure(
     names: Sequence[str], form: str, *, rounds: int | None, seed: int, aof: bool, save: str | None, plot: str | None,
-    record: bool, promised: bool,
+    record: bool, promised: bool, against: Sequence[str],
 ) -> None:  # fmt: skip
     from orchestrator.bench.frame import run_all
     from orchestrator.bench.targets import judge
 
-    if plot is not None:
-        from orchestrator.bench.plot import check
+    if against:
+        from orchestrator.bench import peers
 
-        check(plot)
+        peers.check(against)
+    if plot is not None:
+        from orchestrator.bench import plot as plotting
+
+        plotting.check(plot)
     reports, worse = [], []
-    for report in run_all(names, rounds=rounds, seed=seed, aof=aof):
+    for report in run_all(names, rounds=rounds, seed=seed, aof=aof, against=against):
         reports.append(report)
         if save is not None:
             with Path(save).open("a", encoding="utf-8") as file:
@@ -77,9 +82,7 @@ def _measure(
             talk(_about(report))
             emit(report_table(report) + "\n")
     if plot is not None:
-        from orchestrator.bench.plot import draw
-
-        draw(reports, Path(plot))
+        plotting.draw(reports, Path(plot))
     verdicts = tuple(judge(reports)) if promised else ()
     if form != "table":
         found = {"reports": [report.model_dump(mode="json") for report in reports], "regressions": worse}

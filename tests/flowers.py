@@ -92,7 +92,8 @@ class Flower:
         assert self.process is not None
         return self.process.pid
 
-    def __enter__(self) -> Self:
+    def launch(self) -> None:
+        """Start without waiting."""
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 self._arguments,
@@ -103,15 +104,26 @@ class Flower:
                 start_new_session=True,
                 preexec_fn=die_with_parent,  # noqa: PLW1509 - one prepared call, safe between fork and exec
             )
+
+    def wait(self) -> None:
+        """Until it answers."""
         eventually(self._answers, within=READY_SECONDS, what="Flower answers")
+
+    def end(self) -> None:
+        """Kill it, with whatever it has started."""
+        assert self.process is not None
+        kill_group(self.pid)
+        self.process.wait()
+
+    def __enter__(self) -> Self:
+        self.launch()
+        self.wait()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        assert self.process is not None
-        kill_group(self.pid)
-        self.process.wait()
+        self.end()
 
     def _answers(self) -> bool:
         assert self.process is not None

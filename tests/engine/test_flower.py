@@ -40,8 +40,9 @@ def flower(module_store: Store, tmp_path_factory: pytest.TempPathFactory) -> Ite
 def bare(module_store: Store, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Flower]:
     """A Flower without credentials, below a prefix, that changes nothing."""
     directory = tmp_path_factory.mktemp("bare")
-    options = {"url_prefix": "ops", "read_only": "true"}
-    yield from _started(Flower(module_store.url, directory, app=APP, credentials=False, **options))
+    yield from _started(
+        Flower(module_store.url, directory, app=APP, credentials=False, url_prefix="ops", read_only="true")
+    )
 
 
 def _started(flower: Flower) -> Iterator[Flower]:
@@ -546,8 +547,7 @@ def test_what_the_document_allows_and_what_it_does_not(flower: Flower, done: Run
     command = [
         str(Path(sys.executable).with_name("schemathesis")), "run", f"{flower.url}/api/workflows/openapi.json",
         "-H", f"Authorization: Bearer {TOKEN}", "--exclude-operation-id", "follow_events",
-        "--phases", "coverage,fuzzing", "--max-examples", "2", "--seed", "1", "--no-color", "--warnings", "off",
-        "--workers", "2",
+        "--phases", "fuzzing", "--max-examples", "6", "--seed", "1", "--no-color", "--warnings", "off",
     ]  # fmt: skip
     finished = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=100, check=False)
     assert finished.returncode == 0, finished.stdout + finished.stderr

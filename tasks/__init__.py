@@ -11,25 +11,32 @@ from tasks.architect import architect
 from tasks.benchmarks import benchmark
 from tasks.developer import developer
 from tasks.drills import blob, crash, echo, fail, hang, noop, progress, sleep, spin, stamp, write
+from tasks.items import add_up, at_least, count_words, flaky, merge_sorted, sort_slice
 from tasks.pm import pm
 from tasks.qa import qa
 from tasks.ux_expert import ux_expert
 
 __all__ = [
+    "add_up",
     "analyst",
     "architect",
+    "at_least",
     "benchmark",
     "blob",
+    "count_words",
     "crash",
     "developer",
     "echo",
     "fail",
+    "flaky",
     "hang",
+    "merge_sorted",
     "noop",
     "pm",
     "progress",
     "qa",
     "sleep",
+    "sort_slice",
     "spin",
     "stamp",
     "ux_expert",

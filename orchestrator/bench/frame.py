@@ -39,6 +39,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
     "hops": Benchmark("canvas:measure_hops", "A chain of 20 steps without work, per hop."),
     "locks": Benchmark("locks:measure", "Locks of the context, alone and contended, beside redis-py's own Lock."),
     "many": Benchmark("load:measure_many", "200 workflows at once on eight slots, and their processor time.", rounds=3),
+    "patterns": Benchmark("items:measure_patterns", "A million items in stages; 100,000 with 1 % that fail.", rounds=1),
     "plan": Benchmark("plan:measure", "CPU and memory of planning, for shapes and sizes of workflows.", rounds=1),
     "product": Benchmark("product:measure", "The six-agent workflow's overhead, beside raw Celery's chain and chord."),
     "ragged": Benchmark("load:measure_ragged", "The makespan of a ragged graph of 30 steps by its lower bound."),

@@ -15,12 +15,12 @@ from orchestrator.context.lock_models import Holder, Lock
 from orchestrator.context.ownership import Access
 from orchestrator.engine.access import StepAccess
 from orchestrator.engine.agent_messages import AgentMessages, Memory, Post
+from orchestrator.engine.agent_patterns import Patterns
 from orchestrator.engine.templates import Templates
 from orchestrator.errors import AgentError, InvalidValue, MissingInput, OrchestratorError, OwnershipError
 from orchestrator.messages.channel import Message
 from orchestrator.processes import run_tied
-from orchestrator.workflow.builder import Workflow, pattern
-from orchestrator.workflow.expansion import DEFAULT_CONCURRENCY
+from orchestrator.workflow.builder import Workflow
 
 ARTIFACTS = 4
 """All files of an attempt together may be so many times as large as one value."""
@@ -123,7 +123,7 @@ def _put(target: dict[str, Any], keys: Sequence[str], value: Any, path: str) -> 
     target[keys[-1]] = value
 
 
-class AgentContext:
+class AgentContext(Patterns):
     """One attempt, as its agent sees it. Everything written is kept back until the attempt succeeds."""
 
     def __init__(
@@ -334,6 +334,10 @@ class AgentContext:
         self._snapshot.fetch(self._validates)
         return tuple(step for step in self._validates if self._snapshot.section(step) is not None)
 
+    @property
+    def _patterns(self) -> Link:
+        return self._link
+
     # -- signs of life ------------------------------------------------------------------------------------------
 
     def progress(self, fraction: float, message: str = "") -> None:
@@ -344,27 +348,6 @@ class AgentContext:
     def cancelled(self) -> bool:
         """True once the run is being cancelled or this attempt has been replaced: stop as soon as you can."""
         return self._link.cancelled()
-
-    # -- many items -----------------------------------------------------------------------------------------------
-
-    def scatter_gather(
-        self, items: Iterable[Any], agent: str, *, concurrency: int = DEFAULT_CONCURRENCY, **keys: Any
-    ) -> Iterator[Any]:
-        """Have an agent work on each item, so many at a time, in a run of their own; their results in order. Keys as a
-        mapped step has. Raises ItemsFailed. An attempt that comes after this one goes on with the same run."""
-        step = {"agent": agent, "for_each": {"feed": True}, "concurrency": concurrency}
-        return self._link.pattern(pattern("scatter_gather", **step, **keys), items)
-
-    def pipeline(self, items: Iterable[Any], stages: Sequence[Mapping[str, Any]], **keys: Any) -> Iterator[Any]:
-        """The same with stages, each `{"map": agent}`, `{"filter": agent}` or, the last, `{"reduce": agent}`."""
-        return self._link.pattern(pattern("pipeline", for_each={"feed": True}, pipeline=list(stages), **keys), items)
-
-    def fork_join(
-        self, data: Sequence[Any], forks: int, agent: str, merge: str | None = None, **keys: Any
-    ) -> Any:
-        """Cut a list into so many slices, have an agent work on each, and another one merge what they return."""
-        parts = {"forks": forks, "agent": agent} | ({} if merge is None else {"merge": merge})
-        return next(self._link.pattern(pattern("fork_join", for_each=list(data), fork_join=parts, **keys), None))
 
     # -- files, templates, commands -------------------------------------------------------------------------------
 

@@ -70,9 +70,9 @@ def expanding(mail: str = NO_MAIL) -> ExpansionScripts:
     """The scripts of mapped steps; `mail` as for `transitions`."""
     flow = "\n".join((mail, BASE, LOCKS, FLOW))
     return ExpansionScripts(
-        expand=Script(flow, lua("expand")),
-        feed=Script(flow, lua("feed")),
-        chunk=Script(flow, lua("rest"), lua("chunks"), lua("chunk")),
+        expand=Script(flow, lua("over"), lua("expand")),
+        feed=Script(flow, lua("over"), lua("feed")),
+        chunk=Script(flow, lua("over"), lua("rest"), lua("chunks"), lua("chunk")),
     )
 
 

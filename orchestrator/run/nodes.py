@@ -10,9 +10,9 @@ from typing import Any
 from orchestrator.keys import barrier_node, gate_node
 from orchestrator.keys import group_of as group_of_node
 from orchestrator.run import sequencing
+from orchestrator.run.mapped import mapped
 from orchestrator.run.shape import DOCUMENTED, Shape
 from orchestrator.run.validation import release_node, validation_nodes
-from orchestrator.workflow.expansion import Feed
 from orchestrator.workflow.models import GroupSpec, StepSpec, TriggerRule
 from orchestrator.workflow.plan import Plan
 from orchestrator.workflow.sequence import sequence
@@ -226,7 +226,7 @@ def _step_node(
         "cache": step.cache,
         "defaults": None if step.defaults is None else dict(step.defaults),
         "next": _links(plan, pieces.get(step_id, ()), queue_of),
-        "expand": _expansion(step, queue_of, shape),
+        "expand": mapped(step, queue_of, shape.barrier),
         "demand": demand,
         "seconds": plan.steps[step_id].duration_seconds,
         "role": plan.steps[step_id].priority if step.priority is None else None,
@@ -255,24 +255,6 @@ def _step_node(
 def _on_conflict(step: StepSpec) -> str | None:
     limit = step.concurrency_limit
     return None if limit is None or limit.on_conflict == "queue" else limit.on_conflict
-
-
-def _expansion(step: StepSpec, queue_of: Callable[[str], str], shape: Shape) -> dict[str, Any] | None:
-    """What a mapped step does with which items."""
-    if step.for_each is None:
-        return None
-    items = step.for_each
-    document: dict[str, Any] = {
-        "items": items.model_dump() if isinstance(items, Feed) else items,
-        "stages": [
-            stage.model_dump(mode="json", by_alias=True, exclude_none=True)
-            | {"queue": step.queue or queue_of(stage.agent)}
-            for stage in step.stages
-        ],
-        "barrier": shape.items_barrier(step).model_dump(mode="json", exclude_defaults=True),
-    }
-    optional = {"chunk_size": step.chunk_size, "forks": step.fork_join.forks if step.fork_join else None}
-    return document | {key: value for key, value in optional.items() if value}
 
 
 def _merge_rules(plan: Plan) -> dict[str, Any]:

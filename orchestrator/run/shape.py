@@ -101,10 +101,6 @@ class Shape:
             }
         )
 
-    def items_barrier(self, step: StepSpec) -> BarrierSpec:
-        """By what the items of a mapped step are judged: as a group's barrier, with the step's own timeout."""
-        group = GroupSpec(id=step.id, steps=(step.id,), barrier=step.barrier or BarrierSpec())
-        return self.barrier(group).model_copy(update={"timeout": step.timeout})
 
 
 DOCUMENTED = Shape()

@@ -10,10 +10,10 @@ while the one before still runs and what is under way stays bounded, whatever th
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from itertools import islice
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, Protocol, TypeVar
 
 from pydantic import BeforeValidator, Field, model_validator
 
@@ -109,6 +109,71 @@ class Stage(Frozen):
     agent: str
     concurrency: int
     with_: Mapping[str, Any] | None = Field(default=None, alias="with")
+
+
+class Mapped(Protocol):
+    """The keys of a step that make it a mapped one."""
+
+    @property
+    def agent(self) -> str: ...
+    @property
+    def for_each(self) -> Any: ...
+    @property
+    def concurrency(self) -> int | None: ...
+    @property
+    def chunk_size(self) -> int | None: ...
+    @property
+    def pipeline(self) -> Sequence[StageSpec]: ...
+    @property
+    def fork_join(self) -> ForkJoin | None: ...
+    @property
+    def barrier(self) -> Any: ...
+    @property
+    def cache(self) -> Any: ...
+
+
+def check_mapped(step: Mapped) -> None:
+    """Raises ValueError for keys of a mapped step that do not go together."""
+    if step.for_each is None:
+        for key in ("concurrency", "chunk_size", "pipeline", "fork_join", "barrier"):
+            if getattr(step, key):
+                raise ValueError(f"'{key}' needs the items it is for; write for_each: pm.user_stories")
+        return
+    if step.cache:
+        raise ValueError("results of items are not cached; remove cache")
+    if step.pipeline and step.fork_join is not None:
+        raise ValueError("a step has a pipeline or a fork_join; remove one of them")
+    if step.fork_join is not None and (step.concurrency or step.chunk_size or isinstance(step.for_each, Feed)):
+        raise ValueError("fork_join cuts a list into its forks; remove concurrency and chunk_size")
+    if step.pipeline and step.concurrency:
+        raise ValueError("each stage of a pipeline has its own concurrency; move it there")
+    if any(stage.reduce for stage in step.pipeline[:-1]):
+        raise ValueError("a reduce leaves one value; write it as the last stage")
+    barrier = step.barrier
+    if barrier is not None and (barrier.timeout or barrier.consistency or barrier.cross_validation.enabled):
+        raise ValueError(
+            "of a barrier, a mapped step has trigger_rule, min_success, on_timeout, extension and max_extensions; "
+            "its timeout is the step's own"
+        )
+
+
+def stages_of(step: Mapped) -> tuple[Stage, ...]:
+    """What a mapped step does with its items; nothing for any other step."""
+    if step.for_each is None:
+        return ()
+    if step.fork_join is not None:
+        forks = step.fork_join
+        first = Stage(kind=StageKind.MAP, agent=forks.agent, concurrency=forks.forks)
+        return (first, Stage(kind=StageKind.MERGE, agent=forks.merge, concurrency=1)) if forks.merge else (first,)
+    if not step.pipeline:
+        return (Stage(kind=StageKind.MAP, agent=step.agent, concurrency=step.concurrency or DEFAULT_CONCURRENCY),)
+    stages = tuple(
+        Stage(kind=one.kind, agent=one.agent, concurrency=one.concurrency, with_=one.with_) for one in step.pipeline
+    )
+    last = stages[-1]
+    if last.kind is not StageKind.REDUCE:
+        return stages
+    return (*stages, last.model_copy(update={"kind": StageKind.MERGE, "concurrency": 1}))
 
 
 def chunk_size(total: int, concurrency: int, given: int | None = None) -> int:

@@ -27,16 +27,7 @@ from orchestrator.fields import (
     Priority,
     Seconds,
 )
-from orchestrator.workflow.expansion import (
-    DEFAULT_CONCURRENCY,
-    Concurrency,
-    Feed,
-    ForkJoin,
-    Items,
-    Stage,
-    StageKind,
-    StageSpec,
-)
+from orchestrator.workflow.expansion import Concurrency, ForkJoin, Items, Stage, StageSpec, check_mapped, stages_of
 from orchestrator.workflow.input_models import InputSpec, WorkflowInput
 from orchestrator.workflow.limits import ConcurrencyLimit, Named, RateLimits
 from orchestrator.workflow.sharing import ConsistencyRule, MergeRules, QualityLevel
@@ -280,48 +271,13 @@ class StepSpec(Frozen):
 
     @model_validator(mode="after")
     def _mapped(self) -> StepSpec:
-        if self.for_each is None:
-            for key in ("concurrency", "chunk_size", "pipeline", "fork_join", "barrier"):
-                if getattr(self, key):
-                    raise ValueError(f"'{key}' needs the items it is for; write for_each: pm.user_stories")
-            return self
-        if self.cache:
-            raise ValueError("results of items are not cached; remove cache")
-        if self.pipeline and self.fork_join is not None:
-            raise ValueError("a step has a pipeline or a fork_join; remove one of them")
-        if self.fork_join is not None and (self.concurrency or self.chunk_size or isinstance(self.for_each, Feed)):
-            raise ValueError("fork_join cuts a list into its forks; remove concurrency and chunk_size")
-        if self.pipeline and self.concurrency:
-            raise ValueError("each stage of a pipeline has its own concurrency; move it there")
-        if any(stage.reduce for stage in self.pipeline[:-1]):
-            raise ValueError("a reduce leaves one value; write it as the last stage")
-        barrier = self.barrier
-        if barrier is not None and (barrier.timeout or barrier.consistency or barrier.cross_validation.enabled):
-            raise ValueError(
-                "of a barrier, a mapped step has trigger_rule, min_success, on_timeout, extension and max_extensions; "
-                "its timeout is the step's own"
-            )
+        check_mapped(self)
         return self
 
     @property
     def stages(self) -> tuple[Stage, ...]:
         """What a mapped step does with its items; nothing for any other step."""
-        if self.for_each is None:
-            return ()
-        if self.fork_join is not None:
-            forks = self.fork_join
-            return (
-                Stage(kind=StageKind.MAP, agent=forks.agent, concurrency=forks.forks),
-                *([Stage(kind=StageKind.MERGE, agent=forks.merge, concurrency=1)] if forks.merge else []),
-            )
-        if not self.pipeline:
-            return (Stage(kind=StageKind.MAP, agent=self.agent, concurrency=self.concurrency or DEFAULT_CONCURRENCY),)
-        last = self.pipeline[-1]
-        return (
-            *(Stage(kind=one.kind, agent=one.agent, concurrency=one.concurrency, with_=one.with_)
-              for one in self.pipeline),
-            *([Stage(kind=StageKind.MERGE, agent=last.agent, concurrency=1, with_=last.with_)] if last.reduce else []),
-        )  # fmt: skip
+        return stages_of(self)
 
     @property
     def agents(self) -> tuple[str, ...]:

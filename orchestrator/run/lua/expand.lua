@@ -16,10 +16,8 @@ if A.seconds then due_at('timeout:' .. A.step, A.seconds) end
 redis.call('HDEL', x, 'over', 'merging', 'again')
 redis.call('HDEL', x .. ':out', 'all')
 redis.call('HSET', x, 'stages', #A.rooms, A.again and 'again' or 'opened_at', STAMP, 'idle', A.idle or '')
-if A.merge then
-  redis.call('HSET', x, 'merge', A.merge, 'open:' .. A.merge, 0)
-  redis.call('DEL', x .. ':q:' .. A.merge)
-end
+if A.merge then redis.call('HSET', x, 'merge', A.merge, 'open:' .. A.merge, 0) end
+redis.call('DEL', x .. ':q:' .. (A.merge or ''))
 for i, lane in ipairs(A.lanes) do
   redis.call('HSET', DEFS, lane, ARGV[i + 1])
   redis.call('HSET', step_key(lane), 'kind', 'step', 'rule', 'always', 'need', 0, 'state', 'ready')

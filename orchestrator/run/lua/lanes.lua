@@ -1,7 +1,7 @@
 -- A mapped step S works on its items in lanes: nodes `S/<attempt>.<stage>.<number>` that are queued, claimed and leased
 -- as steps are, take one chunk after another, and are gone with the end of S's attempt. What it has is under `:x:S`
 -- (keys.py). push(S, stage, chunk): a chunk waits at a stage; wake(S, stage): an idle lane is queued for it.
--- over(S): whether nothing is left to do; the merge of all results comes last. drop_lanes(S, lanes): S's attempt ends.
+-- drop_lanes(S, lanes): S's attempt ends.
 local function expansion(step, part) return P .. ':x:' .. step .. (part or '') end
 
 local function wake(step, stage)
@@ -17,23 +17,6 @@ local function push(step, stage, chunk)
   redis.call('RPUSH', expansion(step, ':q:' .. stage), chunk)
   redis.call('HINCRBY', expansion(step), 'open:' .. stage, 1)
   wake(step, stage)
-end
-
-local function over(step)
-  local x = expansion(step)
-  local f = redis.call('HMGET', x, 'closed', 'stages', 'merge', 'merging', 'over')
-  if f[5] or not f[1] or not f[2] then return f[5] ~= false end
-  for stage = 0, tonumber(f[2]) - 1 do
-    if tonumber(redis.call('HGET', x, 'open:' .. stage) or 0) > 0 then return false end
-  end
-  if f[3] and not f[4] and redis.call('HLEN', x .. ':out') > 0 then
-    redis.call('HSET', x, 'merging', 1)
-    push(step, f[3], 'all')
-    return false
-  end
-  redis.call('HSET', x, 'over', 1)
-  due_at('gather:' .. step, A.joined or 2)
-  return true
 end
 
 local function drop_lanes(step, lanes)

@@ -29,6 +29,10 @@ class Every(BaseModel):
     every: Annotated[int, Field(ge=1)] = 100
 
 
+_AT_LEAST: Final = TypeAdapter(AtLeast)
+_EVERY: Final = TypeAdapter(Every)
+
+
 @agent("count_words", queue=QUEUE)
 def count_words(ctx: AgentContext) -> int:
     """How many words the item, a text, has."""
@@ -38,7 +42,7 @@ def count_words(ctx: AgentContext) -> int:
 @agent("at_least", queue=QUEUE)
 def at_least(ctx: AgentContext) -> bool:
     """A filter: whether the item, a number, is `least` or more."""
-    return parse(ctx.item, "item", _NUMBER) >= parse(ctx.params, "with", TypeAdapter(AtLeast)).least
+    return parse(ctx.item, "item", _NUMBER) >= parse(ctx.params, "with", _AT_LEAST).least
 
 
 @agent("add_up", queue=QUEUE)
@@ -64,7 +68,7 @@ def merge_sorted(ctx: AgentContext) -> list[float]:
 @agent("flaky", queue=QUEUE)
 def flaky(ctx: AgentContext) -> Any:
     """The item again; each `every`th one fails."""
-    every = parse(ctx.params, "with", TypeAdapter(Every)).every
+    every = parse(ctx.params, "with", _EVERY).every
     if (ctx.index or 0) % every == every - 1:
         raise DrillFailed(f"item {ctx.index} fails as it was asked to")
     return ctx.item

@@ -15,8 +15,9 @@ from time import perf_counter
 from typing import Any
 
 from orchestrator.bench.frame import Setting
+from orchestrator.bench.peers import TIMEOUT
 from orchestrator.bench.results import Measure
-from orchestrator.bench.sides import OURS, TIMEOUT, our_worker
+from orchestrator.bench.sides import OURS, our_worker
 from orchestrator.client import Client, RunHandle
 from orchestrator.errors import OrchestratorError
 

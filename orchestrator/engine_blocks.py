@@ -154,10 +154,23 @@ class LoadBalancing(Frozen):
     resource_monitoring: ResourceMonitoring = ResourceMonitoring()
 
 
+class Backlog(Frozen):
+    """How many steps may wait for the agents of a class before submissions are turned away: `most`, unless
+    `agent_classes` says otherwise."""
+
+    most: PositiveCount = 100_000
+    agent_classes: Mapping[Identifier, PositiveCount] = Field(default_factory=dict)
+
+    def most_of(self, agent_class: str) -> int:
+        """The bound of a class."""
+        return self.agent_classes.get(agent_class, self.most)
+
+
 class ResourceManager(Frozen):
     resource_pool: ResourcePool = ResourcePool()
     allocation_strategy: AllocationStrategy = AllocationStrategy()
     load_balancing: LoadBalancing = LoadBalancing()
+    backlog: Backlog = Field(default_factory=Backlog)
 
 
 Initiation = Literal[

@@ -71,6 +71,7 @@ POOLS = "orc:{pools}"
   :asks    hash  the same of those who wait; :ageing a zset, when they gain a level; :kinds a set of demands
   :wait:<demand> zset  those who wait with that demand, in the order in which they get it
   :used    hash  pool -> thousandths that are given out; :classes a hash, agent class -> how many wait
+  :entering hash run that is being submitted -> the steps that it will release, as JSON
   :fair    zset  fairness key -> its virtual time, when that is ahead of :virtual, that of all
   :rate:<bucket> string with an expiry: the time until which its tokens are given out
   :waits   hash  how long leases were waited for: a histogram per pool"""

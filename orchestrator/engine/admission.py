@@ -27,16 +27,18 @@ Followed = tuple[str, Moved]
 """A run, and a transition of it that the caller has to follow."""
 
 
-def settle(app: Celery, run_id: str, moved: Moved) -> list[Followed]:
-    """Ask for the leases that a transition wants, and give those back that it has ended; queue whoever gets one.
+def settle(app: Celery, transitions: Iterable[Followed]) -> list[Followed]:
+    """Ask for the leases that transitions want, and give those back that they have ended; queue whoever gets one.
 
-    Two round trips, and one more for each other run whose steps are granted. An error of the store is logged. Returns
-    what became of steps that met others under a limit of theirs, and of those others.
+    A round trip, and one for each run whose steps are granted. An error of the store is logged. Returns what became of
+    steps that met others under a limit of theirs, and of those others.
     """
-    if not moved.asking and not moved.freed:
-        return []
-    asks = [_ask(run_id, definition, number) for definition, number in moved.asking]
-    return exchange(app, asks, _returned(run_id, moved.freed))
+    asks: list[Ask] = []
+    returned: list[Numbered] = []
+    for run_id, moved in transitions:
+        asks += [_ask(run_id, definition, number) for definition, number in moved.asking]
+        returned += _returned(run_id, moved.freed)
+    return exchange(app, asks, returned)
 
 
 def exchange(app: Celery, asks: Sequence[Ask], returned: Sequence[Numbered]) -> list[Followed]:

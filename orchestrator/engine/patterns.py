@@ -164,7 +164,7 @@ def call(
     runtime = runtime_of(app)
     spec, settings = workflow.spec(engine=runtime.settings), runtime.settings
     prepared = submission.prepare(spec, {}, known_agents(runtime.client), settings, submission.Compiler())
-    run_id = submission.reserve(runtime.client, prepared, key, settings.engine.retention)
+    run_id = submission.reserve(app, runtime.client, prepared, key, settings.engine.retention)
     fresh = submission.start(app, runtime.ledger, prepared, run_id, settings)
     reader = RunReader(runtime.client)
     if not fresh and reader.state(run_id) in FINAL_RUN_STATES - GOOD_RUN_STATES:

@@ -17,11 +17,12 @@ from celery import Celery
 from orchestrator import keys
 from orchestrator.connection import guarded
 from orchestrator.context.values import encode
+from orchestrator.engine import backpressure
 from orchestrator.engine.join import follow_all
 from orchestrator.engine.places import filled
 from orchestrator.engine.registry import known_agents
 from orchestrator.engine.runtime import runtime_of
-from orchestrator.errors import IdempotencyConflict, InvalidWorkflow, NotFound, Problem, StoreUnavailable
+from orchestrator.errors import Backpressure, IdempotencyConflict, InvalidWorkflow, NotFound, Problem, StoreUnavailable
 from orchestrator.fleet import learning
 from orchestrator.fleet.learning import Durations, of_steps
 from orchestrator.problems import did_you_mean
@@ -192,21 +193,30 @@ def new_run_id() -> str:
     return uuid.uuid4().hex[: 2 * RUN_ID_BYTES]
 
 
-def reserve(client: redis.Redis, prepared: Prepared, idempotency_key: str | None, retention: float) -> str:
+def reserve(
+    app: Celery, client: redis.Redis, prepared: Prepared, idempotency_key: str | None, retention: float
+) -> str:
     """The id of the run to create: a new one, or the one that this key was given before. Raises as `reserve_many`."""
-    return reserve_many(client, [prepared], [idempotency_key], retention)[0]
+    return reserve_many(app, client, [prepared], [idempotency_key], retention)[0]
 
 
 def reserve_many(
-    client: redis.Redis, prepared: Sequence[Prepared], idempotency_keys: Sequence[str | None], retention: float
+    app: Celery,
+    client: redis.Redis,
+    prepared: Sequence[Prepared],
+    idempotency_keys: Sequence[str | None],
+    retention: float,
 ) -> list[str]:
     """The ids of the runs to create, in their order.
 
     Runs enter the index here, before they exist, so that a client that dies now leaves nothing unnoticed. The list of
     runs is ordered by the clients' clocks; nothing is decided by them.
-    Raises IdempotencyConflict when a key was used with another workflow or other inputs.
+    Raises IdempotencyConflict when a key was used with another workflow or other inputs, and Backpressure, for all of
+    them, while too much waits for their agents; keys that were not used before are free again then.
     """
     ids = [new_run_id() for _ in prepared]
+    fresh = dict(zip(ids, prepared, strict=True))
+    names: list[str] = []
     keyed = [(at, key) for at, key in enumerate(idempotency_keys) if key is not None]
     with guarded():
         if keyed:
@@ -215,8 +225,17 @@ def reserve_many(
                 mine = json.dumps({"run": ids[at], "fingerprint": prepared[at].fingerprint})
                 pipe.set(keys.idempotency_key(key), mine, nx=True, get=True, ex=int(retention) or None)
             for (at, key), before in zip(keyed, pipe.execute(), strict=True):
-                if before is not None:
+                if before is None:
+                    names.append(keys.idempotency_key(key))
+                else:
+                    del fresh[ids[at]]
                     ids[at] = _same_run(key, json.loads(before), prepared[at])
+        try:
+            backpressure.enter(app, [(run_id, one.nodes) for run_id, one in fresh.items()])
+        except Backpressure:
+            if names:
+                client.delete(*names)
+            raise
         pipe = client.pipeline(transaction=True)
         pipe.zadd(keys.ACTIVE, dict.fromkeys(ids, 0), nx=True)
         pipe.zadd(keys.RUNS, dict.fromkeys(ids, time()), nx=True)
@@ -252,7 +271,10 @@ def start_many(
     follow_all(app, moved)
     if moved:
         with guarded():  # the clock that `reserve` used may be far off: make sure that sweeps know the runs
-            runtime_of(app).client.zadd(keys.ACTIVE, {run_id: 0 for run_id, _ in moved}, nx=True)
+            pipe = runtime_of(app).client.pipeline(transaction=False)
+            pipe.zadd(keys.ACTIVE, {run_id: 0 for run_id, _ in moved}, nx=True)
+            backpressure.entered(pipe, [run_id for run_id, _ in moved])
+            pipe.execute()
     return len(moved)
 
 
@@ -288,6 +310,6 @@ def submit_registered(app: Celery, workflow: str, inputs: Mapping[str, Any], ide
     spec = load_workflow_text(text, source=workflow, engine=runtime.settings)
     agents, durations = known_agents(runtime.client), learning.durations(runtime.client)
     prepared = prepare(spec, inputs, agents, runtime.settings, Compiler(), durations=durations)
-    run_id = reserve(runtime.client, prepared, idempotency_key, runtime.settings.engine.retention)
+    run_id = reserve(app, runtime.client, prepared, idempotency_key, runtime.settings.engine.retention)
     start(app, runtime.ledger, prepared, run_id, runtime.settings)
     return run_id

@@ -76,7 +76,7 @@ def test_what_a_dead_client_has_left_undone_is_done_once(client: Client) -> None
     done = client.submit_many(WORKFLOW, inputs[:2], idempotency_keys=named[:2])
     spec = submission.as_spec(WORKFLOW, lambda _: None, client.settings)
     prepared = submission.prepare_many(spec, inputs, client._known(set()), client.settings, submission.Compiler())
-    begun = submission.reserve_many(client.redis, prepared[:4], named[:4], 60)  # and here it dies
+    begun = submission.reserve_many(client.app, client.redis, prepared[:4], named[:4], 60)  # and here it dies
     again = client.submit_many(WORKFLOW, inputs, idempotency_keys=named)
     assert [handle.id for handle in again[:4]] == begun
     assert begun[:2] == [handle.id for handle in done]

@@ -6,7 +6,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from time import monotonic
@@ -88,6 +89,19 @@ class Worker:
     def children(self) -> list[int]:
         """The pids of the pool's processes."""
         return [child.pid for child in psutil.Process(self.pid).children(recursive=True)]
+
+    @contextmanager
+    def frozen(self) -> Iterator[list[int]]:
+        """Worker and children stand still for as long as the block lasts, unless it wakes some of these processes."""
+        processes = [self.pid, *self.children()]
+        for pid in processes:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            yield processes
+        finally:
+            for pid in processes:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGCONT)
 
     def kill(self) -> None:
         """kill -9 of the worker and all its children."""

@@ -109,6 +109,7 @@ def _published(app: Celery) -> dict[str, Any]:
             return found
         finally:
             channel.queue_delete(queue)
+            app.amqp.queues.pop(queue, None)  # Celery keeps every queue that something was sent to
 
 
 def _bare(value: Any, *places: str) -> str:

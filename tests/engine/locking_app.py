@@ -11,7 +11,7 @@ from typing import Any
 
 from orchestrator import AgentContext, agent
 from orchestrator.engine.app import create_app
-from orchestrator.errors import AgentError
+from orchestrator.errors import AgentError, LeaseLost
 from orchestrator.settings import Environment, load_engine
 from tests.workers import eventually
 
@@ -41,6 +41,23 @@ def holder(ctx: AgentContext) -> dict[str, Any]:
         begun = monotonic()
         eventually(Path(ctx.params["go"]).exists, within=20, what="the test lets the holder go on")
     return {"token": lock.token, "held": monotonic() - begun}
+
+
+@agent("sleepwalker", queue="locking")
+def sleepwalker(ctx: AgentContext) -> dict[str, Any]:
+    """Count the board up; the first attempt stands still under its lock, and goes on whatever it is told then."""
+    with ctx.lock("board", write=True) as lock:
+        number = ctx.get("board.count", 0) + 1
+        if ctx.attempt == 1:
+            Path(ctx.params["started"]).touch()
+            eventually(Path(ctx.params["go"]).exists, within=30, what="the test lets it go on")
+        ctx.write("board.count", number)
+    try:
+        with ctx.lock("board", write=True):
+            pass
+    except LeaseLost as error:
+        Path(ctx.params["lost"]).write_text(str(error))
+    return {"number": number, "token": lock.token}
 
 
 @agent("tally", queue="locking")

@@ -21,6 +21,10 @@ def adder(ctx: AgentContext) -> dict[str, Any]:
     if "after" in ctx.params:
         started = Path(ctx.params["after"])
         eventually(started.exists, within=20, what="the reader has begun")
+    if ctx.attempt <= ctx.params.get("fails", 0):
+        raise ValueError("the test lets it fail")
+    if ctx.params.get("signs"):
+        ctx.write("board.order", [*ctx.get("board.order", []), ctx.step_id])
     ctx.write(f"board.parts.{ctx.step_id}", ctx.params.get("value", True))
     return {"saw": ctx.get("board.parts")}
 

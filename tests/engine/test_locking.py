@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from orchestrator import Client
+from orchestrator import Client, keys
 from orchestrator.cli import main
 from orchestrator.context.locks import Locks
 from orchestrator.run.models import RunState, StepState
@@ -78,6 +80,31 @@ def test_the_lock_of_a_dead_child_passes_to_the_next(locking: Client, marks: dic
     assert status.steps["dies"].state is StepState.FAILED
     assert status.steps["next"].state is StepState.SUCCESS, status
     assert run.result()["next"]["token"] == 2
+
+
+def test_a_holder_that_was_stopped_has_lost_its_lock_and_what_it_wrote_under_it(
+    store: Store, marks: dict[str, str], tmp_path: Path
+) -> None:
+    """Worker and child stand still for longer than the lease, and the child wakes up first: it extends its lock, and
+    commits what it had read before the others."""
+    app, lost = "tests.engine.locking_app", tmp_path / "lost"
+    walker = step("walker", "sleepwalker", lost=str(lost), **marks) | {"retry": {"maximum_attempts": 2}, "priority": 9}
+    with Client(store.url) as client, Worker(store.url, tmp_path, app=app, concurrency=1) as first:
+        run = client.submit({"name": "stopped", "steps": [walker, step("next") | {"priority": 1}]})
+        eventually(Path(marks["started"]).exists, within=SECONDS, what="the walker holds")
+        with Worker(store.url, tmp_path, name="w2", app=app, concurrency=1), first.frozen() as (_, *children):
+            eventually(lambda: run.status().steps["next"].state == "success", within=SECONDS, what="the next held it")
+            Path(marks["go"]).touch()
+            for pid in children:
+                os.kill(pid, signal.SIGCONT)
+            eventually(lost.exists, within=SECONDS, what="the walker is told")
+            meta = keys.run_key(run.id, "meta")
+            eventually(lambda: client.redis.hget(meta, "late"), within=SECONDS, what="its commit was refused")
+            status = run.wait(SECONDS)
+        assert lost.read_text() == "step 'walker' lost the lock of 'board' (token 1): its lease was over"
+        assert (status.state, status.steps["walker"].attempts) == (RunState.SUCCESS, 2), status
+        assert sorted((one["number"], one["token"]) for one in run.result().values()) == [(1, 2), (2, 3)]
+        assert run.context()["board"] == {"count": 2}
 
 
 def test_waiting_is_bounded_and_an_error_of_the_agent(locking: Client, marks: dict[str, str]) -> None:

@@ -53,6 +53,16 @@ def test_members_that_write_one_section_are_merged_by_their_barrier(sharing: Cli
     assert sharing.contexts.conflicts(run.id) == []
 
 
+def test_a_member_whose_retry_ends_last_is_merged_in_its_declared_place(sharing: Client) -> None:
+    slow = adder("first", signs=True, fails=1) | {"retry": {"initial_interval": 0.5}}
+    group = {"agents": [slow, adder("second", signs=True)], "parallel_capable": True}
+    run = sharing.submit({"name": "ordered", "steps": [], "execution_groups": {"g": group}})
+    steps = run.wait(SECONDS).steps
+    assert (steps["first"].attempts, steps["second"].attempts) == (2, 1)
+    assert (steps["second"].finished_at or 0) < (steps["first"].started_at or 0)
+    assert run.context()["board"]["order"] == ["first", "second"]
+
+
 def test_a_conflict_is_foreseen_while_the_other_member_still_works(sharing: Client, tmp_path: Path) -> None:
     go = tmp_path / "go"
     late = adder("late", after=str(go)) | {"context_requirements": {"write": ["board", "saw"]}}

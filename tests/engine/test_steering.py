@@ -216,6 +216,18 @@ def test_cancelling_reaches_an_agent_that_looks_and_ends_one_that_does_not(clien
     assert client.submit({"name": "on", "steps": [step(tmp_path, "a")]}).wait(SECONDS).state is RunState.SUCCESS
 
 
+def test_what_a_step_completes_after_its_run_was_cancelled_counts_for_nothing(client: Client, tmp_path: Path) -> None:
+    """It had been claimed before, and does all its work in the time that it is given to end."""
+    run = client.submit({"name": "late", "steps": [step(tmp_path, "late", wait=True), step(tmp_path, "next", "late")]})
+    begun(tmp_path, "late")
+    run.cancel()
+    (tmp_path / "go").touch()
+    status = run.wait(SECONDS)
+    assert (tmp_path / "effects").read_text() == "late#1\n", "it came to its end"
+    assert states(status) == {"late": "cancelled", "next": "cancelled"}
+    assert (run.result(), run.context(), status.steps["next"].attempts) == ({}, {}, 0)
+
+
 def test_a_step_that_kills_every_process_is_parked_and_can_be_tried_again(client: Client, tmp_path: Path) -> None:
     """Three attempts, then by hand three more, of which the second is good."""
     run = client.submit({"name": "bomb", "steps": [step(tmp_path, "bomb", agent="bomb", times=4), step(tmp_path, "a")]})

@@ -6,6 +6,8 @@ import os
 import signal
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +90,25 @@ def test_a_killed_child_costs_one_attempt_and_no_visibility_timeout(client: Clie
     status = handle.wait(15)
     assert_each_effect_once(handle, status)
     assert status.steps["ux_expert"].attempts == status.steps["architect"].attempts == 2
+    assert_each_has_its_own_connections(worker)
+
+
+def assert_each_has_its_own_connections(worker: Worker) -> None:
+    """Children that were forked when their parent had been at work for a while speak to Redis on their own."""
+    inherited = sockets(worker.pid)
+    opened = [sockets(pid) - inherited for pid in worker.children()]
+    assert inherited
+    assert all(opened), "they have all worked"
+    assert all(own.isdisjoint(other) for own, other in combinations(opened, 2))
+
+
+def sockets(pid: int) -> set[str]:
+    """What the kernel calls the connections that a process holds."""
+    found = set[str]()
+    for entry in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):
+            found.add(str(entry.readlink()))
+    return {name for name in found if name.startswith("socket:")}
 
 
 def test_a_step_that_kills_every_process_is_given_up_and_the_rest_flows_on(client: Client, worker: Worker) -> None:
@@ -105,15 +126,8 @@ def test_a_frozen_worker_loses_its_lease_and_its_late_result(
 ) -> None:
     handle = client.submit({"name": "frozen", "steps": [{"id": "a", "agent": "sleep", "with": {"seconds": 2}}]})
     eventually(lambda: running(handle, "a"), within=20, what="a runs")
-    frozen = [worker.pid, *worker.children()]
-    for pid in frozen:
-        os.kill(pid, signal.SIGSTOP)
-    try:
-        with Worker(store.url, tmp_path, name="w2", concurrency=1):
-            status = handle.wait(SECONDS)
-    finally:
-        for pid in frozen:
-            os.kill(pid, signal.SIGCONT)
+    with worker.frozen(), Worker(store.url, tmp_path, name="w2", concurrency=1):
+        status = handle.wait(SECONDS)
     assert_each_effect_once(handle, status)
     assert status.steps["a"].attempts == 2
     assert status.steps["a"].worker == "w2@test"

@@ -181,14 +181,8 @@ def test_a_member_that_wakes_up_behind_its_barrier_writes_nothing(fleet: Fleet) 
     eventually(lambda: handle.status().steps["y"].worker, within=SECONDS, what="y runs")
     name = str(handle.status().steps["y"].worker).partition("@")[0]
     frozen = fleet.workers[0] if name == "w1" else fleet.workers[1]
-    frozen_processes = [frozen.pid, *frozen.children()]
-    for pid in frozen_processes:
-        os.kill(pid, signal.SIGSTOP)
-    try:
+    with frozen.frozen():
         joined_once(handle)
-    finally:
-        for pid in frozen_processes:
-            os.kill(pid, signal.SIGCONT)
     with fleet.broker.server.client(fleet.broker.database) as broker:
         eventually(lambda: not messages(broker), within=SECONDS, what="its work has ended")
     joined_once(handle)

@@ -3,8 +3,10 @@ once. One server with a durable file and one supervised fleet, for the whole mod
 
 from __future__ import annotations
 
+import shutil
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,13 +14,13 @@ import redis
 
 from orchestrator import Client, RunHandle
 from orchestrator.embedded import Stack, StackOptions
-from orchestrator.errors import Backpressure
+from orchestrator.errors import Backpressure, NotFound
 from orchestrator.run.models import RunState, StepState
 from tests.servers import ValkeyServer
 from tests.workers import QUICK_ENGINE, eventually
 
 SECONDS = 60
-STALL = 6.5
+STALL = 12.0
 """Longer than the 5 s that a client waits for an answer, and than every lease."""
 
 
@@ -99,6 +101,27 @@ def test_redis_is_killed_stopped_and_loses_every_connection(client: Client, serv
         with server.client() as other:
             other.execute_command("CLIENT", "KILL", "TYPE", kind, "SKIPME", "yes")
     each_effect_once(handles)
+
+
+def test_what_a_crash_took_with_it_is_submitted_again_with_the_same_key(
+    client: Client, server: ValkeyServer, tmp_path: Path
+) -> None:
+    """As with `appendfsync everysec` and a machine that fails: the file has all but the newest."""
+    file, saved = server.directory / "appendonlydir", tmp_path / "saved"
+    kept = client.submit({"name": "kept", "steps": [step("a", seconds=1.5)]})
+    eventually(lambda: kept.status().steps["a"].state is StepState.RUNNING, within=20, what="it runs")
+    shutil.copytree(file, saved)
+    lost = client.submit(diamond(), idempotency_key="once")
+    eventually(lambda: lost.status().steps["a"].state is StepState.RUNNING, within=20, what="that runs too")
+    server.kill()
+    shutil.rmtree(file)
+    shutil.copytree(saved, file)
+    server.start()
+    with pytest.raises(NotFound):
+        lost.status()
+    again = client.submit(diamond(), idempotency_key="once")
+    each_effect_once([kept, again])
+    assert client.submit(diamond(), idempotency_key="once").id == again.id
 
 
 def test_a_stall_costs_no_attempt(client: Client, server: ValkeyServer) -> None:

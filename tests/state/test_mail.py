@@ -12,6 +12,7 @@ from celery import Celery, signals
 from orchestrator.connection import connect
 from orchestrator.engine.app import create_app
 from orchestrator.engine.canvas import publish
+from orchestrator.engine.mail import Mail
 from orchestrator.engine.runtime import ledger, runtime_of
 from orchestrator.run.nodes import compile_nodes
 from orchestrator.run.replies import Claimed, Moved
@@ -153,6 +154,12 @@ def test_celery_sends_while_somebody_listens(app: Celery) -> None:
         assert runtime_of(app).mail() == NO_MAIL
     finally:
         signals.before_task_publish.disconnect(listener)
+
+
+def test_the_queue_of_a_template_is_none_of_the_apps(app: Celery, store_url: str) -> None:
+    before = set(app.amqp.queues)
+    assert Mail(app, store_url)() != NO_MAIL
+    assert set(app.amqp.queues) == before
 
 
 def test_every_process_has_the_same_text(app: Celery, store_url: str) -> None:

@@ -30,6 +30,7 @@ class Benchmark(NamedTuple):
 
 
 BENCHMARKS: Mapping[str, Benchmark] = {
+    "batch": Benchmark("batch:measure", "Operations in batches beside one by one: commands, processor time, latency."),
     "cache": Benchmark("cache:measure", "Hit ratios beside plain LRU and an offline bound; lz4; prefetching."),
     "client": Benchmark("starts:measure_client", "Peak memory of a client with a run of 10,000 steps.", rounds=1),
     "context": Benchmark("context:measure", "Commits and reads of the shared context, by size and number of writers."),
@@ -39,6 +40,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
     "hops": Benchmark("canvas:measure_hops", "A chain of 20 steps without work, per hop."),
     "locks": Benchmark("locks:measure", "Locks of the context, alone and contended, beside redis-py's own Lock."),
     "many": Benchmark("load:measure_many", "200 workflows at once on eight slots, and their processor time.", rounds=3),
+    "messages": Benchmark("messages:measure", "Messages between two processes, one of which is killed once.", rounds=3),
     "patterns": Benchmark("items:measure_patterns", "A million items in stages; 100,000 with 1 % that fail.", rounds=1),
     "plan": Benchmark("plan:measure", "CPU and memory of planning, for shapes and sizes of workflows.", rounds=1),
     "product": Benchmark("product:measure", "The six-agent workflow's overhead, beside raw Celery's chain and chord."),

@@ -59,6 +59,16 @@ TARGETS: tuple[Target, ...] = (
         "success over 10,000 steps under faults", "faults", "steps that succeeded under faults", "value",
         99.9, "%", at_least=True,
     ),
+    Target(
+        "80 % less overhead of an operation", "batch", "a command, at most once, client's processor time", "ratio",
+        0.2, "x", note="processor time of a batched operation by one that is sent alone",
+    ),
+    Target("batching latency", "batch", "from adding to the answer, 1,000 a second, p99", "value", 10.0, "ms"),
+    Target("message latency", "messages", "one way, 200 a second, p50", "value", 1.0, "ms"),
+    Target("messages a second", "messages", "messages published", "value", 10_000.0, "1/s", at_least=True),
+    Target(
+        "no message lost", "messages", "messages lost", "value", 0.0, "messages", note="its reader is killed once",
+    ),
     Target("zero dropped operations", "faults", "steps that were lost", "value", 0.0, "steps"),
 )  # fmt: skip
 

@@ -6,9 +6,10 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from secrets import token_hex
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import redis
+from pydantic import StringConstraints
 from redis.exceptions import ResponseError
 
 from orchestrator import keys
@@ -24,6 +25,7 @@ _ROOM = "orchestrator.messages"
 _BASE = (fragment("orchestrator.run", "base"), *(fragment(_ROOM, name) for name in ("places", "expiring", "trim")))
 PUBLISH = Script(*_BASE, fragment(_ROOM, "publish"))
 JOIN = Script(*_BASE, fragment(_ROOM, "join"))
+_encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
 BLOCK_MS = int(BLOCK_SECONDS * 1000)
 NONCE_BYTES = 8
 
@@ -38,14 +40,17 @@ class MessageLimits(Frozen):
     live: Seconds = 60.0
 
 
+Name = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+
+
 class Message(Frozen):
     """What is to be published: any JSON value on a `topic`, meant for the step `to`, or for everybody. Of several with
     one `key` within ten minutes the first is published."""
 
-    topic: str
+    topic: Name
     data: Any = None
-    to: str = ""
-    key: str = ""
+    to: Name | Literal[""] = ""
+    key: Name | Literal[""] = ""
 
 
 class Speaker(Frozen):
@@ -86,10 +91,10 @@ class Calls:
 
     def _text(self, message: Message) -> str:
         try:
-            text = json.dumps(message.data, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+            text = _encode(message.data)
         except (TypeError, ValueError) as error:
             raise InvalidValue(f"the message on '{message.topic}' is no JSON: {error}") from None
-        if len(text.encode(errors="replace")) > self.limits.message:
+        if len(text) > self.limits.message:
             raise InvalidValue(
                 f"the message on '{message.topic}' has {len(text):,} bytes; at most {self.limits.message:,} are sent. "
                 "Keep the value in the context or as an artifact, and send its name"

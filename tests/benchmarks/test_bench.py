@@ -135,3 +135,9 @@ def test_the_offline_bound_keeps_what_saves_most_for_its_room() -> None:
     assert bound(requests, 1000, lambda one: 1.0) == 0.5, "each takes half of the room for half of the time"
     assert bound(requests, 500, lambda one: 1.0) == 0.25
     assert bound(requests, 500, lambda one: 3.0 if one.key == "a" else 1.0) == 3 / 8
+
+
+def test_batches_cost_fewer_commands() -> None:
+    measures = {measure.name: measure.commands for measure in frame.run("batch", rounds=1, scale=0.02).measures}
+    assert (measures["a command, at most once, client's processor time"] or 1) < 0.05
+    assert (measures["a submission, client's processor time"] or 6) < 2, "one script, and the rest shared by all"

@@ -11,6 +11,7 @@ import time
 
 import pytest
 import redis
+from pydantic import ValidationError
 
 from orchestrator import keys
 from orchestrator.connection import connect, connect_async, connect_blocking
@@ -81,6 +82,11 @@ def test_what_is_no_json_or_too_large_is_refused_by_name(channel: Channel, data:
     with pytest.raises(InvalidValue, match=words):
         channel.publish(Message(topic="t", data=data))
     assert channel.read() == []
+    for name in ("", "x" * 300, "\ud800"):
+        with pytest.raises(ValidationError, match="topic"):
+            Message(topic=name)
+    channel.publish(Message(topic="t", data="\ud800"))
+    assert said(channel.read()) == ["\ud800"]
 
 
 def test_of_a_group_one_gets_each_message_and_every_group_gets_all(channel: Channel) -> None:

@@ -27,7 +27,7 @@ def parsed(**fields: str) -> Event:
          {"field": "board.x", "other": "b"}),
         ({"t": "lock", "n": "a", "s": "granted"}, "LockEvent", {"state": "granted"}),
         ({"t": "quality", "n": "g", "s": "high", "d": "no"}, "QualityEvent", {"message": "no"}),
-        ({"t": "message", "s": "news", "n": "a", "j": '{"x": [1]}', "to": "b", "o": "90"}, "MessageEvent",
+        ({"t": "message", "s": "news", "n": "a", "j": '{"x": [1]}', "to": "b", "o": "90", "at": "3"}, "MessageEvent",
          {"topic": "news", "data": {"x": [1]}, "to": "b", "step": "a"}),
         ({"kind": "fallback", "message": "look", "severity": "error", "subject": "g"}, "AlertEvent",
          {"state": "error", "message": "look", "step": "g"}),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -251,3 +252,25 @@ def test_arguments_of_tasks_are_ids_and_messages_are_small(store: Store) -> None
     assert not any(b"secret" in message for message in messages)
     for message in messages:
         assert json.loads(message)["content-type"] == "application/json"
+
+
+TEXTS = ["", "one", "one two", "one two three", "one two three four"] * 4
+LENGTHS = [0, 1, 2, 3, 4] * 4
+NUMBERS = [(37 * number) % 101 for number in range(101)]
+
+
+@pytest.mark.parametrize(
+    ("name", "inputs", "step", "result"),
+    [
+        ("scatter_gather", {"texts": TEXTS}, "counted", {"count": 20, "failed": 0, "results": LENGTHS}),
+        ("scatter_gather", {"texts": [*TEXTS, 1]}, "counted", {"count": 21, "failed": 1, "results": LENGTHS}),
+        ("pipeline", {"texts": TEXTS}, "total", {"count": 20, "failed": 0, "result": 28}),
+        ("fork_join", {"numbers": NUMBERS}, "sorted", {"count": 4, "failed": 0, "result": sorted(NUMBERS)}),
+    ],
+    ids=["scatter_gather", "one item fails", "pipeline", "fork_join"],
+)
+def test_a_pattern_in_a_file(client: Client, name: str, inputs: Any, step: str, result: Any, root: Path) -> None:
+    handle = client.submit(root / "config" / "workflows" / f"{name}.yaml", inputs)
+    status = handle.wait(SECONDS)
+    assert status.state is RunState.SUCCESS, status
+    assert handle.result()[step] == result

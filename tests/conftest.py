@@ -20,7 +20,7 @@ from tests.servers import DATABASES, ValkeyServer
 
 ROOT = Path(__file__).parents[1]
 
-SLOWEST_FIRST = ("acceptance", "faults", "engine", "proofs", "benchmarks", "state", "unit")
+SLOWEST_FIRST = ("acceptance", "faults", "browser", "engine", "proofs", "benchmarks", "state", "unit")
 """What takes long begins first when tests run side by side, so that no core is left with it at the end."""
 
 # An example may take its time: the cores are shared with other tests, and what it takes says nothing here.

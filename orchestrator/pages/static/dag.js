@@ -186,7 +186,7 @@ export function dag(place, { onpick }) {
     element.setAttribute("aria-pressed", String(node.id === picked));
     if (node.kind === "barrier") return element.replaceChildren(icon("gate"));
     const parts = [stateIcon(node.state), h("span", { class: "node-name" }, node.label)];
-    if (!small) parts.push(h("span", { class: "node-note" }, node.note));
+    if (!small) parts.push(" ", h("span", { class: "node-note" }, node.note));
     if (node.progress > 0 && node.progress < 1 && node.state === "running") parts.push(h("span", { class: "node-progress", style: { width: `${node.progress * 100}%` } }));
     element.replaceChildren(...parts);
   }

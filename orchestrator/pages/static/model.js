@@ -39,7 +39,7 @@ export function nodesOf(view, note) {
     const before = needs.get(step.id);
     return {
       id: step.id, kind: "step", label: step.id, note: line, state: step.state ?? (critical ? "critical" : "planned"), critical, progress: step.progress,
-      says: `${step.id}: ${word(step.state ?? "planned")}, ${line}${critical ? ", on the critical path" : ""}${before ? `, after ${listed(before)}` : ""}`,
+      says: `${step.id} ${line}: ${word(step.state ?? "planned")}${critical ? ", on the critical path" : ""}${before ? `, after ${listed(before)}` : ""}`,
     };
   });
   const barriers = view.groups.filter((group) => group.node).map((group) => ({

@@ -8,6 +8,7 @@ import { barrierNote, spent } from "./timeline.js";
 import { shown } from "./values.js";
 
 const LOG_LINES = 500;
+const LOG_SECONDS = 2; // lines make no event: those of a running step that somebody looks at are asked for so often
 
 // panel(place, {close, pick, after}) gives {show(view, id, now), refresh(view, now), clear()}.
 export function panel(place, { close, pick, after }) {
@@ -42,7 +43,7 @@ export function panel(place, { close, pick, after }) {
     const group = view.groups.find((one) => one.node === id);
     if (step) {
       keepFocus(() => facts.replaceChildren(...stepFacts(view, step, now)));
-      readMore(view, step);
+      readMore(view, step, now);
     } else if (group) keepFocus(() => facts.replaceChildren(...barrierFacts(view, group, now)));
   }
 
@@ -54,12 +55,14 @@ export function panel(place, { close, pick, after }) {
   }
 
   // The log and the output are asked for once for each state of the step and each message of its progress.
-  async function readMore(view, step) {
-    const wanted = `${step.id} ${step.state} ${step.attempts.length} ${step.message}`;
+  async function readMore(view, step, now) {
+    const wanted = `${step.id} ${step.state} ${step.attempts.length} ${step.message} ${step.state === "running" ? Math.floor(now / LOG_SECONDS) : ""}`;
     if (wanted === version) return;
     version = wanted;
     const [lines, whole] = await Promise.allSettled([get(`/${view.run_id}/steps/${step.id}/log`), get(`/${view.run_id}/steps/${step.id}/output`)]);
     if (version !== wanted) return;
+    // The last lines of an attempt are stored just after its end.
+    if (step.finished_at && now - step.finished_at < LOG_SECONDS) setTimeout(() => { if (version === wanted) version = ""; readMore(view, step, now + LOG_SECONDS); }, LOG_SECONDS * 1000);
     if (lines.status === "fulfilled") showLog(lines.value.lines);
     if (whole.status === "fulfilled") showOutput(whole.value.values);
   }

@@ -106,7 +106,7 @@ function versions(view) {
     h("div", { class: "scroll tall", tabindex: 0, role: "region", "aria-label": "Versions of the context" }, table(["Version", "By", "When", "Changed", ""], view.versions.map((one) => [
       h("span", {}, one.version, one.names.map((name) => h("span", { class: "chip" }, name))), one.author, moment(one.at),
       h("span", { class: "wrap" }, one.changed.slice(0, 6).map((field) => h("code", {}, field.field, field.mark === "filled" ? " (default)" : "")), one.changed.length > 6 ? ` and ${one.changed.length - 6} more` : ""),
-      h("button", { type: "button", class: "link", "aria-label": `What version ${one.version} changed`, onclick: () => {
+      h("button", { type: "button", class: "link", "aria-label": `diff of version ${one.version}`, onclick: () => {
         from.querySelector("select").value = one.parent;
         to.querySelector("select").value = one.version;
         compare();

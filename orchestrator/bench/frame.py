@@ -34,6 +34,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
     "cache": Benchmark("cache:measure", "Hit ratios beside plain LRU and an offline bound; lz4; prefetching."),
     "client": Benchmark("starts:measure_client", "Peak memory of a client with a run of 10,000 steps.", rounds=1),
     "context": Benchmark("context:measure", "Commits and reads of the shared context, by size and number of writers."),
+    "cores": Benchmark("cores:measure", "64 steps of 50 ms of pure Python, beside multiprocessing."),
     "enqueue": Benchmark("canvas:measure_enqueue", "Steps that one client hands over in a second."),
     "faults": Benchmark("faults:measure", "10,000 steps while a process is killed every second.", rounds=1),
     "fan": Benchmark("canvas:measure_fan", "One step, 100 side by side, and one that joins them."),
@@ -45,7 +46,9 @@ BENCHMARKS: Mapping[str, Benchmark] = {
     "plan": Benchmark("plan:measure", "CPU and memory of planning, for shapes and sizes of workflows.", rounds=1),
     "product": Benchmark("product:measure", "The six-agent workflow's overhead, beside raw Celery's chain and chord."),
     "ragged": Benchmark("load:measure_ragged", "The makespan of a ragged graph of 30 steps by its lower bound."),
-    "spawn": Benchmark("canvas:measure_spawn", "From submit to the first line of the agent's code."),
+    "skew": Benchmark("balance:measure_skew", "90 % of the work for one of two classes, with and without stealing."),
+    "slow": Benchmark("balance:measure_slow", "A worker that hardly gets on, with and without health routing.",
+    rounds=3), "spawn": Benchmark("canvas:measure_spawn", "From submit to the first line of the agent's code."),
     "start": Benchmark("starts:measure_start", "A worker's cold start to its first result."),
 }
 

@@ -8,6 +8,7 @@ import logging
 from collections import deque
 from collections.abc import Iterable, Mapping
 from functools import partial
+from statistics import fmean
 from typing import Any
 
 import psutil
@@ -30,6 +31,8 @@ REMEMBERED = 10
 """A worker's health is that of so many attempts, the newest."""
 NOISE_SECONDS = 0.05
 """Added on both sides when durations are compared: what takes milliseconds may take a few more."""
+OUTLIER = 10.0
+"""A single attempt counts as no more than so many times as slow as usual: a few odd ones are no sick worker."""
 SILENT_LOOKS = 3
 _POOLS = {"prefork": "prefork", "thread": "threads", "gevent": "gevent"}
 
@@ -146,12 +149,12 @@ class FleetMember:
         response = seconds[0]
         for one in seconds[1:]:
             response += WEIGHT * (one - response)
-        good = [ratio for sample, ratio in self._newest if sample.ok]
+        good = [min(ratio, OUTLIER) for sample, ratio in self._newest if sample.ok]
         return {
             "samples": len(seconds),
             "response": round(response, 4),
             "p95": quantile(seconds, 0.95),
-            "slowness": round(quantile(good, 0.5), 3) if good else 1.0,
+            "slowness": round(fmean(good), 3) if good else 1.0,
             "failures": round(1 - len(good) / len(seconds), 3),
         }
 

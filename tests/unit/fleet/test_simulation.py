@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from itertools import count, pairwise
-from statistics import median
+from statistics import fmean
 
 import pytest
 
@@ -123,7 +123,7 @@ class Simulation:
         for host in self.hosts.values():
             own = any(self.waiting[name] for name in host.worker.home)
             idle = not host.busy and not host.was_busy and not own
-            slowness = median(host.ratios) if host.ratios else 1.0
+            slowness = fmean(host.ratios) if host.ratios else 1.0
             seen = {"busy": host.busy, "idle": idle, "samples": len(host.ratios), "slowness": slowness}
             host.worker = host.worker.model_copy(update=seen)
             host.was_busy = host.busy > 0

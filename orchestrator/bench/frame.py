@@ -41,6 +41,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
     "hops": Benchmark("canvas:measure_hops", "A chain of 20 steps without work, per hop."),
     "locks": Benchmark("locks:measure", "Locks of the context, alone and contended, beside redis-py's own Lock."),
     "many": Benchmark("load:measure_many", "200 workflows at once on eight slots, and their processor time.", rounds=3),
+    "memory": Benchmark("memory:measure", "Large values by shared memory, Redis and pipes; cache lines.", rounds=3),
     "messages": Benchmark("messages:measure", "Messages between two processes, one of which is killed once.", rounds=3),
     "patterns": Benchmark("items:measure_patterns", "A million items in stages; 100,000 with 1 % that fail.", rounds=1),
     "plan": Benchmark("plan:measure", "CPU and memory of planning, for shapes and sizes of workflows.", rounds=1),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from time import monotonic
 from typing import Any, cast
 
@@ -62,7 +62,7 @@ class Attempt:
             version=granted.version,
             branches=granted.branches,
             drafts=granted.definition.get("wants", ()),
-            ahead=_ahead(runtime, granted.definition),
+            ahead=fields_ahead(runtime, granted.definition),
         )
         self.inputs = Inputs(runtime.client, run_id)
         self.branches = granted.branches
@@ -128,11 +128,6 @@ class Attempt:
         lists = (None, None) if self.validates else (agent.reads, agent.writes)
         return step_access(self.runtime, self.run_id, self.definition, *lists)
 
-    def foresee(self, templates: Collection[str]) -> None:
-        """These templates are likely to be rendered: their process starts while the agent still works."""
-        if templates and self.runtime.settings.caching_system.cache_optimization.prefetching.prefetch_templates:
-            self.runtime.rendering.warm(templates)
-
     def context(self) -> AgentContext:
         """What the agent is called with."""
         definition = self.definition
@@ -156,7 +151,7 @@ class Attempt:
         """Call the agent; returns what it commits to the context, and its artifacts."""
         definition, context = self.definition, self.context()
         agent, access = find_agent(definition["agent"]), context.access
-        self.foresee(_RENDERED.get(agent.name, ()))
+        self.runtime.foresee(_RENDERED.get(agent.name, ()))
         result = agent.check(context) if self.validates else agent(context)
         self.talked = context.messages.used
         self.read = Reads(*map(frozenset, (self.reader.asked, self.inputs.asked, context.rendered)))
@@ -179,7 +174,7 @@ class Attempt:
         return Written(tuple(fields), context.artifacts, self._locks.tokens, missing)
 
 
-def _ahead(runtime: Runtime, definition: Mapping[str, Any]) -> list[str]:
+def fields_ahead(runtime: Runtime, definition: Mapping[str, Any]) -> list[str]:
     """The fields that the plan says a step reads, to be fetched with the first one that it asks for."""
     if not runtime.settings.caching_system.cache_optimization.prefetching.prefetch_context:
         return []

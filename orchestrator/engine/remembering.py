@@ -102,7 +102,7 @@ class Memory:
         self._seen = Reads.load(known.value)
         found = self._look(self._results, self._second(), self._max_age)
         if found is None:
-            attempt.foresee(self._seen.templates)
+            attempt.runtime.foresee(self._seen.templates)
         self._begun = perf_counter()
         written = None if found is None else _unpacked(found, attempt)
         return written

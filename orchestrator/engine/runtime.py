@@ -6,7 +6,7 @@ import logging
 import os
 import socket
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -145,6 +145,11 @@ class Runtime:
             self.settings.engine.max_value_bytes,
             cache=lambda: self.cache(Level.TEMPLATE_RENDER),
         )
+
+    def foresee(self, templates: Collection[str]) -> None:
+        """These templates are likely to be rendered: the process for it starts while the agent still works."""
+        if templates and self.settings.caching_system.cache_optimization.prefetching.prefetch_templates:
+            self.rendering.warm(templates)
 
     def cache(self, level: str) -> Cache:
         """One of this deployment's caches."""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 import yaml
 
 from orchestrator import Client
-from orchestrator.run.models import RunState
+from orchestrator.cli import main
+from orchestrator.run.models import RunState, StepState
 
 ROOT = Path(__file__).parents[2]
 SEEDS = ROOT / "tests" / "fixtures" / "seeds"
@@ -64,3 +66,37 @@ def test_a_design_for_two_platforms_is_found_in_three_ways(client: Client) -> No
     ux, validation = status.steps["ux_expert"], status.steps["architect-validates"]
     assert (ux.finished_at or 0) <= (validation.started_at or 0)
     assert (validation.finished_at or 0) <= (status.steps["developer"].started_at or 0)
+
+
+def test_a_changed_brief_makes_only_those_work_whose_inputs_it_changes(
+    client: Client, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    brief = (ROOT / "tasks" / "sample_brief.md").read_text()
+    faster = brief.replace("in under 2 seconds", "in under 1 second")
+    six = {"analyst", "pm", "ux_expert", "architect", "developer", "qa"}
+    results, ids = [], []
+    for cache in client.caches.values():
+        cache.clear()
+    for text, working in ((brief, six), (brief, set()), (brief + "\n \n", {"analyst"}), (faster, None)):
+        handle = client.submit(ROOT / "config" / "workflows" / "product.yaml", {"brief": text})
+        status = handle.wait(SECONDS)
+        assert status.state is RunState.SUCCESS, {name: step.error for name, step in status.steps.items()}
+        worked = {name for name in six if status.steps[name].state is StepState.SUCCESS}
+        assert {status.steps[name].state for name in six - worked} <= {StepState.CACHED}
+        assert working is None or worked == working
+        results.append(handle.result())
+        ids.append(handle.id)
+    assert results[0] == results[1] == results[2]
+    assert worked == {"analyst", "pm", "architect", "developer", "qa"}, "no screen depends on how fast pages load"
+    assert results[3]["ux_expert"] == results[0]["ux_expert"]
+    assert results[3]["architect"] != results[0]["architect"]
+    monkeypatch.setenv("ORCHESTRATOR_STORE_URL", client.store_url)
+    assert main(["show", ids[1]]) == 0
+    shown = capsys.readouterr().out
+    assert "cached, 6 of 8 steps: analyst, pm, ux_expert, architect, developer, qa" in shown
+    assert f"as in run {ids[0]}, where it took" in shown
+    assert main(["cache", "stats", "agent_output", "-o", "json"]) == 0
+    counted = json.loads(capsys.readouterr().out)["agent_output"]
+    assert (counted["misses"], counted["hits"]) == (12, 12), "six, none, one and five were computed"
+    assert main(["cache", "clear", "-q"]) == 0
+    assert client.caches["agent_output"].stats().entries == 0

@@ -53,7 +53,8 @@ def regressions(history: Sequence[Report]) -> list[Regression]:
 
 def series(measure: Measure, history: Sequence[Report]) -> Series:
     """A measure's figures over reports: its ratio to the peer where it has one, which a slower night does not move."""
-    figures = [one.steadiest for report in history for one in report.measures if one.name == measure.name]
+    same = (measure.name, measure.peer)
+    figures = [one.steadiest for report in history for one in report.measures if (one.name, one.peer) == same]
     return Series(
         measure=measure.name,
         unit=f"of {measure.peer}" if measure.peer else measure.unit,

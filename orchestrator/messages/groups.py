@@ -12,6 +12,9 @@ from orchestrator.messages.channel import BLOCK_MS, JOIN, Calls, Channel
 from orchestrator.messages.cursor import READ_AT_ONCE
 from orchestrator.messages.models import Event, MissedEvent, parse_events
 
+CLAIM_SECONDS = 0.05
+"""What others have left lying is looked for no more often than this."""
+
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
@@ -50,7 +53,7 @@ class Places:
         """What is sent, and `lost` behind it."""
         key = self._calls.key
         if self._own is None and now >= self._claim_at:
-            self._claim_at = now + self.idle / 2
+            self._claim_at = now + max(self.idle / 2, CLAIM_SECONDS)
             return ("XAUTOCLAIM", key, self.group, self.consumer, int(self.idle * 1000), "0", "COUNT", count)
         waiting = () if block is None or self._own is not None else ("BLOCK", block)
         start = ">" if self._own is None else self._own

@@ -11,6 +11,8 @@ import time
 
 import pytest
 import redis
+from hypothesis import settings
+from hypothesis.stateful import run_state_machine_as_test
 from pydantic import ValidationError
 
 from orchestrator import keys
@@ -24,6 +26,7 @@ from orchestrator.messages.models import Event, MessageEvent, MissedEvent
 from orchestrator.processes import die_with_parent
 from tests.conftest import Store
 from tests.state.bench import Bench, spec, step
+from tests.state.message_machine import MessageMachine
 from tests.workers import eventually
 
 TINY = MessageLimits(keep=4000, bytes=20_000, live=60)
@@ -238,6 +241,11 @@ def test_the_same_for_asyncio(store: Store) -> None:
         await client.aclose()
 
     asyncio.run(go())
+
+
+def test_any_interleaving_has_every_effect_once_in_every_group(store: Store) -> None:
+    machine = type("Machine", (MessageMachine,), {"client": connect(store.url)})
+    run_state_machine_as_test(machine, settings=settings(max_examples=30, stateful_step_count=25))
 
 
 COUNT = 2000

@@ -52,15 +52,17 @@ def follow(
     timeout: float | None,
     check: Callable[[], None] = lambda: None,
     look: Callable[[RunStatus], None] = lambda _: None,
+    draw: Callable[[], Display] | None = None,
 ) -> RunStatus:
     """Wait for the end of a run and show its progress on a terminal, or a line per ended step elsewhere.
 
-    `timeout` in seconds; `check` and `look` may raise when waiting has become pointless. Raises WaitTimeout.
+    `timeout` in seconds; `check` and `look` may raise when waiting has become pointless; `draw` gives what shows it
+    on a terminal, unless that is a table. Raises WaitTimeout.
     """
     deadline = None if timeout is None else time.monotonic() + timeout
     silent_since: float | None = None
     watch: Watch | None = None
-    with _display() as display:
+    with _display(draw) as display:
         while True:
             remaining = _LOOK_EVERY if deadline is None else min(_LOOK_EVERY, deadline - time.monotonic())
             if remaining <= 0:
@@ -86,11 +88,11 @@ def follow(
             look(status)
 
 
-def _display() -> Display:
+def _display(draw: Callable[[], Display] | None) -> Display:
     if session.quiet:
         return Silent()
     console = stderr_console()
-    return LiveTable() if console.is_terminal and not console.is_dumb_terminal else Lines()
+    return (draw or LiveTable)() if console.is_terminal and not console.is_dumb_terminal else Lines()
 
 
 class Silent:

@@ -153,18 +153,22 @@ def _page(lines: list[tuple[str, LogLine]]) -> str:
 @output_option
 @common_options
 def watch(run: str, timeout: float, form: str) -> int:
-    """Follow RUN until it ends. The exit status is the run's."""
+    """Follow RUN until it ends: its graph and its timeline on a terminal, a line per ended step elsewhere. The exit
+    status is the run's."""
     from orchestrator.cli import connect, report
+    from orchestrator.cli.chart import Chart
     from orchestrator.cli.follow import follow
     from orchestrator.environment import Environment
     from orchestrator.run.models import GOOD_RUN_STATES
+    from orchestrator.views.reader import RunViews
 
     check_id(run, "run")
     with connect.store_only(Environment.load()) as client:
         handle = client.get(run)
         if not handle.status().ended:
             connect.need_worker(client)
-        status = follow(handle, timeout=timeout)
+        views = RunViews(client)
+        status = follow(handle, timeout=timeout, draw=lambda: Chart(lambda: views.view(run, values=False)))
         page = "" if form != "table" else _screen(client.reader, status)
     emit_data(report.run_document(status), form, lambda: page)
     return 0 if status.state in GOOD_RUN_STATES else 1

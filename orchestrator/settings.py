@@ -54,6 +54,7 @@ class Runtime(Frozen):
     for `liveness_timeout` although messages wait, or has `stuck_threads` in attempts that are over, replaces itself:
     its steps have `replace_grace` to end. Pages, terminals and the HTTP API show no value whose name matches one of
     `masked_names` (`*` stands for anything, upper and lower case are the same).
+    Every `priority_seconds` the slack of a run's steps is judged anew, by what is done.
     """
 
     lease_seconds: Seconds = 5.0
@@ -72,6 +73,7 @@ class Runtime(Frozen):
     message_bytes: Size = 64_000
     messages_bytes: Size = 32_000_000
     segment_links: PositiveCount = 6
+    priority_seconds: Seconds = 10.0
     sequential: bool = False
     beat_lock_timeout: PositiveCount = 5
     liveness_timeout: Seconds = 60.0

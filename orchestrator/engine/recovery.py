@@ -24,7 +24,7 @@ from orchestrator.engine.join import follow
 from orchestrator.engine.runtime import Runtime, log, runtime_of
 from orchestrator.errors import RunStateError
 from orchestrator.metrics.lateness import record
-from orchestrator.run import dead_letters
+from orchestrator.run import dead_letters, pacing
 from orchestrator.run.models import FINAL_RUN_STATES, StepState
 from orchestrator.run.policy import POISONED, Cause, Ended, decide
 from orchestrator.run.replies import Due, Moved, Refused
@@ -262,6 +262,11 @@ def _pool(app: Celery, run_id: str, item: Due) -> None:
         again(app, run_id, item.node, item.definition, found="ready")
 
 
+def _pace(app: Celery, run_id: str, item: Due) -> None:
+    for step, priority in pacing.pace(runtime_of(app).ledger, run_id).items():
+        log.info("run %s: step %s has priority %d now", run_id, step, priority)
+
+
 def _admit(app: Celery, run_id: str, item: Due) -> None:
     admit(app, run_id, [item.node])
 
@@ -282,6 +287,7 @@ _HANDLERS: Mapping[str, Callable[[Celery, str, Due], bool | None]] = {
     "lock": _lock,
     "admit": _admit,
     "pool": _pool,
+    "pace": _pace,
     "run": _run,
     "conflict": _conflict,
 }

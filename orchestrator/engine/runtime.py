@@ -210,6 +210,7 @@ def ledger(client: redis.Redis, settings: EngineSettings, mail: str = NO_MAIL) -
         lost_after=settings.engine.lost_after,
         keep=settings.engine.context_versions,
         keep_bytes=settings.engine.context_bytes,
+        pace=settings.engine.priority_seconds,
     )
 
 

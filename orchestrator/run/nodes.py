@@ -229,7 +229,7 @@ def _step_node(
         "expand": mapped(step, queue_of, shape.barrier),
         "demand": demand,
         "seconds": plan.steps[step_id].duration_seconds,
-        "role": plan.steps[step_id].priority if step.priority is None else None,
+        "slack": shape.by_slack(plan, step),
         "fairness_key": plan.workflow.fairness_key if demand else None,
         "fairness_weight": plan.workflow.fairness_weight if demand and plan.workflow.fairness_weight != 1 else None,
         "on_conflict": _on_conflict(step),

@@ -10,7 +10,14 @@ from orchestrator.engine_blocks import Priorities, TimeoutHandling
 from orchestrator.settings import EngineSettings
 from orchestrator.workflow.limits import rate_of
 from orchestrator.workflow.models import BarrierSpec, GroupSpec, LockMode, StepSpec
-from orchestrator.workflow.plan import CRITICAL_PATH_PRIORITY, GROUP_PRIORITY, VALIDATION_PRIORITY, Plan
+from orchestrator.workflow.plan import (
+    CRITICAL_PATH_PRIORITY,
+    GROUP_PRIORITY,
+    PLAIN_PRIORITY,
+    VALIDATION_PRIORITY,
+    Plan,
+)
+from orchestrator.workflow.structure import only_validates
 
 SEGMENT_LINKS = 6
 
@@ -69,6 +76,15 @@ class Shape:
             if step.priority is None and planned.priority in by_role:
                 steps[step.id] = planned.model_copy(update={"priority": by_role[planned.priority]})
         return plan.model_copy(update={"steps": steps})
+
+    def by_slack(self, plan: Plan, step: StepSpec) -> list[int] | None:
+        """The priorities of a step without slack and with some, as the run goes on; None for one that has its own."""
+        if step.priority is not None or only_validates(step) or self.sequential:
+            return None
+        planned, urgent = plan.steps[step.id], self.priorities.critical_path_agents
+        if not planned.on_critical_path:
+            return [urgent, planned.priority]
+        return [urgent, self.priorities.parallel_group_agents if planned.group else PLAIN_PRIORITY]
 
     def demand(self, step: StepSpec, queue_of: Callable[[str], str], max_parallel: int | None) -> str:
         """What a step has to be granted by the pools before it is queued; empty for one that waits for nothing."""

@@ -14,6 +14,7 @@ from orchestrator import keys
 from orchestrator.connection import guarded
 from orchestrator.run import replies
 from orchestrator.run.nodes import Node
+from orchestrator.run.pacing import has_pace
 from orchestrator.run.replies import Agenda, Claimed, Clash, GroupState, Moved, Refused, Unlocked, Writer
 from orchestrator.scripts import Script, fragment
 
@@ -79,7 +80,8 @@ class Ledger:
 
     Every method is one round trip, but where it says otherwise. `lost_after` (seconds) is how long a published
     step may stay unclaimed before a sweep looks for its message; `keep` versions of the context are kept, as long as
-    its values take less than `keep_bytes`. `now` replaces Redis' clock in tests.
+    its values take less than `keep_bytes`. Priorities are judged anew every `pace` seconds. `now` replaces Redis' clock
+    in tests.
     """
 
     def __init__(
@@ -90,17 +92,20 @@ class Ledger:
         lost_after: float = 10.0,
         keep: int = 1000,
         keep_bytes: int = 64_000_000,
+        pace: float = 10.0,
         now: float | None = None,
     ) -> None:
         self.client = client
         self._scripts = scripts
         self.posts = scripts.posts
         self._common: dict[str, Any] = {"lost": lost_after}
+        self.pace = pace
         self._writing = {"keep": keep, "keep_bytes": keep_bytes}
         if now is not None:
             self._common["now"] = now
 
-    def _arguments(self, **given: Any) -> dict[str, Any]:
+    def arguments(self, **given: Any) -> dict[str, Any]:
+        """What every script of this ledger is told, and what is given."""
         return self._common | {name: value for name, value in given.items() if value is not None}
 
     def create(
@@ -143,9 +148,10 @@ class Ledger:
             payloads += (node.id, node.definition_json())
         for name, text in inputs.items():
             payloads += (name, text)
-        arguments = self._arguments(
-            workflow=workflow, critical_path_seconds=critical_path_seconds, retention=int(retention), timeout=timeout
-        )
+        arguments = self.arguments(
+            workflow=workflow, critical_path_seconds=critical_path_seconds, retention=int(retention), timeout=timeout,
+            pace=self.pace if has_pace(nodes) else None,
+        )  # fmt: skip
         return arguments, payloads
 
     def claim(
@@ -153,7 +159,7 @@ class Ledger:
     ) -> Claimed | Refused:
         """Take a queued step. `owner` names the worker process' incarnation, `pid` the process that does the work; the
         lease is in seconds. Repeated by the driver after a lost answer, it grants the same attempt."""
-        arguments = self._arguments(
+        arguments = self.arguments(
             step=step, worker=worker, owner=owner, lease=lease, pid=pid, nonce=token_hex(NONCE_BYTES)
         )
         return replies.claimed(self._scripts.claim(self.client, run_id, arguments))
@@ -190,7 +196,7 @@ class Ledger:
         what a member of a group started from where it read branches. `locks` are the tokens of the locks it wrote
         under, `marks` as in `judge`. Attempts that are refused, or clash with another writer, change nothing.
         """
-        arguments = self._arguments(
+        arguments = self.arguments(
             step=step, state=state, token=token, executed=(executed and not apart) or None, delay=delay,
             error=error[:2000], reason=reason, snapshot=snapshot, fields=len(fields), nonce=token_hex(NONCE_BYTES),
             conflicts=len(conflicts), open=_open(undecided), locks=locks or None, seen=list(seen) or None,
@@ -205,53 +211,53 @@ class Ledger:
     def renew(self, run_id: str, steps: Iterable[str], *, owner: str, lease: float) -> dict[str, int]:
         """Keep attempts alive. Step -> the process that runs its current attempt; 0 when the attempt is over for this
         owner, who did not end it. Steps of which neither can be said are left out."""
-        raw = self._scripts.renew(self.client, run_id, self._arguments(steps=list(steps), owner=owner, lease=lease))
+        raw = self._scripts.renew(self.client, run_id, self.arguments(steps=list(steps), owner=owner, lease=lease))
         return {step.decode(): int(pid) for step, pid in raw}
 
     def progress(self, run_id: str, step: str, token: int, fraction: float, message: str) -> str | Refused:
         """Record progress; returns the state of the run."""
-        arguments = self._arguments(step=step, token=token, fraction=fraction, message=message[:500])
+        arguments = self.arguments(step=step, token=token, fraction=fraction, message=message[:500])
         raw = PROGRESS(self.client, run_id, arguments)
         return Refused(raw[1].decode()) if raw[0] == b"refused" else str(raw[1].decode())
 
     def due(self, run_id: str, *, again: float) -> Agenda:
         """Everything of the run that is due; each item comes up again after `again` seconds unless acted upon."""
-        return replies.agenda(DUE(self.client, run_id, self._arguments(again=again)))
+        return replies.agenda(DUE(self.client, run_id, self.arguments(again=again)))
 
     def requeue(self, run_id: str, step: str, *, found: str) -> Moved | Refused:
         """Publish a step again that is still in the state `found` (`retrying`, `queued` or `ready`)."""
-        return replies.moved(self._scripts.requeue(self.client, run_id, self._arguments(step=step, **{"from": found})))
+        return replies.moved(self._scripts.requeue(self.client, run_id, self.arguments(step=step, **{"from": found})))
 
     def admit(self, run_id: str, nodes: Sequence[str]) -> Moved | Refused:
         """Queue the steps that have waited for declared locks which these nodes (steps, or groups) hold by now."""
-        return replies.moved(self._scripts.admit(self.client, run_id, self._arguments(nodes=list(nodes))))
+        return replies.moved(self._scripts.admit(self.client, run_id, self.arguments(nodes=list(nodes))))
 
     def grant(self, run_id: str, grants: Sequence[tuple[str, int]]) -> Moved | Refused:
         """Queue the steps that have got the leases on pools that they asked for (step, number of the asking)."""
         return replies.moved(
-            self._scripts.grant(self.client, run_id, self._arguments(grants=[list(one) for one in grants]))
+            self._scripts.grant(self.client, run_id, self.arguments(grants=[list(one) for one in grants]))
         )
 
     def expire(
         self, run_id: str, step: str, *, error: str, state: str = "timed_out", reason: str = "schedule_timeout"
     ) -> Moved | Refused:
         """A step that still waits for a worker or for pools ends without having run."""
-        arguments = self._arguments(step=step, error=error, state=state, reason=reason)
+        arguments = self.arguments(step=step, error=error, state=state, reason=reason)
         return replies.moved(self._scripts.expire(self.client, run_id, arguments))
 
     def group(self, run_id: str, node: str) -> GroupState | None:
         """A group with its members as they stand now; None when its barrier is decided, or there is none."""
-        return replies.group_state(GROUP(self.client, run_id, self._arguments(node=node)))
+        return replies.group_state(GROUP(self.client, run_id, self.arguments(node=node)))
 
     def wrote(self, run_id: str, node: str, step: str, paths: Sequence[str]) -> list[Writer]:
         """Record what a member of a group has written into shared sections; returns what the others have. Nobody, when
         their barrier has decided."""
-        return replies.writers(WROTE(self.client, run_id, self._arguments(node=node, step=step, paths=list(paths))))
+        return replies.writers(WROTE(self.client, run_id, self.arguments(node=node, step=step, paths=list(paths))))
 
     def warn(self, run_id: str, node: str, step: str, warnings: Sequence[tuple[str, str, str]]) -> list[str]:
         """Tell that a member of a group collides with others: (path, other member, sentence). Each pair and place is
         told once; returns the sentences that are new."""
-        arguments = self._arguments(node=node, step=step, warnings=[list(one) for one in warnings])
+        arguments = self.arguments(node=node, step=step, warnings=[list(one) for one in warnings])
         return [sentence.decode() for sentence in WARN(self.client, run_id, arguments)]
 
     def spent(self, run_id: str, step: str) -> int:
@@ -272,7 +278,7 @@ class Ledger:
     ) -> Refused | int:
         """Move a barrier's deadline and its members' own; returns how many extensions there were. It was decided when
         there had been `before` of them (None: any number): when there are others, Refused("moved")."""
-        arguments = self._arguments(node=node, seconds=seconds, members=list(members), reason=reason, before=before)
+        arguments = self.arguments(node=node, seconds=seconds, members=list(members), reason=reason, before=before)
         raw = EXTEND(self.client, run_id, arguments)
         return Refused(raw[1].decode()) if raw[0] == b"refused" else int(raw[1])
 
@@ -291,7 +297,7 @@ class Ledger:
         """Members of a group run once more, one after another, in the order of `again`; once per group. They have
         `seconds` together (0: any time). Attempts that are taken away get `pause` seconds to stop, before their step is
         published. `seen` as in `judge`."""
-        arguments = self._arguments(
+        arguments = self.arguments(
             node=node, again=list(again), members=list(members), seen=list(seen) or None, seconds=seconds or None,
             pause=pause, reason=reason,
         )  # fmt: skip
@@ -326,7 +332,7 @@ class Ledger:
         other branches, which they had read. When any of that is different by now, or the context went on,
         Refused("moved"): decide and merge again.
         """
-        arguments = self._arguments(
+        arguments = self.arguments(
             node=node, state=state, action=action, decision=decision, members=list(members), filled=list(filled),
             seen=list(seen) or None, impact=impact, branches=list(branches), fields=len(fields),
             conflicts=len(conflicts), early=early or None, open=_open(undecided), marks=list(marks) or None,
@@ -347,7 +353,7 @@ class Ledger:
     ) -> Moved | Clash | Refused:
         """A conflict is decided, once: its field gets the value in `fields`, and when it was the last one that is open
         the run goes on. `marks` as in `judge`."""
-        arguments = self._arguments(
+        arguments = self.arguments(
             id=conflict, author=author, fields=len(fields), conflicts=1, marks=list(marks) or None
         ) | self._writing  # fmt: skip
         payloads = [part for row in (*fields, record) for part in row]
@@ -355,21 +361,21 @@ class Ledger:
 
     def stop(self, run_id: str, state: str, *, reason: str, grace: float) -> Moved | Refused:
         """End a run before its time as `cancelled`, `timed_out` or `failed`; running steps get `grace` seconds."""
-        arguments = self._arguments(state=state, reason=reason, grace=grace)
+        arguments = self.arguments(state=state, reason=reason, grace=grace)
         return replies.moved(self._scripts.stop(self.client, run_id, arguments))
 
     def pause(self, run_id: str) -> Moved | Refused:
         """Nothing of the run starts from now on; what runs goes on. Clocks of the run and of its groups stand still."""
-        return replies.moved(self._scripts.pause(self.client, run_id, self._arguments()))
+        return replies.moved(self._scripts.pause(self.client, run_id, self.arguments()))
 
     def resume(self, run_id: str) -> Moved | Refused:
         """Let a paused run go on; one that is not paused does anyway."""
-        return replies.moved(self._scripts.resume(self.client, run_id, self._arguments()))
+        return replies.moved(self._scripts.resume(self.client, run_id, self.arguments()))
 
     def retry(self, run_id: str, step: str | None = None, *, failed: bool = False) -> Moved | Refused:
         """Begin anew from one step that has ended, from all that ended badly, or, with neither, from the start: those
         and whatever comes after them, with as many attempts as at first. What they wrote is taken back."""
-        arguments = self._arguments(step=step, failed=failed or None, nonce=token_hex(NONCE_BYTES)) | self._writing
+        arguments = self.arguments(step=step, failed=failed or None, nonce=token_hex(NONCE_BYTES)) | self._writing
         return replies.moved(self._scripts.retry(self.client, run_id, arguments))
 
 

@@ -497,7 +497,7 @@ def test_a_retry_and_the_late_end_of_what_it_takes_back_count_once(bench: Bench)
 def test_an_answer_that_was_lost_on_its_way_does_not_retry_twice(bench: Bench) -> None:
     failed_line(bench)
     ledger = bench.ledger
-    arguments = ledger._arguments(failed=True, nonce="once") | {"keep": 10, "keep_bytes": 1000}
+    arguments = ledger.arguments(failed=True, nonce="once") | {"keep": 10, "keep_bytes": 1000}
     first = ledger._scripts.retry(bench.client, "run", arguments)
     bench.run_step("b", "failed")
     assert bench.state("b") is StepState.FAILED

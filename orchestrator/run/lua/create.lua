@@ -26,6 +26,7 @@ if A.timeout then
   redis.call('HSET', META, 'timeout', A.timeout)
   due_at('run:', A.timeout)
 end
+if A.pace then due_at('pace:', A.pace) end
 for _, node in ipairs(nodes) do
   if node.need == 0 or node.rule == 'always' then
     local queue, at = {}, 1

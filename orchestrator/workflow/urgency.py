@@ -1,0 +1,49 @@
+"""How urgent the steps of a run are by now: its plan, with what has been done in the place of estimates."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from orchestrator.workflow.graph import consumers_of, timing, topological_order
+
+OVERDUE = 0.1
+"""The share of its estimate that a step still takes when it has run for longer than that."""
+
+ENDED = frozenset({"success", "failed", "timed_out", "skipped", "upstream_failed", "cancelled", "cached"})
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A node of a run. `seconds` is its estimate, `since` the seconds that it has run; `urgent` is its priority without
+    slack and `relaxed` with some, both None for one whose priority is its own."""
+
+    state: str
+    consumers: tuple[str, ...]
+    seconds: float = 0.0
+    since: float = 0.0
+    priority: int = 0
+    urgent: int | None = None
+    relaxed: int | None = None
+
+
+def priorities(nodes: Mapping[str, Node]) -> dict[str, int]:
+    """The steps whose priority is another one by now: those on the longest way that is left are `urgent`. Only steps
+    that nobody has queued yet."""
+    needs = consumers_of({name: tuple(c for c in node.consumers if c in nodes) for name, node in nodes.items()})
+    order = topological_order(needs)
+    if order is None:
+        return {}
+    slack = timing(order, needs, {name: _left(node) for name, node in nodes.items()}).slack
+    wanted = {name: node.urgent if slack[name] == 0 else node.relaxed for name, node in nodes.items()}
+    return {
+        name: priority
+        for name, priority in wanted.items()
+        if priority is not None and priority != nodes[name].priority and nodes[name].state in ("pending", "ready")
+    }
+
+
+def _left(node: Node) -> float:
+    if node.state in ENDED:
+        return 0.0
+    return max(node.seconds - node.since, node.seconds * OVERDUE) if node.state == "running" else node.seconds

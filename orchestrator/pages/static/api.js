@@ -13,7 +13,7 @@ async function answer(response) {
 
 export async function get(path = "", query = {}) {
   const search = new URLSearchParams(query).toString();
-  return answer(await fetch(`${page.api}${path}${search && `?${search}`}`, { headers: { Accept: "application/json" } }));
+  return answer(await fetch(`${page.api}${path}${search && `?${search}`}`));
 }
 
 export async function post(path, body) {

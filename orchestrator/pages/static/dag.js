@@ -4,7 +4,7 @@ import { layout } from "./layout.js";
 import { icon, stateIcon, tone, word } from "./states.js";
 
 const SIZE = { step: [188, 50], small: [132, 30], barrier: [26, 50] };
-const MARGIN = 240;
+const MARGIN = 100;
 const SMALLEST = 0.12;
 const ROOM = 52; // below the graph, for the buttons
 const LOWEST = 180;
@@ -77,7 +77,7 @@ export function dag(place, { onpick }) {
   }
 
   function fitted() {
-    fit(small ? 0.45 : 0.72);
+    fit(0.72);
   }
 
   // What somebody has zoomed stays so, whatever becomes wider or narrower.

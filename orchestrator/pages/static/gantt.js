@@ -10,7 +10,7 @@ const EXTRA = 12;
 // chart: {rows, total, now, plannedEnd}; times are seconds after the start of the run. A row: {id, label, kind, state,
 // critical, says, bars: [{from, to, kind: run|wait|hold|slack|barrier|planned, state, title}], marks: [{at, kind, title}], note}.
 export function gantt(place, { onpick }) {
-  const axis = h("div", { class: "gantt-axis", "aria-hidden": "true" });
+  const axis = h("div", { class: "gantt-axis" });
   const body = h("div", { class: "gantt-body", role: "list", "aria-label": "Timeline of the steps" });
   const grid = h("div", { class: "gantt-grid" });
   body.append(grid);
@@ -68,7 +68,7 @@ export function gantt(place, { onpick }) {
     const now = chart.now === null ? null : h("span", { class: "gantt-now", style: { left: share(chart.now) } });
     const end = chart.plannedEnd > 0 && chart.plannedEnd <= chart.total
       ? h("span", { class: "gantt-planned-end", style: { left: share(chart.plannedEnd) }, title: `planned end: ${duration(chart.plannedEnd)}` }) : null;
-    axis.replaceChildren(corner, h("div", { class: "gantt-scale" }, marks, end, now));
+    axis.replaceChildren(corner, h("div", { class: "gantt-scale", "aria-hidden": "true" }, marks, end, now));
     axis.style.setProperty("--rows", `${chart.rows.length * ROW}px`);
   }
 

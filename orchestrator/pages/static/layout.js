@@ -61,15 +61,17 @@ function ranked(nodes, edges, downwards) {
   const across = downwards ? "x" : "y";
   const [length, breadth] = downwards ? ["height", "width"] : ["width", "height"];
   const most = Math.max(12, Math.ceil(Math.sqrt(nodes.length) * (downwards ? 0.4 : 1.1)));
+  const rowsOf = (rank) => Math.ceil(rank.length / Math.ceil(rank.length / most));
+  const tallest = Math.max(...ranks.map(rowsOf));
   const at = new Map();
   let begin = 16;
   let widest = 0;
   for (const rank of ranks) {
     const lanes = Math.ceil(rank.length / most);
-    const rows = Math.ceil(rank.length / lanes);
+    const rows = rowsOf(rank);
     rank.forEach((node, index) => {
       const lane = Math.floor(index / rows);
-      const place = 16 + (index % rows) * (node[breadth] + 8) + ((most - rows) * (node[breadth] + 8)) / 2;
+      const place = 16 + (index % rows) * (node[breadth] + 8) + ((tallest - rows) * (node[breadth] + 8)) / 2;
       at.set(node.id, { [along]: begin + lane * (node[length] + 12), [across]: place, width: node.width, height: node.height });
       widest = Math.max(widest, place + node[breadth]);
     });

@@ -107,7 +107,9 @@ def _source(attempt: Attempt, spec: Mapping[str, Any]) -> tuple[int, Iterator[An
         rows = (item.value for items in results(attempt.runtime, attempt.run_id, found[REFERENCE]) for item in items)
         return int(found["count"]), rows
     if not isinstance(found, list):
-        raise InvalidValue(f"step '{attempt.step}' maps over '{spec['items']}', which is no list but {_kind(found)}")
+        hint = f"; give it as JSON: --input {spec['items']}:='[1, 2]'" if spec["items"] in attempt.inputs else ""
+        what = f"step '{attempt.step}' maps over '{spec['items']}', which is no list but {_kind(found)}{hint}"
+        raise InvalidValue(what)
     if "forks" in spec:
         found = slices(found, spec["forks"])
     return len(found), iter(found)

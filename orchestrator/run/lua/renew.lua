@@ -1,7 +1,7 @@
 -- A worker's main process says which attempts it still runs. A: owner, lease (s), steps.
 -- -> {step, pid of the child that runs its current attempt} for each that this worker holds, and {step, 0} for each
 -- whose attempt is over although this worker did not end it: taken by a sweep, or running elsewhere. 'queued' is never
--- among them: the worker may have accepted the message and not claimed it yet.
+-- among them: the worker may have accepted the message and not claimed it yet. A mapped step runs without a process.
 local found, held = {}, {}
 for _, step in ipairs(A.steps) do
   local f = redis.call('HMGET', step_key(step), 'state', 'owner', 'token', 'taken', 'pid')
@@ -9,7 +9,7 @@ for _, step in ipairs(A.steps) do
     due_at('lease:' .. step, A.lease)
     found[#found + 1] = {step, tonumber(f[5])}
     held[#held + 1] = step
-  elseif f[1] == 'running' or (f[1] ~= 'queued' and f[3] and f[3] == f[4]) then
+  elseif (f[1] == 'running' and f[2] ~= '') or (f[1] ~= 'queued' and f[3] and f[3] == f[4]) then
     found[#found + 1] = {step, 0}
   end
 end

@@ -156,7 +156,15 @@ class LockMode(StrEnum):
 
 def _cache_use(value: object) -> object:
     """Yes, no, or how old a result may be. Raises ValueError."""
-    return value if isinstance(value, bool) else units.parse_duration(value)
+    if isinstance(value, bool):
+        return value
+    try:
+        seconds = units.parse_duration(value)
+    except ValueError as error:
+        raise ValueError(f"{error}; or true or false") from error
+    if not seconds:
+        raise ValueError("no result is 0 s old; write false, or an age such as 1h")
+    return seconds
 
 
 CacheUse = Annotated[bool | Annotated[float, Field(gt=0)], BeforeValidator(_cache_use)]

@@ -25,7 +25,7 @@ inputs:
 steps:
   - {id: a, agent: a, description: Reads the brief., inputs: [brief], outputs: [facts], timeout: 10m}
   - {id: b, agent: b, needs: [a], wants: [c], retry: {maximum_attempts: 1}, resources: {cpu: high, memory: 20}}
-  - {id: c, agent: c, needs: [a], trigger_rule: all_done, with: {depth: 3}, idle_timeout: 30s}
+  - {id: c, agent: c, needs: [a], trigger_rule: all_done, with: {depth: 3}, idle_timeout: 30s, cache: 2h}
   - {id: d, agent: d, needs: [b, c], validates: [a], defaults: {score: 0}}
 """
 
@@ -109,6 +109,7 @@ def test_explain_says_it_in_words(full: str, capsys: pytest.CaptureFixture[str])
         "all of them have ended, however they ended",
         'the parameters {"depth": 3}',
         "30s without progress",
+        "takes its result from the cache if it is there and at most 2h old",
         "checks a after completion",
         'fill in {"score": 0}',
     ):

@@ -175,6 +175,7 @@ STEP = optional(
         non_retryable_error_types=st.lists(st.text(max_size=5), max_size=2),
     ),
     priority=st.integers(0, 10),
+    cache=st.booleans() | DURATIONS,
     queue=st.just("fast"),
     estimated_duration=DURATIONS
     | st.tuples(st.integers(1, 99), st.integers(100, 999)).map(lambda r: f"{r[0]}-{r[1]}s"),

@@ -120,12 +120,15 @@ steps:
     resources: {cpu: low, memory: 12.5, pools: {template_engine: 1}}
     outputs: [x]
     defaults: {x: 1}
+    cache: 90m
     description: First
   - {id: b, needs: [a], wants: c, validates: [a.completion], inputs: [brief, a.x], trigger_rule: all_done}
   - agent: c
     context: {read: [a.x], write: [shared.y]}
+    cache: false
 """
     )
+    assert [step.cache for step in spec.steps] == [5400, None, False]
     assert (spec.name, spec.version, spec.timeout) == ("docs", "1.10", 3600)
     assert spec.required_inputs == ("brief",)
     assert spec.default_inputs == {"lang": "en"}

@@ -26,6 +26,8 @@ def problems(text: str) -> tuple[Problem, ...]:
 
 # What is written, then the path, line, column, message and hint of the one mistake in it.
 MISTAKES: list[tuple[str, str, int, int, str, str]] = [
+    ("steps: [{id: a, cache: maybe}]", "steps[0].cache", 1, 24, "'maybe' is not a duration", "or true or false"),
+    ("steps: [{id: a, cache: 0}]", "steps[0].cache", 1, 24, "no result is 0 s old", "write false, or an age"),
     ("steps:\n- {id: a, tmieout: 1}", "steps[0].tmieout", 2, 11, "unknown key 'tmieout'", "did you mean 'timeout'?"),
     ('schedule: "0 3 * *"\nsteps: [{id: a}]', "schedule", 1, 11, "4 fields", "write five: minute, hour"),
     ('schedule: "0 24 * * *"\nsteps: [{id: a}]', "schedule", 1, 11, "'24' is no hour", "write *, 0 to 23"),

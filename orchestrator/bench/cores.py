@@ -5,10 +5,13 @@ from __future__ import annotations
 import hashlib
 import multiprocessing
 import os
-import signal
+import subprocess
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from time import perf_counter
+from typing import TextIO, cast
 
 from orchestrator.bench.frame import Setting
 from orchestrator.bench.results import Measure
@@ -28,18 +31,17 @@ def measure(setting: Setting) -> Iterator[Measure]:
     )
     ours, theirs = list[float](), list[float]()
     with (
-        multiprocessing.get_context("fork").Pool(cores, signal.signal, (signal.SIGTERM, signal.SIG_DFL)) as pool,
+        _pool(cores, count) as theirs_in_turn,
         our_worker(setting, cores),
         Client(setting.server.url(OURS)) as client,
     ):
         for number in range(setting.rounds + 1):
+            taken = theirs_in_turn()
             begun = perf_counter()
-            pool.map(spin, [CPU_SECONDS] * count, chunksize=1)
-            middle = perf_counter()
             ended(client.submit(spec))
             if number:  # the first round of both warms up
-                theirs.append(middle - begun)
-                ours.append(perf_counter() - middle)
+                theirs.append(taken)
+                ours.append(perf_counter() - begun)
     yield Measure(
         name=f"{count} steps of {CPU_SECONDS * 1000:g} ms", unit="s", samples=tuple(ours),
         peer="multiprocessing", peer_samples=tuple(theirs),
@@ -51,6 +53,33 @@ def measure(setting: Setting) -> Iterator[Measure]:
     )  # fmt: skip
 
 
+@contextmanager
+def _pool(cores: int, count: int) -> Iterator[Callable[[], float]]:
+    """A function that lets a pool of processes do everything once; its seconds. The pool is a session of its own, as
+    our worker is: the kernel shares cores out between sessions first."""
+    command = [sys.executable, "-m", "orchestrator.bench.cores", str(cores), str(count)]
+    with subprocess.Popen(  # noqa: S603 - our own module
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
+    ) as child:
+        asked, told = cast(TextIO, child.stdin), cast(TextIO, child.stdout)
+
+        def once() -> float:
+            print("go", file=asked, flush=True)
+            return float(told.readline())
+
+        yield once
+        asked.close()
+
+
+def serve(cores: int, count: int) -> None:
+    """In the child: one line comes in, everything is done, its seconds go out."""
+    with multiprocessing.get_context("fork").Pool(cores) as pool:
+        for _ in sys.stdin:
+            begun = perf_counter()
+            pool.map(spin, [CPU_SECONDS] * count, chunksize=1)
+            print(perf_counter() - begun, flush=True)  # noqa: T201 - to the parent
+
+
 def spin(cpu_seconds: float) -> int:
     """What the drill of that name does, in a child of the pool."""
     end = time.thread_time() + cpu_seconds
@@ -60,3 +89,7 @@ def spin(cpu_seconds: float) -> int:
             digest = hashlib.blake2b(digest).digest()
         rounds += 500
     return rounds
+
+
+if __name__ == "__main__":
+    serve(*map(int, sys.argv[1:]))

@@ -8,8 +8,12 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from celery.app.utils import find_app
-from celery.bin.base import CLIContext
+from celery import maybe_patch_concurrency
+
+maybe_patch_concurrency()  # before anything else is imported that `--pool gevent` replaces
+
+from celery.app.utils import find_app  # noqa: E402
+from celery.bin.base import CLIContext  # noqa: E402
 
 
 def main(app: str, command: str, *arguments: str) -> Any:

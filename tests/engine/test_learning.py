@@ -16,7 +16,7 @@ FLEET_ENGINE = ROOT / "tests" / "fixtures" / "fleet_engine.yaml"
 SECONDS = 30
 
 
-@pytest.mark.parametrize("pool", ["prefork", "threads"])
+@pytest.mark.parametrize("pool", ["prefork", "threads", "gevent"])
 def test_five_runs_replace_an_estimate(module_store: Store, tmp_path: Path, pool: str) -> None:
     asleep = {"with": {"seconds": 0.12}, "agent": "sleep", "estimated_duration": "1_minute"}
     steps = [asleep | {"id": f"s{n}"} for n in range(5)]

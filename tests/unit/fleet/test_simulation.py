@@ -17,9 +17,12 @@ from statistics import fmean
 
 import pytest
 
+from orchestrator.bench import shapes
 from orchestrator.engine_fleet import FleetRules
 from orchestrator.fleet.models import Decision, Fleet, Queue, Standing, Worker
 from orchestrator.fleet.policy import Load, capacities, distribute, health, release, scale
+from orchestrator.workflow.models import WorkflowSpec
+from orchestrator.workflow.plan import make_plan
 
 LOOK = 10.0
 REMEMBERED = 10
@@ -27,11 +30,14 @@ REMEMBERED = 10
 
 @dataclass
 class Step:
-    """A step that has waited since `at`; it takes `seconds` on a worker of usual speed."""
+    """A step that has waited since `at`; it takes `seconds` on a worker of usual speed. It comes when the `needs`
+    steps before it have ended, and lets `then` come."""
 
     queue: str
     seconds: float
-    at: float
+    at: float = 0.0
+    needs: int = 0
+    then: list[Step] = field(default_factory=list)
 
 
 @dataclass
@@ -64,7 +70,8 @@ class Simulation:
     def run(self, steps: Sequence[Step]) -> float:
         """The moment at which the last step ends."""
         for step in steps:
-            self.at(step.at, "arrives", step)
+            if not step.needs:
+                self.at(step.at, "arrives", step)
         self.at(LOOK, "look")
         left, ended = len(steps), 0.0
         self._open()
@@ -81,6 +88,11 @@ class Simulation:
                 self.taken[step.queue].append(step.seconds / host.speed)
                 left, ended = left - 1, self.now
                 self._serve(host)
+                for later in step.then:
+                    later.needs -= 1
+                    if not later.needs:
+                        later.at = self.now
+                        self._arrives(later)
             else:
                 self._look()
                 self.at(self.now + LOOK, "look")
@@ -193,6 +205,37 @@ def test_with_stealing_skewed_work_ends_near_the_bound_and_without_it_does_not(w
         took[stealing] = simulation.run(work) / bound
     assert took[True] < 1.5, took
     assert took[False] > 1.7, took
+
+
+def of_workflow(workflow: WorkflowSpec, seed: int) -> list[Step]:
+    """Its steps, nine tenths of them of one class."""
+    chance, plan = random.Random(seed), make_plan(workflow)
+    steps = {
+        name: Step("hot" if chance.random() < 0.9 else "cold", one.duration_seconds, needs=len(one.needs))
+        for name, one in plan.steps.items()
+    }
+    for name, one in plan.steps.items():
+        steps[name].then = [steps[consumer] for consumer in one.consumers]
+    return list(steps.values())
+
+
+SHAPES = {
+    "ragged": shapes.ragged(count=200),
+    "layered": shapes.layered(1000, 3000),
+    "deep": shapes.deep(150, 450),
+    "fan": shapes.fan(400),
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_workflows_of_all_shapes_end_near_the_bound(shape: str) -> None:
+    """Nobody can be faster than the critical path, nor than all slots at work from the first moment to the last."""
+    workflow, slots = SHAPES[shape], 32
+    steps = of_workflow(workflow, seed=4)
+    bound = max(make_plan(workflow).critical_path_seconds, sum(step.seconds for step in steps) / slots)
+    crew = hosts([("hot", "cold")[number % 2] for number in range(slots // 2)], ("hot", "cold"))
+    took = Simulation(FleetRules(), crew, ("hot", "cold")).run(steps)
+    assert 1 <= took / bound + 1e-9 < 1.35, took / bound
 
 
 def test_stealing_does_not_oscillate_under_a_steady_load() -> None:

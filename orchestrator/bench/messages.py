@@ -28,15 +28,26 @@ APART = 0.005
 """Seconds between two messages where there are few."""
 PATIENCE = 120.0
 GOT, TIMES, READY = "got", "times", "ready"
+MEMBER, FOLLOWER, PLAIN = "member", "follower", "plain"
+"""How the other process reads: as a consumer of a group, as a follower, or without us."""
+PEER = "plain XADD and XREAD"
 
 
 def measure(setting: Setting) -> Iterator[Measure]:
     """One-way latency between two processes; then messages a second, and what has become of them."""
     client = setting.server.client()
-    rounds = [_spaced(setting, client) for _ in range(setting.rounds)]
+    ours, theirs = list[list[float]](), list[list[float]]()
+    for _ in range(setting.rounds):
+        ours.append(_spaced(setting, client))
+        theirs.append(_spaced(setting, client, plain=True))
     for share in (50, 99):
-        samples = tuple(quantiles(taken, n=100, method="inclusive")[share - 1] for taken in rounds)
-        yield Measure(name=f"one way, 200 a second, p{share}", unit="ms", samples=samples)
+        mine, other = (
+            tuple(quantiles(taken, n=100, method="inclusive")[share - 1] for taken in rounds)
+            for rounds in (ours, theirs)
+        )
+        yield Measure(
+            name=f"one way, 200 a second, p{share}", unit="ms", samples=mine, peer=PEER, peer_samples=other
+        )  # fmt: skip
     sent, read = _commands(setting, client)
     floods = [_flood(setting, client) for _ in range(setting.rounds)]
     names = (("published", sent), ("published and read, the reader killed once", read))
@@ -47,14 +58,17 @@ def measure(setting: Setting) -> Iterator[Measure]:
         yield Measure(name=f"messages {name}", unit="messages", samples=tuple(flood[at] for flood in floods))
 
 
-def _spaced(setting: Setting, client: redis.Redis) -> list[float]:
+def _spaced(setting: Setting, client: redis.Redis, *, plain: bool = False) -> list[float]:
     """Milliseconds that each message was on its way. Both processes look at one clock of the machine."""
     client.flushdb()
     count, channel = max(20, setting.times(SPACED)), Channel(client)
-    reader = _reader(setting)
+    reader = _reader(setting, PLAIN if plain else FOLLOWER)
     _until(reader, lambda: bool(client.exists(READY)))
     for _ in range(count):
-        channel.publish(Message(topic="spaced", data=monotonic_ns()))
+        if plain:
+            client.xadd(PLAIN, {"sent": monotonic_ns()})
+        else:
+            channel.publish(Message(topic="spaced", data=monotonic_ns()))
         sleep(APART)
     _until(reader, lambda: client.llen(TIMES) >= count)
     _end(reader)
@@ -108,9 +122,9 @@ def _commands(setting: Setting, client: redis.Redis) -> tuple[float, float]:
     return found[0], found[1]
 
 
-def _reader(setting: Setting) -> subprocess.Popen[bytes]:
+def _reader(setting: Setting, how: str = MEMBER) -> subprocess.Popen[bytes]:
     return subprocess.Popen(  # noqa: S603 - our own argument list, no shell
-        [sys.executable, "-m", "orchestrator.bench.reading", setting.server.url()],
+        [sys.executable, "-m", "orchestrator.bench.reading", setting.server.url(), how],
         preexec_fn=die_with_parent,  # noqa: PLW1509 - one prepared call, safe between fork and exec
     )
 

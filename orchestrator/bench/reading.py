@@ -1,4 +1,5 @@
-"""The process that reads messages for the benchmark: `python -m orchestrator.bench.reading URL`, until it is killed."""
+"""The process that reads messages for the benchmark, until it is killed: as a consumer of a group, as a follower, or
+without us. `python -m orchestrator.bench.reading URL HOW`."""
 
 from __future__ import annotations
 
@@ -6,32 +7,52 @@ import sys
 from time import monotonic_ns
 from typing import Any
 
-from orchestrator.bench.messages import GOT, READY, TIMES
+from orchestrator.bench.messages import FOLLOWER, GOT, MEMBER, PLAIN, READY, TIMES
 from orchestrator.connection import connect, connect_blocking
-from orchestrator.messages.channel import Channel
+from orchestrator.messages.channel import BLOCK_MS, Channel
 from orchestrator.messages.groups import Group
+from orchestrator.messages.models import MessageEvent
 
 
-def read(url: str) -> None:
-    """Write down which messages came and how long they took, or 0 for one that does not say when it was sent."""
+def member(url: str) -> None:
+    """Write down which messages came, then acknowledge them."""
     client: Any = connect(url)
     group = Group(Channel(connect_blocking(url)), "bench", "reader")
     group.read(1, None)
     client.set(READY, 1)
     while True:
         got = group.read()
-        now = monotonic_ns()
         if got.events:
             pipe = client.pipeline(transaction=True)
             pipe.sadd(GOT, *got.ids)
-            pipe.rpush(TIMES, *(now - _sent(event) if _sent(event) else 0 for event in got.events))
+            pipe.rpush(TIMES, *(0 for _ in got.events))
             pipe.execute()
             group.done(got)
 
 
-def _sent(event: Any) -> int:
-    return int(event.data) if event.topic == "spaced" else 0
+def follower(url: str) -> None:
+    """Write down how long messages took."""
+    client: Any = connect(url)
+    client.set(READY, 1)
+    for events in Channel(connect_blocking(url)).follow():
+        now = monotonic_ns()
+        taken = [now - int(event.data) for event in events if isinstance(event, MessageEvent)]
+        if taken:
+            client.rpush(TIMES, *taken)
+
+
+def plain(url: str) -> None:
+    """The same without us: what the driver and the server take."""
+    client: Any = connect(url)
+    waiting: Any = connect_blocking(url)
+    after = b"0"
+    client.set(READY, 1)
+    while True:
+        for _, entries in waiting.xread({PLAIN: after}, block=BLOCK_MS):
+            now = monotonic_ns()
+            after = entries[-1][0]
+            client.rpush(TIMES, *(now - int(fields[b"sent"]) for _, fields in entries))
 
 
 if __name__ == "__main__":
-    read(sys.argv[1])
+    {MEMBER: member, FOLLOWER: follower, PLAIN: plain}[sys.argv[2]](sys.argv[1])

@@ -46,11 +46,12 @@ def deputy(ctx: AgentContext) -> dict[str, Any]:
 
 
 def settings() -> EngineSettings:
-    """Quick, and a person decides what cannot be merged."""
+    """Quick, a person decides what cannot be merged, and nicknames are shown to nobody either."""
     found = load_engine(QUICK_ENGINE).model_dump(mode="json")
     conflicts = found["context_conflicts"]
     conflicts["conflict_types"]["write_write_conflict"]["resolution"] = "manual_conflict_resolution"
     conflicts["resolution_mechanisms"]["conflict_prevention"]["ownership_rules"] = {"deputy": ["board"]}
+    found["engine"]["masked_names"].append("nick*")
     return EngineSettings.model_validate(found)
 
 

@@ -82,7 +82,8 @@ def done(client: Client) -> RunHandle:
             }
         },
     }  # fmt: skip
-    run = client.submit(document, {"plain": {"password": "hidden", "left": 1}, "api_key": "hidden"})
+    plain = {"password": "hidden", "nickname": "hidden", "left": 1}
+    run = client.submit(document, {"plain": plain, "api_key": "hidden"})
     assert run.wait(SECONDS).state is RunState.SUCCESS
     return run
 
@@ -137,7 +138,7 @@ def test_the_document_of_a_run_has_all_that_a_page_shows(flower: Flower, client:
     (group,) = view["groups"]
     assert (group["node"], group["state"], group["members"]) == ("@g", "success", ["one", "two"])
     assert [decision["action"] for decision in group["decisions"]] == ["release"]
-    assert view["inputs"]["plain"]["value"] == {"password": "***", "left": 1}
+    assert view["inputs"]["plain"]["value"] == {"password": "***", "nickname": "***", "left": 1}
     assert view["inputs"]["api_key"]["value"] == "***"
     assert steps["first"]["output"]["value"] == {"attempt": 2, "client_secret": "***"}
     assert [version["author"] for version in view["versions"]] == ["last", "@g", "first"]

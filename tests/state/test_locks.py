@@ -335,6 +335,8 @@ def test_giving_up_is_told(bench: Bench) -> None:
     assert (event.type, event.state, event.step, event.detail["message"]) == (
         "lock", "timed_out", "b", "requirements to read after 0.050 s"
     )  # fmt: skip
+    told = {name: event.detail[name] for name in ("section", "mode", "seconds")}
+    assert told == {"section": "requirements", "mode": "read", "seconds": "0.050"}
     assert bench.locks().status()["requirements"].late == 1
 
 

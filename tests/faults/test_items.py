@@ -12,7 +12,7 @@ from tests.conftest import Store
 from tests.workers import Worker, eventually
 
 SECONDS = 60
-ITEMS = 1000
+ITEMS = 600
 
 
 def ended(handle: RunHandle) -> int:

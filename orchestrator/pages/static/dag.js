@@ -22,7 +22,7 @@ export function dag(place, { onpick }) {
   const zoom = h("div", { class: "zoom dag-zoom" },
     zoomButton("−", "Zoom out", () => zoomTo(scale / 1.3)),
     zoomButton("+", "Zoom in", () => zoomTo(scale * 1.3)),
-    zoomButton("fit", "Fit the graph into view", () => fit(SMALLEST)));
+    zoomButton("fit", "fit the graph into view", () => fit(SMALLEST)));
   place.replaceChildren(view, zoom);
 
   let graph = { nodes: [], edges: [], groups: [] };

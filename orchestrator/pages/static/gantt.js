@@ -19,7 +19,7 @@ export function gantt(place, { onpick }) {
   const zoom = h("div", { class: "zoom" },
     button("−", "Show more time", () => zoomTo(factor / 1.5)),
     button("+", "Show less time", () => zoomTo(factor * 1.5)),
-    button("fit", "Show all of it", () => zoomTo(1)));
+    button("fit", "fit: show all of it", () => zoomTo(1)));
   const corner = h("div", { class: "gantt-corner" }, zoom);
   place.replaceChildren(view);
   let chart = { rows: [], total: 1, now: null };

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated
 
-from pydantic import Field, StringConstraints
+from pydantic import AfterValidator, Field
 
 from orchestrator.fields import Frozen, PositiveCount, Seconds
 
-Host = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]+(:[0-9]{1,5})?$")]
-Address = Annotated[str, StringConstraints(pattern=r"^[^@\s<>]+@[^@\s<>]+$")]
+
+def _shaped(pattern: str, what: str) -> AfterValidator:
+    def check(value: str) -> str:
+        if not re.fullmatch(pattern, value):
+            raise ValueError(f"found '{value}'; write {what}")
+        return value
+
+    return AfterValidator(check)
+
+
+Host = Annotated[str, _shaped(r"[A-Za-z0-9._-]+(:[0-9]{1,5})?", "a host such as hooks.example.com, or host:port")]
+Address = Annotated[str, _shaped(r"[^@\s<>]+@[^@\s<>]+", "an address such as ops@example.com")]
 
 
 class WebhookSettings(Frozen):

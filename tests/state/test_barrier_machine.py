@@ -179,14 +179,14 @@ LATE = "a late attempt has ended its step|something was merged after the decisio
 
 
 @pytest.mark.proofs
-@pytest.mark.parametrize(("name", "seed"), [("no token check", 14), ("no late guard", 0)])
-def test_the_machine_finds_it_by_itself(machine: type[BarrierMachine], name: str, seed: int) -> None:
-    plant(machine, name)
-    hunt(machine, seed, LATE)
+def test_the_machine_finds_it_by_itself(machine: type[BarrierMachine]) -> None:
+    """A missing token check is found by the machines of runs, contexts and locks; here it would take minutes."""
+    plant(machine, "no late guard")
+    hunt(machine, 0, LATE)
 
 
 @pytest.mark.proofs
-@pytest.mark.parametrize(("kind", "seed"), [("lease", 0), ("queued", 0), ("retry", 8), ("joined", 3), ("barrier", 12)])
+@pytest.mark.parametrize(("kind", "seed"), [("lease", 0), ("queued", 0), ("retry", 8), ("barrier", 0)])
 def test_the_machine_misses_a_sweep_by_itself(
     machine: type[BarrierMachine], monkeypatch: pytest.MonkeyPatch, kind: str, seed: int
 ) -> None:

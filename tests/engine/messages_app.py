@@ -23,7 +23,7 @@ def asker(ctx: AgentContext) -> dict[str, Any]:
 @agent("answerer", queue="talking")
 async def answerer(ctx: AgentContext) -> dict[str, Any]:
     """Doubles the number that it is asked about, then waits for a service."""
-    question = await ctx.messages.areceive(timeout=20)
+    question = await ctx.messages.areceive("question", timeout=20)
     assert question is not None
     ctx.messages.publish("answer", question.data["number"] * 2)
     word = await ctx.messages.areceive("word", timeout=20)

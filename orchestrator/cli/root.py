@@ -25,6 +25,7 @@ COMMANDS: Mapping[str, Home] = {
     "explain": Home("definition", "Say in words what each step waits for, reads and writes."),
     "ls": Home("runs", "List runs, newest first."),
     "show": Home("runs", "Show one run: where it stands or stopped, why, and what to type next."),
+    "analyze": Home("analyze", "Show where the time of a run went, beside the plan."),
     "logs": Home("runs", "Print what the steps of a run logged."),
     "watch": Home("runs", "Follow a run until it ends."),
     "cancel": Home("steer", "Cancel a run."),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -22,7 +23,8 @@ def imported(*arguments: str) -> set[str]:
         f"main({list(arguments)!r})\n"
         "print(*{name.partition('.')[0] for name in sys.modules}, file=sys.stderr)"
     )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    nothing_there = os.environ | {"ORCHESTRATOR_HOME": "/nonexistent"}  # what has run here is no part of it
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, env=nothing_there)
     return HEAVY & set(done.stderr.split())
 
 

@@ -27,9 +27,9 @@ OPTIONS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 OpenPage = Callable[..., Page]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """One browser for all tests."""
+    """One browser for a module; its driver keeps an event loop running in this thread, which others must not find."""
     if CHROMIUM is None:
         if os.environ.get("CI"):
             pytest.fail("CI has no Chromium: .ci/run installs it")

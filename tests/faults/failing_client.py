@@ -32,8 +32,8 @@ def main(store: str, broker: str, key: str, processes: str = "") -> None:
         several(client, document)
         assert [os.waitpid(pid, 0)[1] for pid in children] == [0] * len(children)
         return
-    before(Ledger, "create", "reserved")  # the run has an id, and is not there
-    before(submission, "follow", "created")  # the run is there; where the client has to, nobody publishes its steps
+    before(Ledger, "create_many", "reserved")  # the run has an id, and is not there
+    before(submission, "follow_all", "created")  # the run is there; where the client has to, nobody publishes its steps
     tell(client.submit(document, idempotency_key=key).id)
 
 

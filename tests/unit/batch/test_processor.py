@@ -105,7 +105,7 @@ def test_who_adds_waits_for_room_and_the_end_reports_what_is_left() -> None:
         gate.wait(30)
         return items
 
-    processor = BatchProcessor({"n": held}, limits=BatchLimits(timeout=0.001, size=2, queue=3))
+    processor = BatchProcessor({"n": held}, limits=BatchLimits(timeout=30, size=2, queue=3))
     asked = [processor.add("n", number) for number in (1, 2)]
     assert entered.wait(10)
     asked.append(processor.add("n", 3))

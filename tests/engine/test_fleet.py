@@ -88,7 +88,7 @@ def test_a_pool_grows_under_a_burst_and_shrinks_afterwards_and_no_step_is_lost(
     burst = backlog(client, 24, 0.4, "stretch")
     eventually(lambda: len(elastic.children()) == 4, within=10, what="the pool is as large as it may be")
     # Shrinking begins while one long step runs: it is not the one whose process is ended.
-    long = backlog(client, 1, 6, "stretch")
+    long = backlog(client, 1, 9, "stretch")
     assert burst.wait(SECONDS).state is RunState.SUCCESS
     eventually(lambda: len(elastic.children()) == 1, within=20, what="the pool shrinks to what it needs")
     assert long.status().steps["s0"].state == "running"
@@ -108,8 +108,9 @@ def test_an_idle_worker_steals_and_lets_go_and_what_a_killed_thief_held_is_done_
                  and step.state == "running"],
         within=20, what="the thief runs stolen steps",
     )  # fmt: skip
-    assert [alert.subject for alert in told(client, "queue_depth")] == ["agents.heavy"]
     fleet["l1"].kill()
+    eventually(lambda: told(client, "queue_depth"), within=20, what="the long queue is told")
+    assert [alert.subject for alert in told(client, "queue_depth")] == ["agents.heavy"]
     status = first.wait(SECONDS)
     assert status.state is RunState.SUCCESS
     assert {step.state for step in status.steps.values()} == {"success"}

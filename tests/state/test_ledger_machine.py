@@ -149,7 +149,7 @@ MUTANTS: dict[str, Mutant[LedgerMachine]] = {
     "an ended run stays ended": Mutant(
         "redis.call('DEL', P .. ':end')\n", "", is_retried_as_a_whole, "who waits for the end is told of it"
     ),
-    "an open run expires": Mutant("each_key('PERSIST')", "", is_retried_as_a_whole, r"b'orc:.* expires in"),
+    "an open run expires": Mutant("each_key(f[6], 'PERSIST')", "", is_retried_as_a_whole, r"b'orc:.* expires in"),
     "a retry of what is open": Mutant(
         "if not CLASS[f[2]] then return nil, f[2] end", "", is_retried_while_it_waits, "it had not ended"
     ),

@@ -13,7 +13,7 @@ from pydantic import Field
 from orchestrator.context.models import Version
 from orchestrator.fields import Frozen
 from orchestrator.metrics.alerts import Alert
-from orchestrator.run.models import QualityMark, RunState, StepState
+from orchestrator.run.models import GroupStatus, QualityMark, RunState, StepState
 
 EdgeKind = Literal["needs", "wants", "validates", "member", "barrier"]
 AttemptState = Literal[
@@ -124,23 +124,11 @@ class Decision(Frozen):
     seconds: float | None = None
 
 
-class GroupView(Frozen):
-    """Steps that a barrier joins, `node` in the graph. `deadline` is a countdown while `state` is pending and
-    `started_at` is set. `filled` are members for whose output defaults stand."""
+class GroupView(GroupStatus):
+    """A group, `node` in the graph, and all that its barrier has decided. `deadline` is a countdown while `state`
+    is pending and `started_at` is set."""
 
-    id: str
     node: str
-    state: str
-    members: tuple[str, ...]
-    started_at: float | None = None
-    deadline: float | None = None
-    extensions: int = 0
-    fallback_at: float | None = None
-    decided_at: float | None = None
-    action: str | None = None
-    reason: str | None = None
-    filled: tuple[str, ...] = ()
-    quality_impact: str | None = None
     decisions: tuple[Decision, ...] = ()
 
 
@@ -198,8 +186,8 @@ class ConflictView(Frozen):
     otherwise: str = ""
 
 
-class RunView(Frozen):
-    """Everything a page of one run shows.
+class RunView(RunRow):
+    """Everything a page of one run shows, its line in the list included.
 
     `now` is Redis' time of the reading: countdowns count from it, whatever the clock of the reader says. `cursor` is
     the id of the newest event that is in the document: following the events behind it misses nothing. `actions` are
@@ -208,17 +196,9 @@ class RunView(Frozen):
     and `alerts` are of this run only.
     """
 
-    run_id: str
-    workflow: str
-    state: RunState
     ended: bool
     now: float
     cursor: str
-    created_at: float
-    started_at: float | None = None
-    finished_at: float | None = None
-    reason: str | None = None
-    progress: float = 0.0
     actions: tuple[Action, ...] = ()
     plan_seconds: float = 0.0
     critical_path: tuple[str, ...] = ()
@@ -231,5 +211,4 @@ class RunView(Frozen):
     conflicts: tuple[ConflictView, ...] = ()
     versions: tuple[Version, ...] = ()
     alerts: tuple[Alert, ...] = ()
-    quality_impact: str | None = None
     quality: tuple[QualityMark, ...] = ()

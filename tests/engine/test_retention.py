@@ -71,6 +71,10 @@ def ended(client: Client, runs: list[RunHandle]) -> None:
             run.wait(30)
 
 
+BUSY = {keys.ALARMS, keys.ALERTS}
+"""Bounded in number, and there only when the machine was too busy at times."""
+
+
 def lasting(store: redis.Redis) -> dict[str, int]:
     """Every key that does not expire, with its size. No other key outlives a day, but what was learned of agents."""
     found = {}
@@ -79,7 +83,7 @@ def lasting(store: redis.Redis) -> dict[str, int]:
         if left == -1:
             found[key.decode()] = int(getattr(store, SIZES[kind])(key))
         assert left <= DAY or key == keys.DURATIONS.encode(), key
-    return {key: size for key, size in found.items() if size}
+    return {key: size for key, size in found.items() if size and key not in BUSY}
 
 
 def settled(client: Client) -> dict[str, int]:

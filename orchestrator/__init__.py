@@ -10,7 +10,14 @@ if TYPE_CHECKING:
     from orchestrator.client import AsyncClient, AsyncRunHandle, Client, RunHandle
     from orchestrator.engine.agent import Agent, agent
     from orchestrator.engine.agent_context import AgentContext
-    from orchestrator.errors import AgentError, InvalidValue, InvalidWorkflow, MissingInput, OrchestratorError
+    from orchestrator.errors import (
+        AgentError,
+        BackpressureError,
+        InvalidValue,
+        InvalidWorkflow,
+        MissingInput,
+        OrchestratorError,
+    )
     from orchestrator.workflow.builder import Workflow
 
 _HOMES = {
@@ -19,6 +26,7 @@ _HOMES = {
     "AgentError": "orchestrator.errors",
     "AsyncClient": "orchestrator.client",
     "AsyncRunHandle": "orchestrator.client",
+    "BackpressureError": "orchestrator.errors",
     "Client": "orchestrator.client",
     "InvalidValue": "orchestrator.errors",
     "InvalidWorkflow": "orchestrator.errors",
@@ -36,6 +44,7 @@ __all__ = [
     "AgentError",
     "AsyncClient",
     "AsyncRunHandle",
+    "BackpressureError",
     "Client",
     "InvalidValue",
     "InvalidWorkflow",

@@ -15,7 +15,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 
-from orchestrator.errors import Backpressure, StoreUnavailable
+from orchestrator.errors import BackpressureError, StoreUnavailable
 
 if TYPE_CHECKING:
     import redis.asyncio
@@ -192,7 +192,7 @@ class _Guard:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         if isinstance(error, OutOfMemoryError):
-            raise Backpressure(f"Redis is out of memory and takes no writes: {error}", retry_after=5.0) from error
+            raise BackpressureError(f"Redis is out of memory and takes no writes: {error}", retry_after=5.0) from error
         if isinstance(error, AuthenticationError):
             raise StoreUnavailable(f"Redis refuses the password: {error}") from error
         if isinstance(error, RedisConnectionError | RedisTimeoutError | OSError):

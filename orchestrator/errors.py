@@ -88,14 +88,17 @@ class StoreUnavailable(OrchestratorError):
     exit_code = 69
 
 
-class Backpressure(OrchestratorError):
+class BackpressureError(OrchestratorError):
     """The store or a queue takes no more work now; `retry_after` is in seconds. Nothing was enqueued."""
 
     exit_code = 75
 
     def __init__(self, message: str, retry_after: float = 1.0) -> None:
-        super().__init__(message)
+        super().__init__(message, retry_after)  # as arguments, both outlive Celery's result backend
         self.retry_after = retry_after
+
+    def __str__(self) -> str:
+        return str(self.args[0])
 
 
 class WaitTimeout(OrchestratorError):

@@ -11,7 +11,7 @@ from redis.exceptions import OutOfMemoryError
 
 from orchestrator.batch.threads import Handler
 from orchestrator.connection import guarded
-from orchestrator.errors import Backpressure, OrchestratorError
+from orchestrator.errors import BackpressureError, OrchestratorError
 from orchestrator.scripts import Script, fragment
 
 ONCE = Script(fragment("orchestrator.batch", "once"))
@@ -61,5 +61,5 @@ def once(client: redis.Redis, prefix: str, *, keep: float = 3600.0) -> Handler[O
 def _refusal(said: Exception | str) -> OrchestratorError:
     """The error of one command. Out of memory passes; everything else would be refused again."""
     if isinstance(said, OutOfMemoryError) or str(said).startswith("OOM"):
-        return Backpressure(f"Redis is out of memory and takes no writes: {said}", retry_after=5.0)
+        return BackpressureError(f"Redis is out of memory and takes no writes: {said}", retry_after=5.0)
     return CommandRefused(f"Redis refused the command: {said}")

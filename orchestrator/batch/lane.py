@@ -10,12 +10,12 @@ from collections.abc import Callable, Sequence
 from typing import Any, Generic, TypeVar
 
 from orchestrator.batch.policy import BatchLimits, ItemRetry, Waiting, due_in, next_size, retry_in
-from orchestrator.errors import Backpressure, OrchestratorError, StoreUnavailable
+from orchestrator.errors import BackpressureError, OrchestratorError, StoreUnavailable
 
 T = TypeVar("T")
 R = TypeVar("R")
 
-PASSING = (StoreUnavailable, Backpressure, ConnectionError, TimeoutError)
+PASSING = (StoreUnavailable, BackpressureError, ConnectionError, TimeoutError)
 """Errors after which an item is tried again, unless the caller says otherwise."""
 
 

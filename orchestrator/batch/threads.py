@@ -14,7 +14,7 @@ from typing import Any, Generic, Self, TypeVar
 
 from orchestrator.batch.lane import PASSING, Entry, Lane
 from orchestrator.batch.policy import BatchLimits, ItemRetry
-from orchestrator.errors import Backpressure, NotFound, OrchestratorError
+from orchestrator.errors import BackpressureError, NotFound, OrchestratorError
 from orchestrator.problems import did_you_mean
 
 T = TypeVar("T")
@@ -129,7 +129,7 @@ class BatchProcessor(Generic[T, R]):
     def add(self, kind: str, item: T, *, timeout: float | None = None) -> Pending[T, R]:
         """Hand in an item; waits while too many are under way, at most `timeout` seconds (None: as long as it takes).
 
-        Raises Backpressure when there was no room, OrchestratorError after `close`, NotFound for an unknown type.
+        Raises BackpressureError when there was no room, OrchestratorError after `close`, NotFound for an unknown type.
         """
         driven = driven_of(self._kinds, kind)
         size = self._size_of(item) if self._size_of is not None else 0
@@ -140,7 +140,9 @@ class BatchProcessor(Generic[T, R]):
             if driven.lane.full and not self._closed:
                 has_room = driven.room.wait_for(lambda: not driven.lane.full or self._closed, timeout)
                 if not has_room:
-                    raise Backpressure(f"{driven.lane.limits.queue} '{kind}' operations are under way", retry_after=0.1)
+                    raise BackpressureError(
+                        f"{driven.lane.limits.queue} '{kind}' operations are under way", retry_after=0.1
+                    )
             if self._closed:
                 raise OrchestratorError("the batch processor is closed")
             if driven.lane.put(pending):

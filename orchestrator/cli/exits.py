@@ -13,7 +13,7 @@ import click
 
 from orchestrator.cli.output import close_stdout, complain, session
 from orchestrator.cli.root import root
-from orchestrator.errors import Backpressure, InvalidDocument, OrchestratorError, StoreUnavailable
+from orchestrator.errors import BackpressureError, InvalidDocument, OrchestratorError, StoreUnavailable
 
 OK, FAILED, USAGE = 0, 1, 2
 UNAVAILABLE, BACKPRESSURE, TIMEOUT = 69, 75, 124
@@ -72,7 +72,7 @@ def translated(error: BaseException) -> OrchestratorError | None:
         return error
     package, name = type(error).__module__.partition(".")[0], type(error).__name__
     if package in ("redis", "kombu", "celery") and name == "OutOfMemoryError":
-        return Backpressure("Redis is out of memory and takes no writes")
+        return BackpressureError("Redis is out of memory and takes no writes")
     if package in ("redis", "kombu") and name in _UNREACHABLE:
         return StoreUnavailable(f"Redis cannot be reached: {error}")
     return None

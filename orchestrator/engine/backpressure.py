@@ -22,7 +22,7 @@ from orchestrator.engine.delivery import list_of
 from orchestrator.engine.depths import depths
 from orchestrator.engine.routing import REDIS_PRIORITIES, agent_queue
 from orchestrator.engine.runtime import Runtime, log, runtime_of
-from orchestrator.errors import Backpressure, StoreUnavailable
+from orchestrator.errors import BackpressureError, StoreUnavailable
 from orchestrator.fleet.store import tell
 from orchestrator.run.nodes import Node
 from orchestrator.scripts import Script, encode, fragment
@@ -35,7 +35,7 @@ BACKLOG = Script(fragment("orchestrator.engine", "backpressure"))
 
 
 def enter(app: Celery, runs: Sequence[tuple[str, Iterable[Node]]]) -> None:
-    """Let runs in that are about to be created, all of them or none. Raises Backpressure with the time until there
+    """Let runs in that are about to be created, all of them or none. Raises BackpressureError with the time until there
     should be room again. One round trip, two where the queues are on another server than the store."""
     runtime = runtime_of(app)
     steps = [node for _, nodes in runs for node in nodes if node.kind == "step"]
@@ -80,7 +80,7 @@ def _refuse(runtime: Runtime, steps: Iterable[Node], agent_class: str, waits: in
     workers = tell(runtime.client, None, runtime.settings.engine.lease_seconds)[2]
     slots = sum(worker.slots for worker in workers.values() if agent_queue(agent_class) in worker.takes)
     after = retry_after(waits - most + 1, sum(seconds) / len(seconds), slots)
-    raise Backpressure(
+    raise BackpressureError(
         f"{waits} steps wait for agents of the class '{agent_class}', and {most} may; "
         f"nothing was submitted, try again in {after:.0f} s",
         retry_after=after,

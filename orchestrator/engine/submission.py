@@ -22,7 +22,14 @@ from orchestrator.engine.join import follow_all
 from orchestrator.engine.places import filled
 from orchestrator.engine.registry import known_agents
 from orchestrator.engine.runtime import runtime_of
-from orchestrator.errors import Backpressure, IdempotencyConflict, InvalidWorkflow, NotFound, Problem, StoreUnavailable
+from orchestrator.errors import (
+    BackpressureError,
+    IdempotencyConflict,
+    InvalidWorkflow,
+    NotFound,
+    Problem,
+    StoreUnavailable,
+)
 from orchestrator.fleet import learning
 from orchestrator.fleet.learning import Durations, of_steps
 from orchestrator.problems import did_you_mean
@@ -193,9 +200,7 @@ def new_run_id() -> str:
     return uuid.uuid4().hex[: 2 * RUN_ID_BYTES]
 
 
-def reserve(
-    app: Celery, client: redis.Redis, prepared: Prepared, idempotency_key: str | None, retention: float
-) -> str:
+def reserve(app: Celery, client: redis.Redis, prepared: Prepared, idempotency_key: str | None, retention: float) -> str:
     """The id of the run to create: a new one, or the one that this key was given before. Raises as `reserve_many`."""
     return reserve_many(app, client, [prepared], [idempotency_key], retention)[0]
 
@@ -211,8 +216,8 @@ def reserve_many(
 
     Runs enter the index here, before they exist, so that a client that dies now leaves nothing unnoticed. The list of
     runs is ordered by the clients' clocks; nothing is decided by them.
-    Raises IdempotencyConflict when a key was used with another workflow or other inputs, and Backpressure, for all of
-    them, while too much waits for their agents; keys that were not used before are free again then.
+    Raises IdempotencyConflict when a key was used with another workflow or other inputs, and BackpressureError, for all
+    of them, while too much waits for their agents; keys that were not used before are free again then.
     """
     ids = [new_run_id() for _ in prepared]
     fresh = dict(zip(ids, prepared, strict=True))
@@ -232,7 +237,7 @@ def reserve_many(
                     ids[at] = _same_run(key, json.loads(before), prepared[at])
         try:
             backpressure.enter(app, [(run_id, one.nodes) for run_id, one in fresh.items()])
-        except Backpressure:
+        except BackpressureError:
             if names:
                 client.delete(*names)
             raise
@@ -258,9 +263,7 @@ def start(app: Celery, ledger: Ledger, prepared: Prepared, run_id: str, settings
     return start_many(app, ledger, [(run_id, prepared)], settings) == 1
 
 
-def start_many(
-    app: Celery, ledger: Ledger, runs: Sequence[tuple[str, Prepared]], settings: EngineSettings
-) -> int:
+def start_many(app: Celery, ledger: Ledger, runs: Sequence[tuple[str, Prepared]], settings: EngineSettings) -> int:
     """Create runs in one round trip, and publish the first steps of all; returns how many did not exist before."""
     creations = [(run_id, *_creation(ledger, one, settings)) for run_id, one in runs]
     moved = [

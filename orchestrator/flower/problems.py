@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import Field
 
 from orchestrator.errors import (
-    Backpressure,
+    BackpressureError,
     Conflict,
     InvalidDocument,
     InvalidValue,
@@ -67,7 +67,7 @@ _STATUS: Mapping[type[OrchestratorError], HTTPStatus] = {
     InvalidDocument: HTTPStatus.UNPROCESSABLE_ENTITY,
     InvalidValue: HTTPStatus.UNPROCESSABLE_ENTITY,
     Conflict: HTTPStatus.CONFLICT,
-    Backpressure: HTTPStatus.SERVICE_UNAVAILABLE,
+    BackpressureError: HTTPStatus.SERVICE_UNAVAILABLE,
     StoreUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
 }
 

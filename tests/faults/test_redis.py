@@ -14,7 +14,7 @@ import redis
 
 from orchestrator import Client, RunHandle
 from orchestrator.embedded import Stack, StackOptions
-from orchestrator.errors import Backpressure, NotFound
+from orchestrator.errors import BackpressureError, NotFound
 from orchestrator.run.models import RunState, StepState
 from tests.servers import ValkeyServer
 from tests.workers import QUICK_ENGINE, eventually
@@ -155,7 +155,7 @@ def test_a_server_without_memory_refuses_runs_and_finishes_those_it_has(
     handles = [client.submit(diamond(0.5)) for _ in range(3)]
     with server.client() as admin:
         admin.config_set("maxmemory", 1)
-        with pytest.raises(Backpressure, match="out of memory"):
+        with pytest.raises(BackpressureError, match="out of memory"):
             client.submit(diamond())
         _pass(2)
         admin.config_set("maxmemory", 0)
@@ -181,5 +181,3 @@ def test_rubbish_in_a_queue_ends_no_worker(
     each_effect_once([client.submit(diamond(0.05))])
     assert [event for event in told if event["event"] == "exited"] == before
     assert client.redis.llen("agents.drills") == 0
-
-

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import tasks  # noqa: F401 - registers the agents
-from orchestrator import Client, keys
+from orchestrator import AsyncClient, BackpressureError, Client, keys
 from orchestrator.cli import main
 from orchestrator.engine import backpressure, registry
 from orchestrator.engine.agent import REGISTRY
 from orchestrator.engine.app import create_app
 from orchestrator.engine.runtime import Runtime
-from orchestrator.errors import Backpressure
+from orchestrator.flower.problems import problem_of
 from orchestrator.settings import EngineSettings
 from tests.conftest import Store
 
@@ -57,7 +58,7 @@ def test_a_hundred_submitters_pass_the_bound_by_no_more_than_one_of_them(client:
     def submit() -> None:
         try:
             accepted.append(client.submit(TWO).id)
-        except Backpressure as error:
+        except BackpressureError as error:
             refused.append(error.retry_after)
 
     client.submit(TWO)  # whatever is made once, is made now
@@ -83,7 +84,7 @@ def test_a_hundred_submitters_pass_the_bound_by_no_more_than_one_of_them(client:
 def test_steps_that_wait_for_pools_are_counted(client: Client) -> None:
     client.submit(WITH_CPU)
     assert waiting(client) == 25
-    with pytest.raises(Backpressure, match=r"25 steps wait for agents of the class 'drills', and 20 may"):
+    with pytest.raises(BackpressureError, match=r"25 steps wait for agents of the class 'drills', and 20 may"):
         client.submit(TWO, idempotency_key="mine")
     client.get(client.list()[0].run_id).cancel()
     client.redis.delete("agents.drills")
@@ -91,11 +92,35 @@ def test_steps_that_wait_for_pools_are_counted(client: Client) -> None:
     assert client.submit(TWO, idempotency_key="mine").id == handle.id
 
 
+def test_every_way_to_submit_carries_the_time_to_come_back(client: Client, store: Store) -> None:
+    """Six steps stand before there is room, each of 40 s on the average, in one slot."""
+    client.submit(WITH_CPU)
+
+    async def submit() -> None:
+        async with AsyncClient(store.url) as connected:
+            await connected.submit(TWO)
+
+    backend: Any = client.app.backend
+    ways: list[Callable[[], Any]] = [
+        lambda: client.submit(TWO), lambda: client.submit_many(TWO, [{}, {}]), lambda: asyncio.run(submit()),
+    ]  # fmt: skip
+    for way in ways:
+        with pytest.raises(BackpressureError) as refused:
+            way()
+        kept = backend.exception_to_python(json.loads(json.dumps(backend.prepare_exception(refused.value))))
+        assert {refused.value.retry_after, kept.retry_after} == {240.0}
+        assert str(kept) == str(refused.value)
+        answer = problem_of(refused.value)
+        assert answer is not None
+        assert (answer.status, answer.retry_after) == (503, 240.0)
+    assert len(client.list()) == 1
+
+
 def test_who_was_let_in_and_died_is_forgotten(client: Client) -> None:
     nodes = backlog_nodes(client)
     for number in range(MOST // 2):
         backpressure.enter(client.app, [(f"dead{number}", nodes)])
-    with pytest.raises(Backpressure):
+    with pytest.raises(BackpressureError):
         backpressure.enter(client.app, [("late", nodes)])
     name = f"{keys.POOLS}:entering"
     promises: Any = client.redis.hgetall(name)
@@ -122,7 +147,7 @@ def test_queues_on_another_server_are_counted_there(store: Store, client: Client
         there.lpush("agents.drills", *["message"] * (MOST - 1))
         backpressure.enter(app, [("first", backlog_nodes(client))])
         there.lpush("agents.drills\x06\x163", "message")
-        with pytest.raises(Backpressure, match="22 steps wait"):
+        with pytest.raises(BackpressureError, match="22 steps wait"):
             backpressure.enter(app, [("second", backlog_nodes(client))])
 
 

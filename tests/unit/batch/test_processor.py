@@ -16,7 +16,7 @@ from orchestrator.batch import (
     ItemRetry,
     NotFlushed,
 )
-from orchestrator.errors import Backpressure, NotFound, OrchestratorError, StoreUnavailable
+from orchestrator.errors import BackpressureError, NotFound, OrchestratorError, StoreUnavailable
 
 SOON = ItemRetry(maximum_attempts=3, initial_interval=0.001, maximum_interval=0.001)
 HOURS = BatchLimits(timeout=3600, size=3)
@@ -109,7 +109,7 @@ def test_who_adds_waits_for_room_and_the_end_reports_what_is_left() -> None:
     asked = [processor.add("n", number) for number in (1, 2)]
     assert entered.wait(10)
     asked.append(processor.add("n", 3))
-    with pytest.raises(Backpressure) as refused:
+    with pytest.raises(BackpressureError) as refused:
         processor.add("n", 4, timeout=0.01)
     assert refused.value.retry_after > 0
     left = processor.close(0.01)

@@ -64,7 +64,7 @@ PROBLEMS = (errors.Problem("steps[0].timeout", "wrong", "write 10m", 3, 7, "w.ya
         (errors.SettingsError(PROBLEMS[1:]), 2, "error: name: missing\n"),
         (errors.NotFound("no such run"), 4, "error: no such run\n"),
         (errors.StoreUnavailable("gone\n  for lunch"), 69, "error: gone for lunch\n"),
-        (errors.Backpressure("full"), 75, "error: full\n"),
+        (errors.BackpressureError("full"), 75, "error: full\n"),
         (errors.WaitTimeout("too long"), 124, "error: too long\n"),
         (redis.exceptions.ConnectionError("refused"), 69, "error: Redis cannot be reached: refused\n"),
         (redis.exceptions.TimeoutError("slow"), 69, "error: Redis cannot be reached: slow\n"),

@@ -60,6 +60,8 @@ def retry(app: Celery, ledger: Ledger, run_id: str, step: str | None = None, *, 
 
 
 def _not_retried(ledger: Ledger, run_id: str, step: str | None, why: str) -> Exception:
+    if why == "unknown":
+        return _unknown(run_id)
     if why == "unknown step":
         steps = RunReader(ledger.client).status(run_id).steps
         hint = did_you_mean(step or "", steps)
@@ -78,9 +80,13 @@ def _done(run_id: str, answer: Moved | Refused) -> Moved:
     if isinstance(answer, Moved):
         return answer
     if answer.why == "unknown":
-        raise NotFound(f"no run has the id '{run_id}'")
+        raise _unknown(run_id)
     ended = answer.why in FINAL_RUN_STATES
     raise RunStateError(f"run {run_id} {'has ended already: it ' if ended else ''}is {answer.why}")
+
+
+def _unknown(run_id: str) -> NotFound:
+    return NotFound(f"no run has the id '{run_id}'")
 
 
 def _looked_at_soon(ledger: Ledger, run_id: str, moved: Moved) -> RunState:

@@ -47,7 +47,7 @@ ACTIVE = "orc:active"
 """zset: run id by the time at which a sweep looks at it next; a run leaves it when it ends."""
 
 NEWS = "orc:news"
-"""channel: every change of state of every run, as JSON `{"run": id, "state": state}`."""
+"""stream, bounded in length: every change of state of every run, as an event that names the run."""
 
 ALERTS = "orc:alerts"
 """stream, bounded in length: what the people who run the deployment should know of."""

@@ -77,6 +77,13 @@ class AsyncClient:
         """As `Client.messages`. The settings of its limits are those that the client knows."""
         return AsyncChannel(self._redis, limits=message_limits(self.sync.settings))
 
+    async def events(self, after: str = "$", *, follow: bool = True) -> AsyncIterator[Event]:
+        """As `Client.events`."""
+        cursor = Cursor(keys.NEWS, await newest(self._redis, keys.NEWS) if after == "$" else after)
+        while (found := await look(self._redis, cursor, BLOCK_MS if follow else None)) or follow:
+            for event in found:
+                yield event
+
     async def close(self) -> None:
         """Release all connections."""
         await self._redis.aclose()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from time import monotonic
 from typing import Any, Self, Unpack, cast
@@ -13,7 +13,7 @@ from redis import Redis
 from orchestrator import keys
 from orchestrator.cache.levels import rules_of
 from orchestrator.cache.store import Cache
-from orchestrator.client.handle import RunHandle
+from orchestrator.client.handle import RunHandle, refuse_in_event_loop
 from orchestrator.connection import connect, connect_blocking, guarded
 from orchestrator.context.store import ContextStore
 from orchestrator.embedded.local import running_url
@@ -24,7 +24,9 @@ from orchestrator.engine.registry import known_agents
 from orchestrator.engine.runtime import context_store, ledger, message_limits, runtime_of
 from orchestrator.errors import InvalidValue, StoreUnavailable
 from orchestrator.fleet.learning import Durations, durations, of_steps
-from orchestrator.messages.channel import Channel
+from orchestrator.messages.channel import BLOCK_MS, Channel, look, newest
+from orchestrator.messages.cursor import Cursor
+from orchestrator.messages.models import Event
 from orchestrator.run.models import RunSummary
 from orchestrator.run.reader import RunReader
 from orchestrator.run.store import Ledger
@@ -114,6 +116,15 @@ class Client:
     def messages(self) -> Channel:
         """The channel of the deployment: what services tell each other. `RunHandle.messages` is that of a run."""
         return Channel(self.waiting, limits=message_limits(self.settings))
+
+    def events(self, after: str = "$", *, follow: bool = True) -> Iterator[Event]:
+        """Changes of state of all runs, each a RunEvent with its `run`: those behind the id `after` ("0" is the oldest
+        that is kept, "$" the newest), and with `follow` what comes, for ever. A MissedEvent stands for those that are
+        not kept any more. Raises OrchestratorError inside an event loop: there `AsyncClient` has the same."""
+        refuse_in_event_loop()
+        cursor = Cursor(keys.NEWS, newest(self.waiting, keys.NEWS) if after == "$" else after)
+        while (found := look(self.waiting, cursor, BLOCK_MS if follow else None)) or follow:
+            yield from found
 
     @property
     def caches(self) -> Mapping[str, Cache]:

@@ -48,7 +48,7 @@ class RunHandle:
 
         Woken by Redis, it does not poll. Not for use inside an event loop: there `AsyncClient` waits.
         """
-        _refuse_in_event_loop()
+        refuse_in_event_loop()
         deadline = None if timeout is None else time.monotonic() + timeout
         client = connect_blocking(self._client.store_url)
         try:
@@ -135,7 +135,7 @@ class RunHandle:
     def events(self, after: str = "0", *, follow: bool = True) -> Iterator[Event]:
         """Changes of the run, from the one behind `after` on; with `follow` until the run has ended. A MissedEvent
         stands for those that are not kept any more: read the state anew."""
-        _refuse_in_event_loop()
+        refuse_in_event_loop()
         client = connect_blocking(self._client.store_url)
         cursor = Cursor(keys.run_key(self.id, "events"), after)
         wait = follow
@@ -156,7 +156,7 @@ class RunHandle:
     def watch(self) -> Iterator[RunStatus]:
         """The run as it is now, and again whenever something has happened to it, until it has ended. Changes that come
         together are one."""
-        _refuse_in_event_loop()
+        refuse_in_event_loop()
         watch = self.watching()
         yield watch.status
         while not watch.status.ended:
@@ -194,7 +194,8 @@ class RunHandle:
         return steering.retry(self._client.app, self._client._ledger, self.id, step, failed=failed)
 
 
-def _refuse_in_event_loop() -> None:
+def refuse_in_event_loop() -> None:
+    """Raises OrchestratorError where blocking would hold up others."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:

@@ -56,12 +56,14 @@ class Events(ApiHandler):
 
 
 class NewsEvents(Events):
-    """`GET /api/workflows/events`: the changes of state of all runs from now on, as `{"run": id, "state": state}`. An
-    empty mapping means that some may have been missed, as it does at the beginning."""
+    """`GET /api/workflows/events`: the changes of state of all runs, each an event as JSON under its id, with its
+    `run`. It begins behind the event `Last-Event-ID`; without one with an event of the type `missed`, and then what comes."""
 
     async def get(self) -> None:
         self.admit()
-        await self.send_stream(self.service.news.follow(idle=BEAT_SECONDS))
+        after = _place(self.request.headers.get("Last-Event-ID") or "")
+        feed = self.service.feed
+        await self.send_stream(feed.follow(keys.NEWS, after, idle=BEAT_SECONDS, anew=after == START))
 
 
 class RunEvents(Events):

@@ -1,5 +1,6 @@
-"""The events of runs as they happen, for any number of watchers: one connection to Redis reads those of all runs that
-are watched, and every event becomes text once. Nothing is polled; what a slow watcher has missed it reads again.
+"""Events as they happen, for any number of watchers: one connection to Redis reads all streams that are watched, those
+of runs and the one over all runs, and every event becomes text once. Nothing is polled; what a slow watcher has missed
+it reads again.
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ from redis.exceptions import RedisError
 
 from orchestrator.connection import connect_async, guarded
 from orchestrator.messages.channel import BLOCK_MS
-from orchestrator.messages.cursor import READ_AT_ONCE
-from orchestrator.messages.models import parse_events
+from orchestrator.messages.coroutines import missing
+from orchestrator.messages.cursor import READ_AT_ONCE, Cursor
+from orchestrator.messages.models import Event, MissedEvent, parse_events
 
 if TYPE_CHECKING:
     import redis.asyncio
@@ -93,13 +95,17 @@ class Feed:
         while more:
             frames = await self._missed(name, after)
             yield _joined(frames)
-            after, more = frames[-1][0] if frames else after, len(frames) == READ_AT_ONCE
+            after, more = frames[-1][0] if frames else after, len(frames) >= READ_AT_ONCE
 
-    async def follow(self, name: str, after: Place, *, idle: float) -> AsyncGenerator[bytes, None]:
-        """What happens behind a place, for ever: events as they are sent, nothing after `idle` seconds without any."""
+    async def follow(self, name: str, after: Place, *, idle: float, anew: bool = False) -> AsyncGenerator[bytes, None]:
+        """What happens behind a place, for ever: events as they are sent, nothing after `idle` seconds without any.
+        `anew`: what happens from now on, behind a word that everything before was missed."""
         newest = await self._newest(name)
-        after = START if after > newest else after  # of a store that has forgotten what came last
+        after = newest if anew else START if after > newest else after  # of a store that has forgotten what came last
         with self._watching(name, newest) as channel:
+            if anew:
+                missed = MissedEvent(id=_text(after), at=after[0] / 1000)
+                yield _frame(missed)
             while True:
                 news = channel.news
                 frames = channel.behind(after)
@@ -177,18 +183,21 @@ class Feed:
         return place_of(entries[0][0].decode()) if entries else START
 
     async def _missed(self, name: str, after: Place) -> list[tuple[Place, bytes]]:
+        """The next ones behind a place; a MissedEvent before them when some are not kept any more."""
         async with self._replays:
             with guarded():
                 found = await self._connected().xrange(name, f"({_text(after)}", count=READ_AT_ONCE)
-        return _frames(found)
+                gap = await missing(self._connected(), Cursor(name, _text(after))) if found else None
+        return _frames(found) if gap is None else [(place_of(gap.id), _frame(gap)), *_frames(found)]
 
 
 def _frames(entries: Any) -> list[tuple[Place, bytes]]:
     """Events as they are sent: one line of JSON each, under its id."""
-    return [
-        (place_of(event.id), f"id: {event.id}\ndata: {event.model_dump_json()}\n\n".encode())
-        for event in parse_events(entries)
-    ]
+    return [(place_of(event.id), _frame(event)) for event in parse_events(entries)]
+
+
+def _frame(event: Event) -> bytes:
+    return f"id: {event.id}\ndata: {event.model_dump_json()}\n\n".encode()
 
 
 def _joined(frames: list[tuple[Place, bytes]]) -> bytes:

@@ -13,7 +13,6 @@ from pydantic import SecretStr
 from orchestrator.client import Client
 from orchestrator.environment import Environment
 from orchestrator.flower.feed import Feed
-from orchestrator.flower.news import News
 from orchestrator.views.reader import RunViews
 
 P = ParamSpec("P")
@@ -56,18 +55,13 @@ class Service:
 
     @cached_property
     def feed(self) -> Feed:
-        """The events of runs. First asked for on Flower's loop, to which it belongs."""
+        """What happens, in each run and over all of them. First asked for on Flower's loop, to which it belongs."""
         return Feed(self.client.store_url)
-
-    @cached_property
-    def news(self) -> News:
-        """What becomes of all runs. First asked for on Flower's loop, to which it belongs."""
-        return News(self.client.store_url)
 
     @property
     def watchers(self) -> int:
         """How many connections follow events."""
-        return self.feed.watched + self.news.watched
+        return self.feed.watched
 
     async def call(self, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Run what blocks in a thread of ours: Flower's own are few, and its loop must never wait."""

@@ -18,7 +18,7 @@ from orchestrator.connection import BLOCK_SECONDS, guarded
 from orchestrator.errors import InvalidValue, LeaseLost, NotFound
 from orchestrator.fields import Frozen, Seconds, Size
 from orchestrator.messages.cursor import Cursor
-from orchestrator.messages.models import Event
+from orchestrator.messages.models import Event, MissedEvent
 from orchestrator.scripts import Script, fragment
 
 _ROOM = "orchestrator.messages"
@@ -162,16 +162,18 @@ def look(client: redis.Redis, cursor: Cursor, block: int | None) -> list[Event]:
     any_client: Any = client
     with guarded():
         events, doubtful = cursor.take(any_client.execute_command(*cursor.command(block)))
-        missed = cursor.check(_info(any_client, cursor.key)) if doubtful else None
+        missed = missing(client, cursor) if doubtful else None
     cursor.move(events)
     return events if missed is None else [missed, *events]
 
 
-def _info(client: Any, key: str) -> Any:
+def missing(client: redis.Redis, cursor: Cursor) -> MissedEvent | None:
+    """What tells a reader that events behind its place are not kept any more; None when all are."""
+    any_client: Any = client
     try:
-        return client.execute_command("XINFO", "STREAM", key)
+        return cursor.check(any_client.execute_command("XINFO", "STREAM", cursor.key))
     except ResponseError:  # it has just expired
-        return ()
+        return None
 
 
 def newest(client: redis.Redis, key: str) -> str:

@@ -12,7 +12,7 @@ from orchestrator.connection import guarded
 from orchestrator.messages.channel import BLOCK_MS, JOIN, PUBLISH, Calls, Message, MessageLimits, Speaker
 from orchestrator.messages.cursor import READ_AT_ONCE, Cursor
 from orchestrator.messages.groups import Delivery, Places
-from orchestrator.messages.models import Event
+from orchestrator.messages.models import Event, MissedEvent
 
 if TYPE_CHECKING:
     import redis.asyncio
@@ -91,16 +91,18 @@ async def look(client: redis.asyncio.Redis, cursor: Cursor, block: int | None) -
     any_client: Any = client
     with guarded():
         events, doubtful = cursor.take(await any_client.execute_command(*cursor.command(block)))
-        missed = cursor.check(await _info(any_client, cursor.key)) if doubtful else None
+        missed = await missing(client, cursor) if doubtful else None
     cursor.move(events)
     return events if missed is None else [missed, *events]
 
 
-async def _info(client: Any, key: str) -> Any:
+async def missing(client: redis.asyncio.Redis, cursor: Cursor) -> MissedEvent | None:
+    """As `channel.missing`."""
+    any_client: Any = client
     try:
-        return await client.execute_command("XINFO", "STREAM", key)
+        return cursor.check(await any_client.execute_command("XINFO", "STREAM", cursor.key))
     except ResponseError:  # it has just expired
-        return ()
+        return None
 
 
 async def newest(client: redis.asyncio.Redis, key: str) -> str:

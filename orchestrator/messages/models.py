@@ -14,13 +14,14 @@ from orchestrator.states import FINAL_RUN_STATES, RunState, StepState
 
 class Told(Frozen):
     """What all events have: `id`, from which a reader can go on, and `at`, in seconds since the epoch by Redis' clock.
-    `step` is the step, or the barrier `@<group>`, that it is about; `detail` is what it says beside its own fields,
-    with a sentence for people as `message`."""
+    `run` is its run, where events of all runs are told; `step` is the step, or the barrier `@<group>`, that it is
+    about; `detail` is what it says beside its own fields, with a sentence for people as `message`."""
 
     id: str
     at: float
     type: str
     state: str = ""
+    run: str | None = None
     step: str | None = None
     attempt: int | None = None
     detail: Mapping[str, str] = Field(default_factory=dict)
@@ -175,7 +176,7 @@ EVENTS: TypeAdapter[Event] = TypeAdapter(Event)
 """Reads any event from JSON, as `model_dump` wrote it."""
 
 Entries: TypeAlias = Iterable[tuple[bytes, Mapping[bytes, bytes]]]
-_OWN = frozenset(("t", "n", "s", "a", "d", "at", "j", "o"))
+_OWN = frozenset(("t", "r", "n", "s", "a", "d", "at", "j", "o"))
 
 
 def parse_events(entries: Entries) -> Iterator[Event]:
@@ -192,6 +193,7 @@ def parse_events(entries: Entries) -> Iterator[Event]:
             "id": entry.decode(),
             "at": float(text.get("at") or _time_of(entry.decode())),
             "type": text.get("t", ""),
+            "run": text.get("r"),
             "step": text.get("n") or None,
             "state": text.get("s", ""),
             "attempt": int(text["a"]) if text.get("a") else None,

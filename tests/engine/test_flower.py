@@ -17,7 +17,7 @@ import pytest
 
 from orchestrator import Client, RunHandle
 from orchestrator.flower.service import THREADS
-from orchestrator.keys import RUNS
+from orchestrator.keys import NEWS, RUNS
 from orchestrator.run import dead_letters
 from orchestrator.run.dead_letters import DeadMessage
 from orchestrator.run.models import RunState
@@ -505,7 +505,8 @@ def test_the_list_is_told_of_runs_that_begin_end_and_begin_anew(flower: Flower, 
     before = waiting(client, tmp_path, "a")
     watcher = Watcher(flower)
     told = iter(watcher)
-    assert next(told) == {}, "from here on it is told"
+    first = next(told)
+    assert first["type"] == "missed", "from here on it is told"
     run = client.submit({"name": "told", "steps": [{"id": "a", "agent": "adder"}]})
 
     def until(run_id: str, state: str) -> None:
@@ -518,6 +519,12 @@ def test_the_list_is_told_of_runs_that_begin_end_and_begin_anew(flower: Flower, 
     run.retry()
     until(run.id, "success")
     watcher.close()
+    late = Watcher(flower, after=first["id"])
+    assert next(iter(late))["run"] == run.id, "who comes back is told what has happened meanwhile"
+    late.close()
+    client.redis.xtrim(NEWS, maxlen=1, approximate=False)
+    lost = iter(Watcher(flower, after=first["id"]))
+    assert [next(lost)["type"], next(lost)["type"]] == ["missed", "run"], "or that not all of it is kept"
 
 
 def reading(client: Client) -> list[Any]:

@@ -13,7 +13,7 @@ from orchestrator.connection import connect
 from orchestrator.errors import InvalidValue
 from orchestrator.messages.channel import Message
 from orchestrator.messages.groups import Group
-from orchestrator.messages.models import MessageEvent
+from orchestrator.messages.models import Event, MessageEvent
 from orchestrator.run.models import RunState, StepState
 from tests.conftest import Store
 from tests.workers import Worker, eventually
@@ -82,6 +82,30 @@ def test_watchers_see_the_state_change_and_ask_only_when_it_has(talking: Client,
     scripts = connect(module_store.url).info("commandstats")["cmdstat_evalsha"]["calls"]
     assert watch.wait(0.05) is None
     assert connect(module_store.url).info("commandstats")["cmdstat_evalsha"]["calls"] - scripts <= 8, "sweeps only"
+
+
+def test_what_becomes_of_all_runs_is_told_and_can_be_read_again(talking: Client, module_store: Store) -> None:
+    begin = next(reversed([event.id for event in talking.events("0", follow=False)]), "0")
+    runs = [conversation(talking) for _ in range(2)]
+    for run in runs:
+        run.cancel("enough")
+
+    async def watched(after: str) -> list[Event]:
+        async with AsyncClient(module_store.url) as client:
+            seen = []
+            async for event in client.events(after):
+                seen.append(event)
+                if {one.run for one in seen if one.ends_run} == {run.id for run in runs}:
+                    break
+            return seen
+
+    seen = asyncio.run(watched(begin))
+    states = [event.state for event in seen if event.run == runs[1].id]
+    assert (states[0], states[-2:]) == (RunState.PENDING, [RunState.CANCELLING, RunState.CANCELLED])
+    assert {event.message for event in seen if event.state == "cancelling"} == {"enough"}
+    assert [event for event in talking.events(begin, follow=False) if event in seen] == seen
+    assert next(talking.events(seen[-2].id, follow=False)).id == seen[-1].id
+    assert not list(talking.events(follow=False))
 
 
 def test_services_talk_over_the_deployments_channel(talking: Client) -> None:

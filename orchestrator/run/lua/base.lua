@@ -17,7 +17,10 @@ local function event(kind, node, state, attempt, detail, ...) -- ...: names and 
   if is_lane(node) then return end
   redis.call('XADD', P .. ':events', 'MAXLEN', '~', 100000, '*', 't', kind, 'n', node, 's', state,
     'a', attempt or '', 'd', detail or '', 'at', STAMP, ...)
-  if kind == 'run' then redis.call('PUBLISH', 'orc:news', cjson.encode({run = P:sub(6, -2), state = state})) end
+  if kind == 'run' then
+    redis.call('XADD', 'orc:news', 'MAXLEN', '~', 10000, '*', 't', kind, 'r', P:sub(6, -2), 's', state, 'd', detail or '',
+      'at', STAMP)
+  end
 end
 local function set_deadline(barrier, seconds)
   redis.call('HSET', step_key(barrier), 'deadline', string.format('%.6f', NOW + seconds))

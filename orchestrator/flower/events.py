@@ -57,7 +57,8 @@ class Events(ApiHandler):
 
 class NewsEvents(Events):
     """`GET /api/workflows/events`: the changes of state of all runs, each an event as JSON under its id, with its
-    `run`. It begins behind the event `Last-Event-ID`; without one with an event of the type `missed`, and then what comes."""
+    `run`. It begins behind the event `Last-Event-ID`; without one, with an event of the type `missed`, and then what
+    comes."""
 
     async def get(self) -> None:
         self.admit()

@@ -8,8 +8,8 @@ Steps with equal texts fit, or do not fit, together: admission keeps one queue f
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from urllib.parse import quote
 
 MILLI = 1000
@@ -150,3 +150,18 @@ def parse_demand(text: str, capacity: Mapping[str, int]) -> Demand:
         else:
             takes.append(Take(name, int(amount), int(limit) if limit else capacity.get(name, 0), not limit))
     return Demand(tuple(takes), tuple(rates))
+
+
+def together(demands: Sequence[str], capacity: Mapping[str, int]) -> str:
+    """The demand of several at once; empty when they can never be: there is not so much, or a limit that they share
+    lets in fewer. A token is nothing that is held, so that whoever needs one comes alone."""
+    takes: dict[str, Take] = {}
+    for demand in (parse_demand(text, capacity) for text in demands):
+        if demand.rates:
+            return ""
+        for take in demand.takes:
+            before = takes.get(take.name, replace(take, amount=0))
+            takes[take.name] = replace(take, amount=before.amount + take.amount, most=min(before.most, take.most))
+    if any(take.amount > take.most for take in takes.values()):
+        return ""
+    return " ".join(f"{name}={one.amount}{'' if one.shared else f'/{one.most}'}" for name, one in sorted(takes.items()))

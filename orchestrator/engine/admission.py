@@ -1,8 +1,10 @@
 """Steps that need something of the pools are admitted before their messages reach a queue, so that no worker waits.
 
-Three steps, each of them safe to repeat, because runs and pools share no script: a transition of a run tells who asks
-and whose lease is over; the pools take leases back and grant others; the runs of those queue them. Whatever dies in
-between, a sweep carries it on: who asked asks again, and every lease is held against the ledger from time to time.
+Three steps, each of them safe to repeat: a transition of a run tells who asks and whose lease is over; the pools take
+leases back and grant others, of any runs, by one script; the runs of those queue them. A script has one run's keys or
+the pools' and never both: whoever is granted belongs to runs that no caller could have named beforehand. Whatever dies
+in between, a sweep carries it on: who asked asks again, and every lease is held against the ledger from time to time.
+Members of a group that start together get their leases together, so that no two groups hold half of what each needs.
 """
 
 from __future__ import annotations
@@ -101,6 +103,7 @@ def _ask(run_id: str, definition: Mapping[str, Any], number: int) -> Ask:
         ms=round(definition["seconds"] * 1000),
         agent_class=definition["queue"],
         conflict=definition.get("on_conflict"),
+        group=definition.get("together"),
     )
 
 

@@ -258,7 +258,9 @@ def _lock(app: Celery, run_id: str, item: Due) -> None:
 
 
 def _pool(app: Celery, run_id: str, item: Due) -> None:
-    if item.state == "ready":
+    if item.state == "ready" and "together" in item.definition:
+        admit(app, run_id, [item.definition["together"]])
+    elif item.state == "ready":
         again(app, run_id, item.node, item.definition, found="ready")
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from orchestrator.demand import together
 from orchestrator.fields import Frozen
 
 Numbered = tuple[str, int]
@@ -25,7 +27,8 @@ def of_lease(name: str) -> tuple[str, str]:
 class Ask:
     """A step that is ready asks for its lease. `n` is its asking number, `kind` its demand (`orchestrator.demand`),
     `ms` how long it is expected to hold it; `key` and `weight` share fairly, `agent_class` counts its backlog.
-    `conflict`: `skip` or `cancel_running`, when it does not want to wait for the limit that it brings along."""
+    `conflict`: `skip` or `cancel_running`, when it does not want to wait for the limit that it brings along.
+    `group`: of all that ask at once and name the same one, all are to start together."""
 
     id: str
     n: int
@@ -36,12 +39,35 @@ class Ask:
     ms: int
     agent_class: str
     conflict: str | None = None
+    group: str | None = None
 
     def row(self) -> dict[str, Any]:
         """As `exchange.lua` reads it."""
-        row = {"id": self.id, "n": self.n, "kind": self.kind, "priority": self.priority, "key": self.key,
-               "weight": self.weight, "ms": self.ms, "class": self.agent_class}  # fmt: skip
-        return row if self.conflict is None else row | {"conflict": self.conflict}
+        return _row(self.id, self.kind, self.priority, (self,))
+
+
+def rows(asks: Sequence[Ask], capacity: Mapping[str, int]) -> list[dict[str, Any]]:
+    """What `exchange.lua` reads: a row for each ask, and one for those of a group together that can ever fit at once.
+    Those that never can start one by one."""
+    groups: dict[object, list[Ask]] = {}
+    for at, ask in enumerate(asks):
+        groups.setdefault((of_lease(ask.id)[0], ask.group) if ask.group else at, []).append(ask)
+    found: list[dict[str, Any]] = []
+    for members in groups.values():
+        kind = together([ask.kind for ask in members], capacity)
+        if len(members) == 1 or not kind or any(ask.conflict for ask in members):
+            found += [ask.row() for ask in members]
+        else:
+            found.append(_row(f"{members[0].id}&", kind, max(ask.priority for ask in members), members))
+    return found
+
+
+def _row(name: str, kind: str, priority: int, parts: Sequence[Ask]) -> dict[str, Any]:
+    first = parts[0]
+    row = {"id": name, "kind": kind, "priority": priority, "key": first.key, "weight": first.weight,
+           "parts": [{"id": part.id, "n": part.n, "kind": part.kind, "ms": part.ms, "class": part.agent_class}
+                     for part in parts]}  # fmt: skip
+    return row if first.conflict is None else row | {"conflict": first.conflict}
 
 
 @dataclass(frozen=True, slots=True)

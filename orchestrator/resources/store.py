@@ -22,11 +22,12 @@ from orchestrator.resources.models import (
     PoolUse,
     PoolWaiter,
     of_lease,
+    rows,
 )
 from orchestrator.scripts import Script, encode, fragment
 
 _ROOM = "orchestrator.resources"
-_FRAGMENTS = ("base", "rates", "fair", "lease", "settle", "exchange", "exchanged")
+_FRAGMENTS = ("base", "rates", "fair", "queue", "lease", "settle", "asking", "exchange", "exchanged")
 EXCHANGE = Script(*(fragment(_ROOM, name) for name in _FRAGMENTS))
 LOOKS_AT_ONCE = 100
 
@@ -59,7 +60,7 @@ class Pools:
         `looks`: so many leases that are due are named, each at most once in `look` seconds."""
         arguments = {
             "capacity": self.capacity, "ageing": self.spec.ageing, "look": self._look, "looks": looks,
-            "most": self.spec.most, "returned": [list(one) for one in returned], "asks": [ask.row() for ask in asks],
+            "most": self.spec.most, "returned": [list(one) for one in returned], "asks": rows(asks, self.capacity),
         } | ({} if self._now is None else {"now": self._now})  # fmt: skip
         granted, due, conflicts = self._script.at(self.client, keys.POOLS, encode(arguments))
         return Exchanged(
@@ -125,15 +126,16 @@ class Pools:
         given = self._given({rate for one in waiting for rate in map(policy.bucket, self._rates(one.kind))})
         found = []
         for position, one in enumerate(sorted(waiting, key=lambda one: policy.order(self.spec, one, now)), 1):
-            run_id, step = of_lease(one.id)
             demand = parse_demand(one.kind, self.capacity)
-            found.append(
-                PoolWaiter(
-                    run_id=run_id, step=step, takes=self._takes(one.kind), since=one.at,
-                    priority=policy.level(self.spec, one, now), short=policy.lacking(demand, taken, given, now),
-                    position=position,
-                )
-            )  # fmt: skip
+            short, level = policy.lacking(demand, taken, given, now), policy.level(self.spec, one, now)
+            for part in entries[one.id]["parts"]:
+                run_id, step = of_lease(part["id"])
+                found.append(
+                    PoolWaiter(
+                        run_id=run_id, step=step, takes=self._takes(part["kind"]), since=one.at, priority=level,
+                        short=short, position=position,
+                    )
+                )  # fmt: skip
         return found
 
     def _rates(self, kind: str) -> Sequence[Any]:

@@ -240,6 +240,8 @@ def _step_node(
     if group is not None:
         definition |= {"group": group.id, "index": group.steps.index(step_id), "chord": _is_chord(plan, group, shape)}
         definition["barrier_timeout"] = shape.barrier(group).timeout
+        if demand and shape.together and definition["chord"]:
+            definition["together"] = barrier_node(group.id)
         if group.locks and shape.group_locks:
             definition["group_locks"] = dict(group.locks)
     elif plan.workflow.merge.paths:

@@ -29,7 +29,8 @@ class Shape:
 
     So many `readers` or `writers` may hold a section's lock at a time; groups take theirs only with `group_locks`. In a
     `sequential` run no two steps run at a time, so that a group has the time of its barrier for each of its members.
-    Without `together` a member starts as soon as its own needs are met, and does not wait for the others'.
+    Without `together` a member starts as soon as its own needs are met and the pools have room for it, whatever the
+    others have.
     `input_bytes`: about how much the run is given. `demands` say what resources are in units of the pools,
     `priorities` how urgent steps are that do not say so themselves."""
 
@@ -116,7 +117,6 @@ class Shape:
                 "max_extensions": most,
             }
         )
-
 
 
 DOCUMENTED = Shape()

@@ -72,13 +72,18 @@ class Story:
 
     def steps(self, *states: str) -> list[tuple[str, str, dict[str, str]]]:
         """(run, step, fields) of all steps in these states."""
-        found = []
+        pipe = self.client.pipeline(transaction=False)
         for run_id in self.runs:
-            for step in self.client.hkeys(keys.run_key(run_id, "defs")):
-                raw = self.client.hgetall(keys.run_key(run_id, f"s:{step.decode()}"))
-                fields = {name.decode(): value.decode() for name, value in raw.items()}
-                if fields["state"] in states:
-                    found.append((run_id, step.decode(), fields))
+            pipe.hkeys(keys.run_key(run_id, "defs"))
+        every = [(run_id, step.decode()) for run_id, names in zip(self.runs, pipe.execute(), strict=True)
+                 for step in names]  # fmt: skip
+        for run_id, step in every:
+            pipe.hgetall(keys.run_key(run_id, f"s:{step}"))
+        found = []
+        for (run_id, step), raw in zip(every, pipe.execute(), strict=True):
+            fields = {name.decode(): value.decode() for name, value in raw.items()}
+            if fields["state"] in states:
+                found.append((run_id, step, fields))
         return found
 
     def claim(self) -> None:

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from celery import Celery
 
-from orchestrator.engine import admission, runtime
+from orchestrator import keys
+from orchestrator.engine import admission, recovery, runtime
 from orchestrator.engine.app import create_app
 from orchestrator.engine.join import follow
 from orchestrator.engine.runtime import runtime_of, transitions
@@ -20,9 +21,10 @@ from orchestrator.run.shape import Shape
 from orchestrator.run.store import NO_MAIL, Transitions
 from orchestrator.scripts import Script
 from orchestrator.settings import EngineSettings
-from orchestrator.workflow.models import Resources, StepSpec, WorkflowSpec
+from orchestrator.workflow.models import GroupSpec, Resources, StepSpec, WorkflowSpec
 from orchestrator.workflow.plan import make_plan
 from tests.state.pool_stories import tell
+from tests.workers import eventually
 
 SETTINGS = EngineSettings.model_validate({"engine": {"lease_seconds": 0.002, "renew_seconds": 0.001}})
 """Leases on pools are looked at again after 2 ms."""
@@ -74,6 +76,115 @@ def _scripts(client: Any) -> int:
     """How many scripts clients have sent."""
     stats = client.info("commandstats")
     return sum(int(stats[name]["calls"]) for name in ("cmdstat_evalsha", "cmdstat_eval") if name in stats)
+
+
+CPU = Resources(cpu=30.0)
+APART = {"barrier_synchronization": {"phases": {"phase_1_initiation": ["begin_progress_monitoring"]}}}
+"""The deployment does not say that the members of groups start together."""
+
+
+class Places:
+    """Runs without workers, in a deployment with places for three agents."""
+
+    def __init__(self, app: Celery) -> None:
+        self.app, self.runtime = app, runtime_of(app)
+
+    def submit(self, run_id: str, *steps: str, grouped: bool, heard: bool = True) -> None:
+        """`heard`: the pools hear of it; otherwise the process that has created the run dies there."""
+        spec = WorkflowSpec(
+            name=run_id, steps=tuple(StepSpec(id=name, agent="noop", group="g" if grouped else None, resources=CPU)
+                                     for name in steps),
+            groups=(GroupSpec(id="g", steps=steps),) if grouped else (),
+        )  # fmt: skip
+        nodes = compile_nodes(make_plan(spec), str, Shape.of(self.runtime.settings))
+        moved = _moved(self.runtime.ledger.create(run_id, nodes, workflow=run_id, spec="{}", inputs={}))
+        if heard:
+            follow(self.app, run_id, moved)
+
+    def end(self, run_id: str, step: str) -> None:
+        granted = self.runtime.ledger.claim(run_id, step, worker="w", owner="w", lease=100)
+        assert isinstance(granted, Claimed)
+        follow(self.app, run_id, _moved(self.runtime.ledger.finish(run_id, step, "success", token=granted.token)))
+
+    def have(self) -> str:
+        """The steps that have a lease and are in their queues."""
+        held = [(one.run_id, one.step) for one in self.runtime.pools.status().holders]
+        for run_id, step in held:
+            assert self.runtime.client.hget(keys.run_key(run_id, f"s:{step}"), "state") == b"queued"
+        return " ".join(sorted(run_id + step for run_id, step in held))
+
+    def sweep(self) -> None:
+        """As it will be when time has gone by."""
+        for run_id in ("a", "b"):
+            self.runtime.client.zadd(keys.run_key(run_id, "due"), {"pool:1": 0, "pool:2": 0}, xx=True)
+            self.runtime.client.zadd(keys.ACTIVE, {run_id: 0})
+        recovery.sweep(self.app)
+
+    def sweeps_until_queued(self, run_id: str, *steps: str) -> bool:
+        self.sweep()
+        found = [self.runtime.client.hget(keys.run_key(run_id, f"s:{step}"), "state") for step in steps]
+        return found == [b"queued"] * len(steps)
+
+
+@pytest.mark.parametrize(
+    ("settings", "seen"),
+    [
+        ({}, ["h1 h2", "h1 h2", "a1 a2 h2", "a2 h2", "a2 b1 b2"]),
+        (APART, ["a1 h1 h2", "a1 h1 h2", "a1 b1 h2", "a2 b1 h2", "a2 b1 b2"]),
+    ],
+)
+def test_of_two_groups_that_need_two_of_three_places_one_starts_whole(
+    store_url: str, settings: dict[str, Any], seen: list[str]
+) -> None:
+    """Unless the deployment does not want members to start together: then, fairly, each group gets half of it."""
+    whole = EngineSettings.model_validate(settings)
+    places = Places(create_app(store_url, store_url, whole, set_as_current=False))
+    places.submit("h", "1", "2", grouped=False)
+    found = []
+    for run_id in "ab":
+        places.submit(run_id, "1", "2", grouped=True)
+        found.append(places.have())
+    for run_id, step in (("h", "1"), ("a", "1"), ("h", "2")):
+        places.end(run_id, step)
+        found.append(places.have())
+    assert found == seen
+
+
+def test_what_needs_less_passes_a_group_and_one_that_never_fits_starts_piece_by_piece(app: Celery) -> None:
+    places = Places(app)
+    places.submit("h", "1", "2", grouped=False)
+    places.submit("a", "1", "2", grouped=True)
+    places.submit("b", "1", grouped=False)
+    assert places.have() == "b1 h1 h2"
+    for run_id, step in (("b", "1"), ("h", "1"), ("h", "2"), ("a", "1"), ("a", "2")):
+        places.end(run_id, step)
+    places.submit("c", "1", "2", "3", "4", grouped=True)
+    assert places.have() == "c1 c2 c3"
+    places.end("c", "2")
+    assert places.have() == "c1 c3 c4"
+
+
+@pytest.mark.parametrize("dies", ["before the pools hear", "before the run hears"])
+def test_a_group_that_lost_one_of_the_steps_of_its_admission_still_starts_whole(
+    app: Celery, dies: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    places = Places(app)
+    places.submit("h", "1", "2", grouped=False)
+    places.submit("a", "1", "2", grouped=True, heard=dies != "before the pools hear")
+    if dies == "before the pools hear":
+        assert not places.runtime.pools.status().waiting
+        places.sweep()
+        assert [one.step for one in places.runtime.pools.status().waiting] == ["1", "2"]
+        assert places.have() == "h1 h2"
+        places.end("h", "1")
+    else:
+        with monkeypatch.context() as dead:
+            dead.setattr(admission, "_carry_out", lambda *_: [])
+            places.end("h", "1")
+        states = [places.runtime.client.hget(keys.run_key("a", f"s:{step}"), "state") for step in "12"]
+        assert states == [b"ready", b"ready"]
+        eventually(lambda: places.sweeps_until_queued("a", "1", "2"), within=10, what="a sweep tells the run")
+    assert places.have() == "a1 a2 h2"
 
 
 def hunt(app: Celery) -> None:

@@ -2,7 +2,7 @@
 -- thousandths; ageing (ms); `now` (ms) replaces the server's clock (tests only). Kinds of demand: see demand.py.
 local P = KEYS[1]
 local A = cjson.decode(ARGV[1])
-local LEASES, ASKS, KINDS, USED = P .. ':leases', P .. ':asks', P .. ':kinds', P .. ':used'
+local LEASES, ASKS, KINDS, USED, GANGS = P .. ':leases', P .. ':asks', P .. ':kinds', P .. ':used', P .. ':gangs'
 local FAIR, AGEING, LOOKS, CLASSES, WAITS = P .. ':fair', P .. ':ageing', P .. ':looks', P .. ':classes', P .. ':waits'
 local TOP, LEVEL = 10, 1e14 -- a queue is sorted by (TOP - level) * LEVEL + tag
 local NOW = A.now

@@ -12,5 +12,5 @@ for _, id in ipairs(redis.call('ZRANGEBYSCORE', LOOKS, '-inf', NOW, 'LIMIT', 0, 
   redis.call('ZADD', LOOKS, NOW + A.look, id)
   looks[#looks + 1] = {id, cjson.decode(redis.call('HGET', LEASES, id)).n}
 end
-for _, one in ipairs(GRANTED) do again[#again + 1] = one end
-return {again, looks, conflicts}
+for _, one in ipairs(GRANTED) do AGAIN[#AGAIN + 1] = one end
+return {AGAIN, looks, CONFLICTS}

@@ -1,37 +1,20 @@
--- enter(ask), leave(id, ask): the queue of its kind. grant(id, ask): it has a lease from now on, GRANTED names it.
--- give_back(id, n): its lease, or its place in the queue, unless they belong to a later asking than n.
+-- grant(id, ask): each of its parts has a lease from now on, GRANTED names it. give_back(id, n): a part's lease, or its
+-- place, unless they belong to a later asking than n; who was to get a lease together with it waits alone from then on.
 local GRANTED = {}
-local function place(id, ask)
-  redis.call('ZADD', queue_of(ask.kind), string.format('%.0f', (TOP - level_of(ask)) * LEVEL + ask.tag), member_of(id, ask))
-  local gained = math.floor((NOW - ask.at) / A.ageing)
-  if level_of(ask) < TOP then redis.call('ZADD', AGEING, ask.at + (gained + 1) * A.ageing, id)
-  else redis.call('ZREM', AGEING, id) end
-end
-local function enter(id, ask)
-  redis.call('HSET', ASKS, id, cjson.encode(ask))
-  redis.call('SADD', KINDS, ask.kind)
-  count(ask.class, 1)
-  place(id, ask)
-end
-local function leave(id, ask)
-  redis.call('HDEL', ASKS, id)
-  redis.call('ZREM', AGEING, id)
-  redis.call('ZREM', queue_of(ask.kind), member_of(id, ask))
-  if redis.call('EXISTS', queue_of(ask.kind)) == 0 then redis.call('SREM', KINDS, ask.kind) end
-  count(ask.class, -1)
-end
 local function grant(id, ask)
   leave(id, ask)
-  for _, item in ipairs(demand(ask.kind).takes) do
-    take(item.name, item.amount)
-    if item.shared then waited(item.name, NOW - ask.at) end
-  end
-  for _, rate in ipairs(demand(ask.kind).rates) do take_token(rate) end
   VIRTUAL = math.max(VIRTUAL, ask.tag)
-  ask.granted = NOW
-  redis.call('HSET', LEASES, id, cjson.encode(ask))
-  redis.call('ZADD', LOOKS, NOW + A.look, id)
-  GRANTED[#GRANTED + 1] = {id, ask.n}
+  for _, part in ipairs(ask.parts) do
+    for _, item in ipairs(demand(part.kind).takes) do
+      take(item.name, item.amount)
+      if item.shared then waited(item.name, NOW - ask.at) end
+    end
+    for _, rate in ipairs(demand(part.kind).rates) do take_token(rate) end
+    part.key, part.granted = ask.key, NOW
+    redis.call('HSET', LEASES, part.id, cjson.encode(part))
+    redis.call('ZADD', LOOKS, NOW + A.look, part.id)
+    GRANTED[#GRANTED + 1] = {part.id, part.n}
+  end
 end
 local function give_back(id, n)
   local text = redis.call('HGET', LEASES, id)
@@ -40,12 +23,16 @@ local function give_back(id, n)
     redis.call('HDEL', LEASES, id)
     redis.call('ZREM', LOOKS, id)
     for _, item in ipairs(demand(lease.kind).takes) do take(item.name, -item.amount) end
-    charge(lease, math.floor(lease.rate * (NOW - lease.granted) / 1e6) - lease.cost)
+    charge(lease.key, math.floor(lease.rate * (NOW - lease.granted) / 1e6) - lease.cost)
   end
-  text = redis.call('HGET', ASKS, id)
-  local ask = text and cjson.decode(text)
-  if ask and ask.n <= n then
-    leave(id, ask)
-    charge(ask, -ask.cost)
+  local at, ask = find(id)
+  local all, left = ask and ask.parts or {}, {}
+  for _, part in ipairs(all) do if part.id ~= id or part.n > n then left[#left + 1] = part end end
+  if #left == #all then return end
+  leave(at, ask)
+  for _, part in ipairs(all) do if part.id == id then charge(ask.key, -part.cost) end end
+  for _, part in ipairs(left) do
+    ask.kind, ask.parts = part.kind, {part}
+    enter(part.id, ask)
   end
 end

@@ -38,7 +38,7 @@ end
 local function settle()
   local heads = {}
   for _, kind in ipairs(redis.call('SMEMBERS', KINDS)) do heads[#heads + 1] = head_of(kind) end
-  while #GRANTED < A.most do
+  for _ = 1, A.most do
     table.sort(heads, function(a, b) return a.score < b.score or (a.score == b.score and a.member < b.member) end)
     local at, head = next_one(heads)
     if not at then break end

@@ -124,7 +124,7 @@ def test_runs_share_by_weight_whatever_their_number_and_length_of_steps() -> Non
     shop = Shop(2)
     for second in range(400):
         for run, ms, weight in (("plain", 500, 1.0), ("heavy", 500, 2.0), ("long", 5000, 1.0)):
-            while sum(one.ask.key == run for one in shop.model.waiting.values()) < 4:
+            while sum(part.ask.key == run for part in shop.model.waiters) < 4:
                 shop.ask(run, SMALL, 5, ms, weight)
         shop.until((second + 1) * 1000 + 1_000_000)
     assert shop.served["heavy"] / shop.served["plain"] == pytest.approx(2.0, rel=0.1)

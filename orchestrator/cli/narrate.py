@@ -151,7 +151,8 @@ def _data(step: StepSpec) -> Iterator[str]:
     elif step.cache is not None:
         yield f"takes its result from the cache if it is there and at most {format_duration(step.cache)} old"
     if step.defaults is not None:
-        yield f"a barrier may fill in {_short(dict(step.defaults))} for it"
+        gap = f"fill in {_short(dict(step.defaults))} for it" if step.defaults else "go on without it"
+        yield f"a barrier may {gap}"
 
 
 def _locks(locks: Mapping[str, LockMode]) -> str:

@@ -224,7 +224,6 @@ def _step_node(
         "after": list(after),
         "locks": dict(step.locks),
         "cache": step.cache,
-        "defaults": None if step.defaults is None else dict(step.defaults),
         "next": _links(plan, pieces.get(step_id, ()), queue_of),
         "expand": mapped(step, queue_of, shape.barrier),
         "demand": demand,
@@ -235,8 +234,9 @@ def _step_node(
         "on_conflict": _on_conflict(step),
     }
     definition |= {key: value for key, value in optional.items() if value not in (None, {}, [], "")}
-    lists = {"read": step.context.read, "write": step.context.write}
-    definition |= {key: list(paths) for key, paths in lists.items() if paths is not None}
+    # Empty, these still say something: that nothing may be read or written, that a gap may stay as it is.
+    said = {"read": step.context.read, "write": step.context.write, "defaults": step.defaults}
+    definition |= {key: value for key, value in said.items() if value is not None}
     if group is not None:
         definition |= {"group": group.id, "index": group.steps.index(step_id), "chord": _is_chord(plan, group, shape)}
         definition["barrier_timeout"] = shape.barrier(group).timeout

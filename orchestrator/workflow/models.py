@@ -237,8 +237,9 @@ class BarrierSpec(Frozen):
 
 class StepSpec(Frozen):
     """One unit of work of a workflow: an agent, its parameters and its dependencies. It waits for its `locks` (section
-    of the context -> mode) before it is given to a worker, and holds them until its attempt ends. `cache`: whether its
-    result may come from the cache (None: as its agent says).
+    of the context -> mode) before it is given to a worker, and holds them until its attempt ends. `defaults`: what its
+    barrier may fill in for it (None: as its agent says; empty: it may be missing, and nothing stands for it). `cache`:
+    whether its result may come from the cache (None: as its agent says).
 
     With `for_each` it is a mapped step: its agent, or its `pipeline`, or its `fork_join`, works on each of many items,
     `concurrency` at a time. `barrier` says how many may fail, `retry` and `defaults` then are for each item.

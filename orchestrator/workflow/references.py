@@ -68,6 +68,7 @@ def resolve(reading: Reading, workflow: Draft, owners: Mapping[str, str]) -> Non
         _warn_idle_barrier(reading, group)
         group.barrier.inherit(reading.barrier_defaults)
         _resolve_validators(reading, group, names)
+    _warn_idle_defaults(reading, names)
     resolve_rules(reading, workflow, RuleNames(names.steps, names.agents, {*_writers(reading.steps), *owners}))
 
 
@@ -321,12 +322,27 @@ class _Reads:
                 _add_need(self.step, producer)
 
 
+def _joins(group: GroupDraft) -> bool:
+    """Whether the group has a barrier: it joins members that run side by side."""
+    return len(group.members) > 1 and is_parallel_capable(group)
+
+
 def _warn_idle_barrier(reading: Reading, group: GroupDraft) -> None:
-    """A barrier joins members that run side by side; elsewhere its keys would do nothing."""
-    if group.barrier.values and group.members and (len(group.members) == 1 or not is_parallel_capable(group)):
+    """Where nothing is joined, the keys of a barrier would do nothing."""
+    if group.barrier.values and group.members and not _joins(group):
         place = next(iter(group.barrier.places.values()))
         why = "has one member" if len(group.members) == 1 else "runs one after another"
         reading.warn(place, f"the group '{group.id}' {why}: its barrier does nothing", "remove its settings")
+
+
+def _warn_idle_defaults(reading: Reading, names: Names) -> None:
+    """Defaults are what a barrier fills in, or a mapped step for its items."""
+    joined = {group.id for group in reading.groups if _joins(group)}
+    for step in reading.steps:
+        inside = step.group is not None and step.group.text in joined
+        if "defaults" in step.values and "for_each" not in step.values and not inside:
+            message = f"no barrier joins '{step.id}', so nothing fills in its defaults"
+            reading.warn(step.places["defaults"], message, "put it into a parallel group, or remove them")
 
 
 def _resolve_validators(reading: Reading, group: GroupDraft, names: Names) -> None:

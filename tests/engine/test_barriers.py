@@ -112,16 +112,17 @@ def test_progress_earns_more_time(barriers: Client) -> None:
 
 
 def test_defaults_stand_for_what_is_missing_at_the_deadline(barriers: Client) -> None:
-    late = member("b", {"defaults": {"attempt": 0}}, hangs=9)
-    run, status = finished(barriers, group(member("a"), late, timeout=0.5))
+    """Empty ones say that a member may be missing, and that nothing is made up for it."""
+    late, silent = member("b", {"defaults": {"attempt": 0}}, hangs=9), member("c", {"defaults": {}}, hangs=9)
+    run, status = finished(barriers, group(member("a"), late, silent, timeout=0.5))
     assert status.state is RunState.PARTIAL
-    assert run.result()["b"] == {"attempt": 0}
+    assert [run.result()[name] for name in "bc"] == [{"attempt": 0}, {}]
     assert decisions(run) == ["continue_with_partial"]
     barrier, missing = status.groups["g"], status.steps["b"]
     assert (missing.state, missing.quality_impact, status.steps["a"].quality_impact) == ("timed_out", "medium", None)
-    assert (barrier.action, barrier.filled, barrier.quality_impact) == ("continue_with_partial", ("b",), "medium")
+    assert (barrier.action, barrier.filled, barrier.quality_impact) == ("continue_with_partial", ("b", "c"), "medium")
     assert barrier.lateness_seconds is not None
-    assert run.marks() == {"b.attempt": "filled:medium"}
+    assert run.marks() == {"b.attempt": "filled:medium", "c": "filled:medium"}
 
 
 def test_a_sequential_run_does_one_step_after_another_and_its_barriers_still_judge(barriers: Client) -> None:

@@ -166,7 +166,6 @@ def test_the_declared_lock_of_a_dead_child_passes_to_the_next(locking: Client, m
 def test_what_an_agent_gives_back_admits_who_waits(locking: Client, marks: dict[str, str]) -> None:
     waits = {**step("waits", "tally"), "locks": {"board": "write"}, "needs": ["second"]}
     steps = [step("first", "holder", **marks), step("second", "counter", after=marks["started"], timeout=0.1)]
-    steps[1]["defaults"] = {}
     waits["trigger_rule"] = "all_done"
     run = locking.submit({"name": "handed", "steps": [*steps, waits]})
     eventually(lambda: run.status().steps["waits"].state is StepState.READY, within=SECONDS, what="it waits")

@@ -282,13 +282,26 @@ def test_conflicting_writes_in_a_parallel_group_are_a_warning(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    "group", ["{agents: [a], timeout: 1m}", "{agents: [a, b], parallel_capable: false, timeout: 1m}"]
+    ("group", "complaint"),
+    [
+        ("{agents: [a], timeout: 1m}", "the group 'g' has one member: its barrier does nothing"),
+        (
+            "{agents: [a, b], parallel_capable: false, timeout: 1m}",
+            "the group 'g' runs one after another: its barrier does nothing",
+        ),
+        ("{agents: [{id: a, defaults: {}}]}", "no barrier joins 'a', so nothing fills in its defaults"),
+        (
+            "{agents: [{id: a, defaults: {x: 1}}, b], parallel_capable: false}",
+            "no barrier joins 'a', so nothing fills in its defaults",
+        ),
+        ("{agents: [{id: a, defaults: {}}, b]}", None),
+        ("{agents: [{id: a, for_each: [1], defaults: {}}]}", None),
+    ],
 )
-def test_a_barrier_that_joins_nothing_is_a_warning(tmp_path: Path, group: str) -> None:
+def test_what_no_barrier_reads_is_a_warning(tmp_path: Path, group: str, complaint: str | None) -> None:
     path = tmp_path / "w.yaml"
     path.write_text(f"execution_groups: {{g: {group}}}")
-    (warning,) = validate(path).warnings
-    assert warning.message.endswith("its barrier does nothing")
+    assert [one.message for one in validate(path).warnings] == ([complaint] if complaint else [])
 
 
 def test_ten_thousand_steps_are_read(tmp_path: Path) -> None:

@@ -75,11 +75,20 @@ class Worker:
 
     def start(self) -> Self:
         """Start and wait until the worker says that it takes tasks."""
-        ready = self.launch()
+        self._wait_ready(self.launch())
+        return self
+
+    @staticmethod
+    def start_all(*workers: Worker) -> None:
+        """Start them side by side and wait until each takes tasks."""
+        pipes = {worker: worker.launch() for worker in workers}
+        for worker, ready in pipes.items():
+            worker._wait_ready(ready)
+
+    def _wait_ready(self, ready: int) -> None:
         told_us = os.read(ready, 1)
         os.close(ready)
         assert told_us, f"the worker did not start:\n{self.text()}"
-        return self
 
     @property
     def pid(self) -> int:

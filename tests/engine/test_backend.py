@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from typing import Any
 
 import pytest
@@ -14,11 +13,13 @@ from celery.backends.redis import RedisBackend
 from orchestrator.engine.backend import LedgerBackend
 from orchestrator.engine.routing import CONTROL
 from tests.conftest import empty_database
-from tests.engine.plain_app import BACKEND, ERRBACKS, plain_app
+from tests.engine import plain_app
+from tests.engine.plain_app import ERRBACKS
 from tests.servers import ValkeyServer
-from tests.workers import Worker, eventually
+from tests.workers import eventually
 
 SECONDS = 30
+BACKENDS = ("celery", "ours")
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 Told = tuple[str, str]
@@ -37,26 +38,26 @@ class Plain:
         return chord(header, body, app=self.app)
 
 
-@pytest.fixture(scope="module")
-def both(valkey_server: ValkeyServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Plain]]:
-    """A worker with each backend, and its client."""
-    found: dict[str, Plain] = {}
-    with ExitStack() as stack:
-        for backend in ("celery", "ours"):
-            store = empty_database(valkey_server)
-            worker = Worker(
-                store.url, tmp_path_factory.mktemp(backend), concurrency=2, app="tests.engine.plain_app",
-                environment={BACKEND: backend},
-            )  # fmt: skip
-            stack.enter_context(worker)
-            app = plain_app(store.url, backend)
-            stack.callback(app.close)
-            found[backend] = Plain(app)
+@pytest.fixture(scope="module", params=["processes", pytest.param("containers", marks=pytest.mark.docker)])
+def both(
+    request: pytest.FixtureRequest, valkey_server: ValkeyServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[str, Plain]]:
+    """The client of a worker with each backend."""
+    from tests.engine.celery_nodes import in_containers, in_processes  # takes most of a second
+
+    if request.param == "containers":
+        running = in_containers(BACKENDS, plain_app)
+    else:
+        stores = {backend: empty_database(valkey_server) for backend in BACKENDS}
+        running = in_processes(stores, tmp_path_factory.mktemp("plain"), plain_app)
+    with running as setups:
+        found = {backend: Plain(setup.app) for backend, setup in setups.items()}
         assert type(found["celery"].app.backend) is RedisBackend
         assert type(found["ours"].app.backend) is LedgerBackend
         yield found
         for plain in found.values():
             unsubscribe(plain.app.backend)
+            plain.app.close()
 
 
 def unsubscribe(backend: Any) -> None:

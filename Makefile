@@ -5,6 +5,8 @@
 .DELETE_ON_ERROR:
 # Recipes share one .venv: two installs side by side would break each other.
 .NOTPARALLEL:
+# Where Python may not keep what it has compiled, each of the many processes that tests start compiles all of it.
+unexport PYTHONDONTWRITEBYTECODE
 
 NEW_ENOUGH := -c 'import sys, venv; sys.exit(sys.version_info < (3, 11))'
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \

@@ -19,6 +19,7 @@ import psutil
 
 import orchestrator.client  # noqa: F401 - for the commands, which are forked from here
 from orchestrator.cli import main
+from tests.workers import eventually
 
 SECONDS = 60
 APP = """
@@ -242,6 +243,16 @@ def runs(process: psutil.Process) -> bool:
         return bool(process.status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return False
+
+
+def tree_of(process: subprocess.Popen[Any]) -> list[psutil.Process]:
+    """All that has come of a process and is still below it."""
+    return psutil.Process(process.pid).children(recursive=True)
+
+
+def assert_gone(processes: Sequence[psutil.Process], within: float) -> None:
+    """They end; whether their parents have noticed is not asked."""
+    eventually(lambda: not any(map(runs, processes)), within=within, what="the processes have ended")
 
 
 def find(tree: Sequence[psutil.Process], word: str) -> psutil.Process | None:

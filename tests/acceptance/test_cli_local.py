@@ -7,14 +7,15 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
-import psutil
 import pytest
 
 from orchestrator.embedded.local import running_url
-from tests.acceptance.kitchen import Kitchen, find, runs
+from tests.acceptance.kitchen import Kitchen, assert_gone, find, tree_of
+from tests.workers import eventually
 
 SECONDS = 30.0
 
@@ -24,17 +25,6 @@ def kitchen(tmp_path: Path) -> Iterator[Kitchen]:
     kitchen = Kitchen.build(tmp_path)
     yield kitchen
     kitchen.close()
-
-
-def eventually(condition: Callable[[], bool], seconds: float = SECONDS) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.02)
-
-
-def tree_of(process: subprocess.Popen[str]) -> list[psutil.Process]:
-    return psutil.Process(process.pid).children(recursive=True)
 
 
 def started(process: subprocess.Popen[str]) -> str:
@@ -75,20 +65,20 @@ def test_run_prints_the_contract_writes_files_and_leaves_nothing(kitchen: Kitche
     assert json.loads((folder / "run.json").read_text()) == document
     assert json.loads((folder / "kettle" / "output.json").read_text()) == {"dish": "kettle", "guest": "Ada"}
     assert (folder / "serve" / "plates" / "note.txt").read_text() == "serve is served"
-    eventually(lambda: not any(map(runs, tree)), 2.0)
+    assert_gone(tree, 2.0)
     assert not kitchen.sockets()
 
 
 def test_ctrl_c_cancels_the_run_and_ends_everything(kitchen: Kitchen) -> None:
     process = kitchen.start("run", "litter")
     run_id = started(process)
-    eventually((kitchen.folder / "littered").exists)
+    eventually((kitchen.folder / "littered").exists, within=SECONDS, what="the agent has littered")
     tree = tree_of(process)
     process.send_signal(signal.SIGINT)
     status, _, err = ended(process)
     assert status == 130, err
     assert "Traceback" not in err
-    eventually(lambda: not any(map(runs, tree)), 2.0)
+    assert_gone(tree, 2.0)
     assert not kitchen.sockets()
     assert kitchen.data("show", run_id)["state"] == "cancelled"
 
@@ -96,13 +86,13 @@ def test_ctrl_c_cancels_the_run_and_ends_everything(kitchen: Kitchen) -> None:
 def test_kill_9_leaves_no_process_and_no_socket_and_the_run_goes_on_at_the_next_start(kitchen: Kitchen) -> None:
     process = kitchen.start("run", "stew")
     run_id = started(process)
-    eventually(lambda: kitchen.begun(run_id, "simmer"))
+    eventually(lambda: kitchen.begun(run_id, "simmer"), within=SECONDS, what="the stew simmers")
     tree = tree_of(process)
     assert len(tree) >= 6
     process.kill()
     ended(process)
-    eventually(lambda: not any(map(runs, tree)), 8.0)
-    eventually(lambda: not kitchen.sockets(), 1.0)
+    assert_gone(tree, 8.0)
+    eventually(lambda: not kitchen.sockets(), within=1, what="no socket is left")
 
     up = kitchen.start("up", "--no-beat")
     try:
@@ -117,13 +107,13 @@ def test_kill_9_leaves_no_process_and_no_socket_and_the_run_goes_on_at_the_next_
         status, _, err = ended(up)
     assert status == 130, err
     assert "Traceback" not in err
-    eventually(lambda: not any(map(runs, tree)), 2.0)
+    assert_gone(tree, 2.0)
 
 
 def test_a_worker_that_is_killed_in_the_middle_costs_time_only(kitchen: Kitchen) -> None:
     process = kitchen.start("run", "stew", "-o", "json")
     run_id = started(process)
-    eventually(lambda: kitchen.begun(run_id, "simmer"))
+    eventually(lambda: kitchen.begun(run_id, "simmer"), within=SECONDS, what="the stew simmers")
     worker = find(tree_of(process), "--without-mingle")
     assert worker is not None
     worker.kill()
@@ -165,8 +155,9 @@ def test_up_restarts_what_exits(kitchen: Kitchen) -> None:
             victim = find(tree_of(up), word)
             assert victim is not None
             os.kill(victim.pid, signal.SIGKILL)
-            eventually(lambda word=word, pid=victim.pid: another(up, word, pid))  # type: ignore[misc]
-        eventually(lambda: running_url(kitchen.home) is not None)  # a new server takes a moment
+            again = partial(another, up, word, victim.pid)
+            eventually(again, within=SECONDS, what=f"{word} is started again")
+        eventually(lambda: running_url(kitchen.home) is not None, within=SECONDS, what="a new server answers")
         assert kitchen.call("submit", "tea", "--wait", "--timeout", "30s").returncode == 0
     finally:
         up.send_signal(signal.SIGTERM)

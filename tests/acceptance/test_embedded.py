@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import textwrap
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -18,6 +17,8 @@ import redis
 
 from orchestrator.embedded import Stack, StackOptions
 from orchestrator.embedded.local import running_url
+from tests.acceptance.kitchen import assert_gone, find, tree_of
+from tests.workers import eventually
 
 SECONDS = 20.0
 
@@ -77,14 +78,16 @@ class Command:
         assert self.process.stdout is not None
         self.url = self.process.stdout.readline().decode().strip()
         assert self.url, (self.home / "logs" / "guardian.log").read_text()
-        self.tree = psutil.Process(self.process.pid).children(recursive=True)
+        self.tree = tree_of(self.process)
 
     @property
     def guardian(self) -> psutil.Process:
         return psutil.Process(self.process.pid).children()[0]
 
     def find(self, word: str) -> psutil.Process:
-        return next(process for process in self.tree if any(word in part for part in process.cmdline()))
+        found = find(self.tree, word)
+        assert found is not None
+        return found
 
     def finish(self) -> int:
         assert self.process.stdin is not None
@@ -118,18 +121,6 @@ def start_command(folder: Path) -> Iterator[StartCommand]:
                 stream.close()
 
 
-def assert_gone(processes: list[psutil.Process], seconds: float = 8.0) -> None:
-    """They ended; whether their parents have noticed is not asked."""
-    eventually(lambda: not any(runs(process) for process in processes), seconds)
-
-
-def runs(process: psutil.Process) -> bool:
-    try:
-        return process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
-
-
 def store(url: str) -> redis.Redis:
     return redis.Redis(unix_socket_path=url.removeprefix("redis+socket://").partition("?")[0])
 
@@ -140,13 +131,6 @@ def add(folder: Path, url: str) -> int:
     env = {**os.environ, "ORCHESTRATOR_BROKER_URL": url, "ORCHESTRATOR_STORE_URL": url}
     done = subprocess.run([sys.executable, "-c", script], cwd=folder, env=env, capture_output=True, check=True)
     return int(done.stdout)
-
-
-def eventually(condition: Callable[[], bool], seconds: float = SECONDS) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.02)
 
 
 def test_the_server_is_durable_refuses_eviction_and_workers_work(folder: Path, start_command: StartCommand) -> None:
@@ -178,19 +162,19 @@ def test_processes_that_agents_left_behind_end_too(folder: Path, start_command: 
     script = "import nap_app; nap_app.app.send_task('litter', ignore_result=True)"
     env = {**os.environ, "ORCHESTRATOR_BROKER_URL": command.url, "ORCHESTRATOR_STORE_URL": command.url}
     subprocess.run([sys.executable, "-c", script], cwd=folder, env=env, check=True)
-    eventually((folder / "littered").exists)
+    eventually((folder / "littered").exists, within=SECONDS, what="the task has littered")
     tree = [command.guardian, *command.guardian.children(recursive=True)]
     assert {"sleep", "valkey-server"} <= {process.name() for process in tree}
     os.kill(command.process.pid, signal.SIGKILL)
     command.process.wait(SECONDS)
-    assert_gone(tree)
+    assert_gone(tree, 8.0)
     assert not command.sockets()
 
 
 def test_a_killed_guardian_takes_server_and_workers_with_it(start_command: StartCommand) -> None:
     command = start_command(1)
     command.guardian.kill()
-    assert_gone(command.tree)
+    assert_gone(command.tree, 8.0)
 
 
 def test_a_killed_server_comes_back_with_its_data(start_command: StartCommand) -> None:
@@ -199,8 +183,8 @@ def test_a_killed_server_comes_back_with_its_data(start_command: StartCommand) -
         client.set("kept", "1")
     server = command.find("valkey-server")
     server.kill()
-    assert_gone([server])
-    eventually(lambda: running_url(command.home) is not None)
+    assert_gone([server], 8.0)
+    eventually(lambda: running_url(command.home) is not None, within=SECONDS, what="a new server answers")
     with store(command.url) as client:
         assert client.get("kept") == b"1"
     assert command.finish() == 0
@@ -226,12 +210,12 @@ def test_another_command_takes_over_when_the_owner_of_the_server_is_killed(
     with store(first.url) as client:
         client.set("kept", "1")
     first.guardian.kill()
-    assert_gone(first.tree)
-    eventually(lambda: running_url(second.home) == second.url)
+    assert_gone(first.tree, 8.0)
+    eventually(lambda: running_url(second.home) == second.url, within=SECONDS, what="the second has taken over")
     with store(second.url) as client:
         assert client.get("kept") == b"1"
     assert add(folder, second.url) == 42
-    tree = psutil.Process(second.process.pid).children(recursive=True)
+    tree = tree_of(second.process)
     assert second.finish() == 0
     assert_gone(tree, 0.5)
 

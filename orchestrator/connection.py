@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import redis
 from redis.backoff import ExponentialBackoff
-from redis.exceptions import AuthenticationError, OutOfMemoryError, RedisError
+from redis.exceptions import AuthenticationError, OutOfMemoryError, RedisError, ResponseError
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
@@ -87,15 +87,53 @@ def _sentinels(url: str, options: Mapping[str, Any]) -> tuple[list[tuple[str, in
     return hosts, asking, login
 
 
+class _Client(redis.Redis):
+    """Single commands go over connections of its own, without what redis-py does around each of them for telemetry:
+    half of the processor time. What fails on the way there is left to redis-py, with all its patience."""
+
+    _spare: tuple[int, list[Any]] = (0, [])
+
+    def execute_command(self, *args: Any, **options: Any) -> Any:
+        pid, spare = self._spare
+        if pid != os.getpid():  # the parent's are of no use after a fork
+            spare = []
+            self._spare = os.getpid(), spare
+        try:
+            connection = spare.pop()
+        except IndexError:
+            connection = self.connection_pool.connection_class(**self.connection_pool.connection_kwargs)
+        try:
+            connection.send_command(*args)
+            reply = self.parse_response(connection, args[0], **options)  # type: ignore[no-untyped-call]
+        except ResponseError:
+            spare.append(connection)
+            raise
+        except (RedisConnectionError, RedisTimeoutError, OSError):
+            connection.disconnect()
+            return super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
+        except BaseException:
+            connection.disconnect()  # or its next user would get our reply
+            raise
+        spare.append(connection)
+        return reply
+
+    def close(self) -> None:
+        """Release all connections."""
+        _, spare = self._spare
+        while spare:
+            spare.pop().disconnect()
+        super().close()
+
+
 def _client(url: str, **options: Any) -> redis.Redis:
     name = master_name(url)
     if name is None:
-        return redis.Redis.from_url(client_url(url), **options)
+        return _Client.from_url(client_url(url), **options)
     from redis import sentinel as asked  # few deployments have one
 
     hosts, asking, login = _sentinels(url, options)
     sentinel: Any = asked.Sentinel(hosts, sentinel_kwargs=asking)  # type: ignore[no-untyped-call]
-    client: redis.Redis = sentinel.master_for(name, **login, **options)
+    client: redis.Redis = sentinel.master_for(name, redis_class=_Client, **login, **options)
     return client
 
 

@@ -70,11 +70,12 @@ class Script:
         return replies
 
     async def call_async(
-        self, client: redis.asyncio.Redis, run_id: str, arguments: Mapping[str, Any], payloads: Sequence[str] = ()
+        self, client: redis.asyncio.Redis, run_id: str, arguments: Mapping[str, Any] | str, payloads: Sequence[str] = ()
     ) -> Any:
         """The same on an asyncio client."""
         any_client: Any = client
-        parts = (run_prefix(run_id), encode(arguments), *payloads)
+        text = arguments if isinstance(arguments, str) else encode(arguments)
+        parts = (run_prefix(run_id), text, *payloads)
         with guarded():
             try:
                 return await any_client.evalsha(self.sha, 1, *parts)

@@ -28,9 +28,12 @@ APART = 0.005
 """Seconds between two messages where there are few."""
 PATIENCE = 120.0
 GOT, TIMES, READY = "got", "times", "ready"
-MEMBER, FOLLOWER, PLAIN = "member", "follower", "plain"
+MEMBER, FOLLOWER, PLAIN, PLAIN_MEMBER = "member", "follower", "plain", "plain member"
 """How the other process reads: as a consumer of a group, as a follower, or without us."""
 PEER = "plain XADD and XREAD"
+PLAIN_PEER = "plain XADD, XREADGROUP, XACK"
+"""What the driver and the server alone take for the same."""
+AT_ONCE = 500
 
 
 def measure(setting: Setting) -> Iterator[Measure]:
@@ -49,11 +52,16 @@ def measure(setting: Setting) -> Iterator[Measure]:
             name=f"one way, 200 a second, p{share}", unit="ms", samples=mine, peer=PEER, peer_samples=other
         )  # fmt: skip
     sent, read = _commands(setting, client)
-    floods = [_flood(setting, client) for _ in range(setting.rounds)]
+    floods, floors = [], []
+    for _ in range(setting.rounds):
+        floods.append(_flood(setting, client))
+        floors.append(_flood(setting, client, plain=True))
     names = (("published", sent), ("published and read, the reader killed once", read))
     for at, (name, commands) in enumerate(names):
-        samples = tuple(flood[at] for flood in floods)
-        yield Measure(name=f"messages {name}", unit="1/s", better="higher", samples=samples, commands=commands)
+        yield Measure(
+            name=f"messages {name}", unit="1/s", better="higher", samples=tuple(flood[at] for flood in floods),
+            commands=commands, peer=PLAIN_PEER, peer_samples=tuple(floor[at] for floor in floors),
+        )  # fmt: skip
     for at, name in ((2, "lost"), (3, "read again after the kill")):
         yield Measure(name=f"messages {name}", unit="messages", samples=tuple(flood[at] for flood in floods))
 
@@ -76,22 +84,18 @@ def _spaced(setting: Setting, client: redis.Redis, *, plain: bool = False) -> li
     return [int(nanoseconds) / 1e6 for nanoseconds in times]
 
 
-def _flood(setting: Setting, client: redis.Redis) -> tuple[float, float, float, float]:
+def _flood(setting: Setting, client: redis.Redis, *, plain: bool = False) -> tuple[float, float, float, float]:
     """Messages a second to the broker and to the reader; how many were lost, and how many read again."""
     client.flushdb()
-    count, channel = setting.times(MANY), Channel(client)
-    reader = _reader(setting)
+    count, how = setting.times(MANY), PLAIN_MEMBER if plain else MEMBER
+    reader = _reader(setting, how)
     _until(reader, lambda: bool(client.exists(READY)))
     begun = perf_counter()
-    killed = False
-    with channel.batching(BatchLimits(size=500, queue=20_000)) as publisher:
-        sent = []
-        for number in range(count):
-            sent.append(publisher.add("message", Message(topic="many", data=number)))
-            if not killed and number >= count // 2:
-                _end(reader)
-                reader, killed = _reader(setting), True
-        ids = {one.result(PATIENCE) for one in sent}
+    publish = _plainly(client, count) if plain else _batched(client, count)
+    next(publish)
+    _end(reader)
+    reader = _reader(setting, how)
+    ids = next(publish)
     published = perf_counter()
     _until(reader, lambda: client.scard(GOT) >= count)
     ended = perf_counter()
@@ -100,6 +104,30 @@ def _flood(setting: Setting, client: redis.Redis) -> tuple[float, float, float, 
     again = client.llen(TIMES) - len(got)
     lost = len(ids - {entry.decode() for entry in got}) + (count - len(ids))
     return count / (published - begun), count / (ended - begun), lost, again
+
+
+def _batched(client: redis.Redis, count: int) -> Iterator[set[str]]:
+    """Publish messages; stops once in the middle, and gives their ids at the end."""
+    with Channel(client).batching(BatchLimits(size=AT_ONCE, queue=20_000)) as publisher:
+        sent = []
+        for number in range(count):
+            sent.append(publisher.add("message", Message(topic="many", data=number)))
+            if number == count // 2:
+                yield set()
+        yield {one.result(PATIENCE) for one in sent}
+
+
+def _plainly(client: redis.Redis, count: int) -> Iterator[set[str]]:
+    """The same without us: pipelines of entries with one field."""
+    ids: set[str] = set()
+    for first in range(0, count, AT_ONCE):
+        pipe: Any = client.pipeline(transaction=False)
+        for number in range(first, min(count, first + AT_ONCE)):
+            pipe.xadd(PLAIN, {"data": number})
+        ids |= {entry.decode() for entry in pipe.execute()}
+        if first <= count // 2 < first + AT_ONCE:
+            yield set()
+    yield ids
 
 
 def _commands(setting: Setting, client: redis.Redis) -> tuple[float, float]:

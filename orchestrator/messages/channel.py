@@ -74,20 +74,19 @@ class Calls:
         self.book = keys.run_key(self.run_id, "messages:book")
         self.limits = limits or MessageLimits()
         self._of_run = run_id is not None
+        bounds = {"bytes": self.limits.bytes, "keep": self.limits.keep, "live": self.limits.live}
+        self._always = _encode({"run": self._of_run, "limits": bounds})[:-1]
 
-    def publishing(self, messages: Sequence[Message], speaker: Speaker | None) -> tuple[dict[str, Any], list[str]]:
+    def publishing(self, messages: Sequence[Message], speaker: Speaker | None) -> tuple[str, list[str]]:
         """Arguments and payloads of PUBLISH. Raises InvalidValue."""
-        arguments: dict[str, Any] = {
-            "run": self._of_run,
-            "nonce": token_hex(NONCE_BYTES),
-            "limits": {"bytes": self.limits.bytes, "keep": self.limits.keep, "live": self.limits.live},
-        }
+        arguments = f'{self._always},"nonce":"{token_hex(NONCE_BYTES)}"'
         if speaker is not None:
-            arguments |= {"step": speaker.step, "token": speaker.token, "node": speaker.node or speaker.step}
+            said = {"step": speaker.step, "token": speaker.token, "node": speaker.node or speaker.step}
+            arguments = f"{arguments},{_encode(said)[1:-1]}"
         payloads: list[str] = []
         for message in messages:
             payloads += (message.topic, message.to, self._text(message), message.key)
-        return arguments, payloads
+        return arguments + "}", payloads
 
     def _text(self, message: Message) -> str:
         try:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Any, Literal, TypeAlias, cast
 
 from pydantic import Discriminator, Field, Tag, TypeAdapter
+from pydantic_core import from_json
 
 from orchestrator.fields import Frozen
 from orchestrator.states import FINAL_RUN_STATES, RunState, StepState
@@ -210,9 +211,17 @@ def _message(entry: bytes, fields: Mapping[bytes, bytes]) -> MessageEvent:
         step=step.decode() if step else None,
         attempt=int(attempt) if attempt else None,
         topic=fields[b"s"].decode(),
-        data=json.loads(fields[b"j"].decode()),
+        data=_data(fields[b"j"]),
         to=fields[b"to"].decode(),
     )
+
+
+def _data(text: bytes) -> Any:
+    """The quick reader knows no half surrogates; the other one does."""
+    try:
+        return from_json(text)
+    except ValueError:
+        return json.loads(text.decode())
 
 
 def _checked(values: Mapping[str, Any]) -> Event:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
@@ -13,6 +15,7 @@ from kombu import Connection
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from orchestrator.connection import connect
 from tests.conftest import StartServer, Store
 
 
@@ -70,3 +73,26 @@ def test_the_server_dies_with_a_killed_test_process(tmp_path: Path, root: Path) 
         assert "valkey-server" in server.name()
         owner.kill()
         server.wait(timeout=5)
+
+
+def test_single_commands_share_few_connections_and_outlive_the_server(
+    tmp_path: Path, start_server: StartServer
+) -> None:
+    """A connection for each that asks at a time, whatever errors; a lost one is made anew, also in a forked child."""
+    server = start_server(tmp_path, aof=True)
+    client = connect(server.url())
+    client.set("text", "a")
+    with pytest.raises(redis.ResponseError, match="WRONGTYPE"):
+        client.lpush("text", 1)
+    with ThreadPoolExecutor(4) as pool:
+        assert sum(pool.map(lambda _: client.incr("count") > 0, range(200))) == 200
+    assert client.get("count") == b"200"
+    mine = client.client_info()["lib-name"]
+    assert len([one for one in client.client_list() if one["lib-name"] == mine]) <= 5
+    server.restart()
+    assert client.get("count") == b"200"
+    child = os.fork()
+    if not child:
+        os._exit(int(client.incr("count") != 201))  # on the parent's connection it would take the parent's replies
+    assert os.waitpid(child, 0)[1] == 0
+    assert client.get("count") == b"201"

@@ -12,7 +12,8 @@ end
 local sent = P .. ':messages:sent:' .. A.nonce
 local before_now = redis.call('GET', sent)
 if before_now then return cjson.decode(before_now) end
-local total, found = tonumber(redis.call('HGET', BOOK, 'bytes') or 0), {'ok'}
+local book = redis.call('HMGET', BOOK, 'bytes', 'tried')
+local total, tried, found = tonumber(book[1] or 0), tonumber(book[2] or 0), {'ok'}
 for at = 2, #ARGV, 4 do
   local topic, to, data, key = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3]
   local mark = key ~= '' and P .. ':messages:key:' .. key
@@ -25,12 +26,11 @@ for at = 2, #ARGV, 4 do
   end
   found[#found + 1] = id
 end
-local tried = tonumber(redis.call('HGET', BOOK, 'tried') or 0)
 if total - tried > A.limits.keep / 8 then
   if total > A.limits.keep then trim(total, A.limits) end
-  redis.call('HSET', BOOK, 'tried', string.format('%.0f', total))
+  tried = total
 end
-redis.call('HSET', BOOK, 'bytes', string.format('%.0f', total))
+redis.call('HSET', BOOK, 'bytes', string.format('%.0f', total), 'tried', string.format('%.0f', tried))
 redis.call('SET', sent, cjson.encode(found), 'EX', 10)
 expire_as_run()
 return found

@@ -71,6 +71,31 @@ def test_who_waits_for_what_is_shown(
     assert waiter.wait(SECONDS).state is RunState.SUCCESS
 
 
+def test_a_tenant_with_much_to_do_does_not_keep_out_one_with_little(client: Client) -> None:
+    """One step at a time fits. Twelve of one tenant wait when four of another come: they take turns until those are
+    done, each tenant first come, first served, however many runs it has."""
+    holder = client.submit(wide("holder", 1, 600, memory=100))
+    eventually(lambda: running(holder) == 1, within=SECONDS, what="nothing else fits")
+
+    def submit(tenant: str, count: int) -> RunHandle:
+        step = {"agent": "echo", "with": {"text": tenant}, "resources": {"memory": 100}}
+        return client.submit(
+            {"name": "work", "inputs": {"tenant": None}, "fairness_key": "{inputs.tenant}",
+             "steps": [{"id": f"s{number}", **step} for number in range(count)]},
+            {"tenant": tenant},
+        )  # fmt: skip
+
+    runs = [submit("heavy", 6), submit("heavy", 6), submit("light", 2), submit("light", 2)]
+    holder.cancel()
+    ended = [handle.wait(SECONDS) for handle in runs]
+    turns = sorted((step.queued_at or 0, at, name) for at, run in enumerate(ended) for name, step in run.steps.items())
+    heavy = [(at, f"s{number}") for at in (0, 1) for number in range(6)]
+    light = [(at, f"s{number}") for at in (2, 3) for number in range(2)]
+    paired = [one for pair in zip(heavy, light, strict=False) for one in pair]
+    assert [(at, name) for _, at, name in turns] == [*paired, *heavy[4:]]
+    assert {run.state for run in ended} == {RunState.SUCCESS}
+
+
 def test_a_cancelled_and_a_paused_run_hold_nothing_back(client: Client) -> None:
     first = client.submit(wide("first", 3, 30, memory=30))
     eventually(lambda: first.status().steps["s2"].state is StepState.RUNNING, within=SECONDS, what="all three run")

@@ -43,8 +43,8 @@ def measure_skew(setting: Setting) -> Iterator[Measure]:
     ]
     found: dict[int, list[float]] = {WITH: [], WITHOUT: []}
     with (
-        _fleet(setting, WITH, {"a": HOT, "b": COLD}, steals="true", routes="false"),
-        _fleet(setting, WITHOUT, {"a": HOT, "b": COLD}, steals="false", routes="false"),
+        fleet(setting, WITH, {"a": HOT, "b": COLD}, steals="true", routes="false"),
+        fleet(setting, WITHOUT, {"a": HOT, "b": COLD}, steals="false", routes="false"),
     ):
         for number in range(setting.rounds + 1):
             for database, taken in found.items():
@@ -64,8 +64,8 @@ def measure_slow(setting: Setting) -> Iterator[Measure]:
     taken: dict[int, list[float]] = {WITH: [], WITHOUT: []}
     tails: dict[int, list[float]] = {WITH: [], WITHOUT: []}
     with (
-        _fleet(setting, WITH, {"a": HOT, "b": HOT}, steals="false", routes="true") as routed,
-        _fleet(setting, WITHOUT, {"a": HOT, "b": HOT}, steals="false", routes="false") as plain,
+        fleet(setting, WITH, {"a": HOT, "b": HOT}, steals="false", routes="true") as routed,
+        fleet(setting, WITHOUT, {"a": HOT, "b": HOT}, steals="false", routes="false") as plain,
     ):
         for database in taken:  # what is usual has to be known
             _run(setting, database, spec)
@@ -96,8 +96,8 @@ def _run(setting: Setting, database: int, spec: WorkflowSpec) -> tuple[float, Ru
 
 
 @contextmanager
-def _fleet(setting: Setting, database: int, workers: Mapping[str, str], **switches: str) -> Iterator[dict[str, int]]:
-    """Workers by name and class; their pids."""
+def fleet(setting: Setting, database: int, workers: Mapping[str, str], **switches: str) -> Iterator[dict[str, int]]:
+    """Workers by name and class, each with SLOTS processes; their pids."""
     engine = setting.folder / f"engine-{database}.yaml"
     engine.write_text(ENGINE.format(**switches))
     given = {"ORCHESTRATOR_STORE_URL": setting.server.url(database), "ORCHESTRATOR_ENGINE_FILE": str(engine)}

@@ -45,6 +45,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
     "messages": Benchmark("messages:measure", "Messages between two processes, one of which is killed once.", rounds=3),
     "patterns": Benchmark("items:measure_patterns", "A million items in stages; 100,000 with 1 % that fail.", rounds=1),
     "plan": Benchmark("plan:measure", "CPU and memory of planning, for shapes and sizes of workflows.", rounds=1),
+    "predicted": Benchmark("predicted:measure", "Three shapes on real workers, beside what the simulation says."),
     "product": Benchmark("product:measure", "The six-agent workflow's overhead, beside raw Celery's chain and chord."),
     "ragged": Benchmark("load:measure_ragged", "The makespan of a ragged graph of 30 steps by its lower bound."),
     "skew": Benchmark("balance:measure_skew", "90 % of the work for one of two classes, with and without stealing."),

@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 
 from orchestrator import keys
+from orchestrator.bench.pool_model import PoolModel
 from orchestrator.connection import connect
 from orchestrator.resources import policy
 from orchestrator.resources.models import Ask, Numbered, lease_id
 from orchestrator.resources.store import EXCHANGE, Pools
 from orchestrator.scripts import Script
-from tests.state.pool_model import PoolModel
 
 CAPACITY = {"agents": 3000, "cpu": 120_000, "memory": 100_000, "pool:gpu": 2000}
 KINDS = (

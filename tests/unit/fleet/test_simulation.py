@@ -1,188 +1,20 @@
-"""The policies of the fleet in a simulation: thousands of steps, hundreds of workers, hours in seconds.
-
-One event after another, by a clock of its own. Workers take from queues as Redis hands out messages: who has a free
-slot takes the oldest step of the queues that it takes from. Every `LOOK` seconds all of them look, as the engine does,
-and do what the policies say; nothing in here decides.
-"""
+"""The policies of the fleet in a simulation: thousands of steps, hundreds of workers, hours in seconds."""
 
 from __future__ import annotations
 
 import random
 from collections import deque
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from heapq import heappop, heappush
-from itertools import count, pairwise
-from statistics import fmean
+from itertools import pairwise
 
 import pytest
 
 from orchestrator.bench import shapes
+from orchestrator.bench.predicted import simulated, sleeping
+from orchestrator.bench.simulation import Simulation, Step, hosts
 from orchestrator.engine_fleet import FleetRules
-from orchestrator.fleet.models import Decision, Fleet, Queue, Standing, Worker
-from orchestrator.fleet.policy import Load, capacities, distribute, health, release, scale
+from orchestrator.fleet.policy import Load, scale
 from orchestrator.workflow.models import WorkflowSpec
 from orchestrator.workflow.plan import make_plan
-
-LOOK = 10.0
-REMEMBERED = 10
-
-
-@dataclass
-class Step:
-    """A step that has waited since `at`; it takes `seconds` on a worker of usual speed. It comes when the `needs`
-    steps before it have ended, and lets `then` come."""
-
-    queue: str
-    seconds: float
-    at: float = 0.0
-    needs: int = 0
-    then: list[Step] = field(default_factory=list)
-
-
-@dataclass
-class Host:
-    """A worker of the simulation: what the policies know of it, and how fast it really is."""
-
-    worker: Worker
-    speed: float = 1.0
-    ratios: deque[float] = field(default_factory=lambda: deque(maxlen=REMEMBERED))
-    busy: int = 0
-    was_busy: bool = False
-
-
-class Simulation:
-    """Runs steps that arrive over time on hosts, until all are done."""
-
-    def __init__(self, rules: FleetRules, hosts: Sequence[Host], queues: Sequence[str]) -> None:
-        self.rules, self.now = rules, 0.0
-        self.hosts = {host.worker.name: host for host in hosts}
-        self.waiting: dict[str, deque[Step]] = {name: deque() for name in queues}
-        self.taken: dict[str, list[float]] = {name: [1.0] for name in queues}
-        self.decisions: list[tuple[float, Decision]] = []
-        self.waits: list[float] = []
-        self._events: list[tuple[float, int, str, object]] = []
-        self._order = count()
-
-    def at(self, when: float, kind: str, what: object = None) -> None:
-        heappush(self._events, (when, next(self._order), kind, what))
-
-    def run(self, steps: Sequence[Step]) -> float:
-        """The moment at which the last step ends."""
-        for step in steps:
-            if not step.needs:
-                self.at(step.at, "arrives", step)
-        self.at(LOOK, "look")
-        left, ended = len(steps), 0.0
-        self._open()
-        while left:
-            self.now, _, kind, what = heappop(self._events)
-            if kind == "arrives":
-                assert isinstance(what, Step)
-                self._arrives(what)
-            elif kind == "ends":
-                assert isinstance(what, tuple)
-                host, step = what
-                host.busy -= 1
-                host.ratios.append(1 / host.speed)
-                self.taken[step.queue].append(step.seconds / host.speed)
-                left, ended = left - 1, self.now
-                self._serve(host)
-                for later in step.then:
-                    later.needs -= 1
-                    if not later.needs:
-                        later.at = self.now
-                        self._arrives(later)
-            else:
-                self._look()
-                self.at(self.now + LOOK, "look")
-        return ended
-
-    def _arrives(self, step: Step) -> None:
-        """The host that has waited longest for a message gets it; those in the list may be busy by now."""
-        free = self.free[step.queue]
-        while free:
-            host = free.popleft()
-            if step.queue in host.worker.takes and host.busy < host.worker.slots:
-                self._start(host, step)
-                if host.busy < host.worker.slots:
-                    free.append(host)
-                return
-        self.waiting[step.queue].append(step)
-
-    def _serve(self, host: Host) -> None:
-        """A host takes the oldest of what waits in its queues, as long as it has room, and then waits itself."""
-        while host.busy < host.worker.slots:
-            heads = [self.waiting[name] for name in host.worker.takes if self.waiting[name]]
-            if not heads:
-                for name in host.worker.takes:
-                    self.free[name].append(host)
-                return
-            self._start(host, min(heads, key=lambda steps: steps[0].at).popleft())
-
-    def _start(self, host: Host, step: Step) -> None:
-        self.waits.append(self.now - step.at)
-        host.busy += 1
-        self.at(self.now + step.seconds / host.speed, "ends", (host, step))
-
-    def _open(self) -> None:
-        """Everybody takes what its queues have, and waits in their order."""
-        self.free: dict[str, deque[Host]] = {name: deque() for name in self.waiting}
-        for host in self.hosts.values():
-            self._serve(host)
-
-    def _look(self) -> None:
-        for host in self.hosts.values():
-            own = any(self.waiting[name] for name in host.worker.home)
-            idle = not host.busy and not host.was_busy and not own
-            slowness = fmean(host.ratios) if host.ratios else 1.0
-            seen = {"busy": host.busy, "idle": idle, "samples": len(host.ratios), "slowness": slowness}
-            host.worker = host.worker.model_copy(update=seen)
-            host.was_busy = host.busy > 0
-        queues = {
-            name: Queue(depth=len(steps), seconds=sum(self.taken[name][-64:]) / len(self.taken[name][-64:]))
-            for name, steps in self.waiting.items()
-        }
-        fleet = Fleet(now=self.now, workers={name: host.worker for name, host in self.hosts.items()}, queues=queues)
-        slots, steals = capacities(fleet), distribute(self.rules, fleet)
-        for name, host in self.hosts.items():
-            made = release(self.rules, fleet, fleet.workers[name], slots)
-            change = health(self.rules, fleet, fleet.workers[name])
-            made += [change] if change else [steals[name]] if name in steals else []
-            for decision in made:
-                self._act(host, decision)
-        self._open()
-
-    def _act(self, host: Host, decision: Decision) -> None:
-        self.decisions.append((self.now, decision))
-        worker, now = host.worker, self.now
-        borrowed, rested = dict(worker.borrowed), dict(worker.rested)
-        change: dict[str, object] = {}
-        match decision.act:
-            case "steal":
-                borrowed[decision.queue] = now
-            case "release":
-                rested[decision.queue] = now
-                del borrowed[decision.queue]
-            case "drain":
-                borrowed = {}
-                change = {"standing": Standing.DRAINED, "since": now, "drains": worker.drains + 1}
-            case "probe":
-                host.ratios.clear()
-                change = {"standing": Standing.PROBING, "since": now}
-            case "readmit":
-                change = {"standing": Standing.ACTIVE, "since": now, "drains": 0}
-        host.worker = worker.model_copy(update={"borrowed": borrowed, "rested": rested, **change})
-
-    def acts(self, kind: str, worker: str = "") -> list[float]:
-        return [at for at, one in self.decisions if one.act == kind and worker in ("", one.worker)]
-
-
-def hosts(homes: Sequence[str], every: Sequence[str], slots: int = 2) -> list[Host]:
-    return [
-        Host(Worker(name=f"w{number:04}", home=(home,), serves=tuple(set(every) - {home}), slots=slots))
-        for number, home in enumerate(homes)
-    ]
 
 
 def skewed(steps: int, seed: int, over: float = 0.0) -> list[Step]:
@@ -236,6 +68,17 @@ def test_workflows_of_all_shapes_end_near_the_bound(shape: str) -> None:
     crew = hosts([("hot", "cold")[number % 2] for number in range(slots // 2)], ("hot", "cold"))
     took = Simulation(FleetRules(), crew, ("hot", "cold")).run(steps)
     assert 1 <= took / bound + 1e-9 < 1.35, took / bound
+
+
+def test_pools_and_priorities_hold_in_the_simulation_as_well() -> None:
+    """24 of 30 ms three at a time, between two; and of what waits in a queue, the most urgent goes first."""
+    assert simulated(sleeping(shapes.fan(24), 0.03, memory=30)) == pytest.approx(0.03 * (1 + 8 + 1))
+    last = Step("hot", 1.0, priority=9)
+    work = [Step("hot", 2.0), Step("hot", 2.0, at=0.1, priority=1), Step("hot", 2.0, at=0.2, priority=9, then=[last])]
+    last.needs = 1
+    simulation = Simulation(FleetRules(), hosts(["hot"], ("hot",), slots=1), ("hot",))
+    assert simulation.run([*work, last]) == 7.0
+    assert simulation.waits == pytest.approx([0.0, 1.8, 0.0, 4.9])
 
 
 def test_stealing_does_not_oscillate_under_a_steady_load() -> None:

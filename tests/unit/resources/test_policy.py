@@ -7,10 +7,10 @@ from collections import Counter
 
 import pytest
 
+from orchestrator.bench.pool_model import PoolModel
 from orchestrator.resources import policy
 from orchestrator.resources.models import Ask, lease_id
 from orchestrator.resources.policy import Fate, Snapshot, Spec, Standing, Waiting
-from tests.state.pool_model import PoolModel
 
 CAPACITY = {"agents": 3000, "cpu": 120_000, "memory": 100_000}
 SPEC = Spec(ageing=30_000)

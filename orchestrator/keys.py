@@ -25,7 +25,8 @@ Of one run, with the prefix `orc:{<run id>}`:
                     results by chunk, `:bad` what failed, `:q:<stage>` chunks that wait, `:later` those that wait for
                     another attempt, `:idle:<stage>` lanes without work, `:room` wakes its feeder
   :files    hash    `<step>/<name>` -> an artifact
-  :log:<step> list  lines that its attempts logged, as JSON, bounded in bytes
+  :log:<step> list  lines that its attempts logged, as JSON, bounded in bytes; :said a stream, the last times that any
+            step has logged
   :messages stream  what agents and services tell each other; :messages:book a hash with its bytes and its groups,
             :messages:sent: and :messages:key: strings for a few minutes, what was published already
   :events   stream  every change; :end a stream that gets one entry, when the run has ended

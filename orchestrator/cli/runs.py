@@ -113,18 +113,24 @@ def logs(run: str, step: str | None, attempt: int | None, follows: bool, timeout
         if step is not None and step not in steps:
             raise unknown_step(step, steps, f"run {run}")
 
+        seen = dict.fromkeys([step] if step is not None else steps, 0)
+
         def look() -> list[tuple[str, LogLine]]:
-            found = [(name, line) for name in (step and [step]) or steps for line in reader.logs(run, name, attempt)]
+            found = []
+            for name, after in seen.items():
+                tail = reader.log_tail(run, name, after)
+                seen[name] = tail.cursor
+                found += [(name, line) for line in tail.lines if attempt in (None, line.attempt)]
             return sorted(found, key=lambda item: item[1].at)
 
         lines = look()
         emit_data([{"step": name, **line.model_dump(mode="json")} for name, line in lines], form, lambda: _page(lines))
         if follows:
-            _go_on(look, len(lines), lambda: reader.state(run) in FINAL_RUN_STATES, timeout)
+            _go_on(look, lambda: reader.state(run) in FINAL_RUN_STATES, timeout)
 
 
-def _go_on(look: Callable[[], list[tuple[str, LogLine]]], seen: int, ended: Callable[[], bool], timeout: float) -> None:
-    """Print what `look` finds beyond the first `seen` lines until the run has ended. Raises WaitTimeout."""
+def _go_on(look: Callable[[], list[tuple[str, LogLine]]], ended: Callable[[], bool], timeout: float) -> None:
+    """Print what `look` finds each time until the run has ended. Raises WaitTimeout."""
     from orchestrator.cli.patience import until
     from orchestrator.errors import WaitTimeout
 
@@ -132,9 +138,8 @@ def _go_on(look: Callable[[], list[tuple[str, LogLine]]], seen: int, ended: Call
     while not over:
         over = until(ended, _LOG_EVERY)
         lines = look()
-        if lines[seen:]:
-            emit(_page(lines[seen:]))
-        seen = len(lines)
+        if lines:
+            emit(_page(lines))
         if not over and time.monotonic() > deadline:
             raise WaitTimeout("the run has not ended in time")
 

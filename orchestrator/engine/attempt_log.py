@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from time import monotonic
+from threading import Condition, Lock, Thread
+from time import monotonic, sleep
 
 from orchestrator.engine.runtime import Runtime
 from orchestrator.errors import OrchestratorError
@@ -21,7 +23,7 @@ _left: ContextVar[AttemptLog | None] = ContextVar("attempt_log_left", default=No
 
 
 class AttemptLog:
-    """The lines of one attempt: stored every half second while they come, and by `flush` at the end."""
+    """The lines of one attempt: stored half a second after they came, and by `flush` at the end."""
 
     def __init__(self, runtime: Runtime, run_id: str, step: str, attempt: int) -> None:
         self._runtime = runtime
@@ -29,6 +31,7 @@ class AttemptLog:
         self._step = step
         self._attempt = attempt
         self._lines: list[LogLine] = []
+        self._storing = Lock()
         self._flushed_at = monotonic()
 
     @contextmanager
@@ -47,21 +50,65 @@ class AttemptLog:
 
     def add(self, record: logging.LogRecord, text: str) -> None:
         """Take a record; store what has gathered when it is time."""
-        self._lines.append(LogLine(at=record.created, level=record.levelname, attempt=self._attempt, text=text))
-        if len(self._lines) >= FLUSH_LINES or monotonic() - self._flushed_at >= FLUSH_SECONDS:
+        with self._storing:
+            self._lines.append(LogLine(at=record.created, level=record.levelname, attempt=self._attempt, text=text))
+            gathered = len(self._lines)
+        if gathered >= FLUSH_LINES or monotonic() - self._flushed_at >= FLUSH_SECONDS:
             self.flush()
+        elif gathered == 1:
+            _silent.soon(self)
 
     def flush(self) -> None:
         """Store what has gathered. The log is no part of the result: when it cannot be stored, the step goes on."""
-        lines, self._lines = self._lines, []
-        self._flushed_at = monotonic()
-        if not lines:
-            return
+        with self._storing:
+            lines, self._lines = self._lines, []
+            self._flushed_at = monotonic()
+            if lines:
+                self._store(lines)
+
+    def _store(self, lines: list[LogLine]) -> None:
         limit = self._runtime.settings.engine.max_log_bytes
         try:
             logs.append(self._runtime.client, self._run_id, self._step, lines, limit=limit)
         except OrchestratorError as error:
             logging.getLogger("orchestrator").warning("log of %s %s not stored: %s", self._run_id, self._step, error)
+
+
+class _Silent:
+    """Stores the last lines of attempts that log nothing more for now: one thread of this process, which sleeps while
+    no attempt has any."""
+
+    def __init__(self) -> None:
+        self.reset()
+        os.register_at_fork(after_in_child=self.reset)
+
+    def reset(self) -> None:
+        """Threads do not come along into a forked process."""
+        self._some = Condition()
+        self._logs: set[AttemptLog] = set()
+        self._thread: Thread | None = None
+
+    def soon(self, log: AttemptLog) -> None:
+        with self._some:
+            self._logs.add(log)
+            if self._thread is None:
+                self._thread = Thread(target=self._work, name="attempt-logs", daemon=True)
+                self._thread.start()
+            self._some.notify()
+
+    def _work(self) -> None:
+        while True:
+            with self._some:
+                while not self._logs:
+                    self._some.wait()
+            sleep(FLUSH_SECONDS)
+            with self._some:
+                found, self._logs = self._logs, set()
+            for log in found:
+                log.flush()
+
+
+_silent = _Silent()
 
 
 def flush_left() -> None:

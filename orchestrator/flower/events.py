@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
 from http import HTTPStatus
@@ -30,20 +31,36 @@ class Events(ApiHandler):
 
     _task: asyncio.Task[None] | None = None
 
-    async def send_stream(self, frames: AsyncGenerator[bytes, None]) -> None:
-        """Send what comes, until the watcher has gone. Nothing for a while is told with an empty text."""
+    async def send_stream(self, *streams: AsyncGenerator[bytes, None]) -> None:
+        """Send what comes of each, until the watcher has gone. Nothing for a while is told with an empty text."""
         if self.service.watchers >= WATCHERS:
             raise Rejected(HTTPStatus.SERVICE_UNAVAILABLE, "too many watchers", retry_after=5.0)
         self.set_header("Content-Type", "text/event-stream")
         self.set_header("Cache-Control", "no-store")
         self.set_header("X-Accel-Buffering", "no")  # a proxy that gathers would make it late
-        self._task = asyncio.get_running_loop().create_task(self._send(frames))
-        with suppress(asyncio.CancelledError, StreamClosedError, TimeoutError, StoreUnavailable):
-            await self._task
+        self._task = asyncio.get_running_loop().create_task(self._send_all(*streams))
+        self.service.watchers += 1
+        try:
+            with suppress(asyncio.CancelledError, StreamClosedError, TimeoutError, StoreUnavailable):
+                await self._task
+        finally:
+            self.service.watchers -= 1
 
-    async def _send(self, frames: AsyncGenerator[bytes, None]) -> None:
+    async def _send_all(self, *streams: AsyncGenerator[bytes, None]) -> None:
+        """Until one of them ends."""
         self.write(f"retry: {RECONNECT_MS}\n\n")
         await self.flush()  # a watcher of something quiet knows that it is heard
+        sending = [asyncio.ensure_future(self._send(frames)) for frames in streams]
+        try:
+            done, _ = await asyncio.wait(sending, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for one in sending:
+                one.cancel()
+            await asyncio.gather(*sending, return_exceptions=True)
+        for one in done:
+            one.result()
+
+    async def _send(self, frames: AsyncGenerator[bytes, None]) -> None:
         async with aclosing(frames):
             async for text in frames:
                 self.write(text or ": \n\n")
@@ -72,7 +89,9 @@ class RunEvents(Events):
     `messages.models` as JSON, under its id. It begins behind the event `Last-Event-ID` (a header, which browsers send
     when they come back), or `?after=` (such as the `cursor` of the document of a run), else at the first one. An id
     that is newer than anything that has happened means from the first one too. Without `?follow=false`, which ends with
-    what has happened so far, it goes on beyond the end of the run: a retry opens it again."""
+    what has happened so far, it goes on beyond the end of the run: a retry opens it again. With `?logs=true`
+    messages named `log` tell from then on which step has logged, and as `state` how many lines so far; they have no
+    id."""
 
     async def get(self, run: str) -> None:
         self.admit()
@@ -80,8 +99,20 @@ class RunEvents(Events):
         after = _place(self.request.headers.get("Last-Event-ID") or query.after)
         await self.service.call(lambda: self.service.client.reader.state(run))
         feed, name = self.service.feed, keys.run_key(run, "events")
-        frames = feed.follow(name, after, idle=BEAT_SECONDS) if query.follow else feed.replay(name, after)
-        await self.send_stream(frames)
+        if not query.follow:
+            await self.send_stream(feed.replay(name, after))
+            return
+        streams = [feed.follow(name, after, idle=BEAT_SECONDS)]
+        if query.logs:
+            streams.append(_named(b"log", feed.follow(keys.run_key(run, "said"), START, idle=BEAT_SECONDS, anew=True)))
+        await self.send_stream(*streams)
+
+
+async def _named(name: bytes, frames: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+    """Frames with a name instead of an id: a watcher who comes back names the last id of the main stream."""
+    async with aclosing(frames):
+        async for text in frames:
+            yield re.sub(rb"^id: .*", b"event: " + name, text, flags=re.MULTILINE)
 
 
 def _place(text: str) -> Place:

@@ -84,11 +84,6 @@ class Feed:
         self._reading: asyncio.Task[Any] | None = None
         self._loop: asyncio.Task[None] | None = None
 
-    @property
-    def watched(self) -> int:
-        """How many watchers there are."""
-        return sum(channel.watchers for channel in self._channels.values())
-
     async def replay(self, name: str, after: Place) -> AsyncGenerator[bytes, None]:
         """What has happened in a stream behind a place, to its end."""
         more = True
@@ -145,7 +140,13 @@ class Feed:
             self._reading.cancel()
 
     async def _read_on(self) -> None:
-        """Read what is watched until nothing is. It holds one connection."""
+        """Read what is watched until nothing is, also when somebody comes while the connection is given up."""
+        while self._channels:
+            await self._read_watched()
+            self._reading = None
+            await self._connected().connection_pool.disconnect(inuse_connections=False)
+
+    async def _read_watched(self) -> None:
         failures = 0
         while self._channels:
             streams: Any = {name: _text(channel.cursor) for name, channel in self._channels.items()}
@@ -165,8 +166,6 @@ class Feed:
                 channel = self._channels.get(name.decode())
                 if channel is not None:
                     channel.add(_frames(entries))
-        self._reading = None
-        await self._connected().connection_pool.disconnect(inuse_connections=False)
 
     async def _wait(self, streams: Any) -> Any:
         return await self._connected().xread(streams, count=READ_AT_ONCE, block=BLOCK_MS)

@@ -130,9 +130,11 @@ class RunQuery(Frozen):
 
 
 class LogQuery(Frozen):
-    """Only the lines of one `attempt`, counted from 1."""
+    """Only the lines of one `attempt`, counted from 1; those behind the first `after` lines of the step, which is the
+    `cursor` of what was read before."""
 
     attempt: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
+    after: Annotated[int, Field(ge=0, le=1_000_000_000)] = 0
 
 
 class DiffQuery(Frozen):
@@ -143,10 +145,12 @@ class DiffQuery(Frozen):
 
 
 class EventsQuery(Frozen):
-    """Events behind `after`, as the header `Last-Event-ID`; without `follow` only what has happened so far."""
+    """Events behind `after`, as the header `Last-Event-ID`; without `follow` only what has happened so far. With `logs`
+    it is told as well when steps have logged something, from now on."""
 
     after: Annotated[str, Field(max_length=100)] = ""
     follow: Flag = True
+    logs: Flag = False
 
 
 class RunList(Frozen):
@@ -171,11 +175,13 @@ class RunAnswer(Frozen):
 
 
 class StepLog(Frozen):
-    """The lines that a step has logged, oldest first, of all its attempts or of one."""
+    """The lines that a step has logged, oldest first, of all its attempts or of one. `cursor` is how many it had logged
+    by then, those included that are not kept any more."""
 
     run_id: str
     step: str
     lines: tuple[LogLine, ...]
+    cursor: int
 
 
 class Values(Frozen):

@@ -116,9 +116,11 @@ def resolve(call: Call[messages.Nothing, messages.ResolveRequest]) -> ConflictVi
 
 def step_log(call: Call[messages.LogQuery, messages.Nothing]) -> messages.StepLog:
     """What the attempts of a step have logged."""
-    step = _step(call.run, call.path["step"])
-    lines = call.run.logs(step, call.query.attempt)
-    return messages.StepLog(run_id=call.path["run"], step=step, lines=tuple(lines))
+    run, asked = call.run, call.query
+    step = _step(run, call.path["step"])
+    tail = call.client.reader.log_tail(run.id, step, asked.after)
+    lines = tuple(line for line in tail.lines if asked.attempt in (None, line.attempt))
+    return messages.StepLog(run_id=run.id, step=step, lines=lines, cursor=tail.cursor)
 
 
 def step_output(call: Plain) -> messages.Values:

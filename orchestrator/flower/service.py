@@ -29,6 +29,8 @@ class Service:
     def __init__(self, capp: Any) -> None:
         self._capp = capp
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="workflows")
+        self.watchers = 0
+        """How many connections follow events."""
 
     @cached_property
     def environment(self) -> Environment:
@@ -57,11 +59,6 @@ class Service:
     def feed(self) -> Feed:
         """What happens, in each run and over all of them. First asked for on Flower's loop, to which it belongs."""
         return Feed(self.client.store_url)
-
-    @property
-    def watchers(self) -> int:
-        """How many connections follow events."""
-        return self.feed.watched
 
     async def call(self, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Run what blocks in a thread of ours: Flower's own are few, and its loop must never wait."""

@@ -129,6 +129,18 @@ class MessageEvent(Told):
     to: str = ""
 
 
+class LogEvent(Told):
+    """A step has logged something; those who follow logs are told, and nobody else."""
+
+    type: Literal["log"] = "log"
+    step: str
+
+    @property
+    def lines(self) -> int:
+        """How many lines it has logged so far."""
+        return int(self.state or 0)
+
+
 class AlertEvent(Told):
     """What the people who run the deployment should know of; `state` is its severity, `detail` the rest of it."""
 
@@ -149,7 +161,7 @@ _KINDS: Mapping[str, type[Told]] = {
     kind.model_fields["type"].default: kind
     for kind in (
         RunEvent, StepEvent, ProgressEvent, BarrierEvent, ConflictEvent, LockEvent, QualityEvent, MessageEvent,
-        AlertEvent, MissedEvent,
+        LogEvent, AlertEvent, MissedEvent,
     )
 }  # fmt: skip
 
@@ -168,6 +180,7 @@ Event: TypeAlias = Annotated[
     | Annotated[LockEvent, Tag("lock")]
     | Annotated[QualityEvent, Tag("quality")]
     | Annotated[MessageEvent, Tag("message")]
+    | Annotated[LogEvent, Tag("log")]
     | Annotated[AlertEvent, Tag("alert")]
     | Annotated[MissedEvent, Tag("missed")]
     | Annotated[OtherEvent, Tag("other")],

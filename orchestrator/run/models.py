@@ -15,6 +15,7 @@ __all__ = [
     "GOOD_RUN_STATES",
     "GroupStatus",
     "LogLine",
+    "LogTail",
     "QualityMark",
     "RunState",
     "RunStatus",
@@ -129,3 +130,11 @@ class LogLine(Frozen):
     level: str
     attempt: int
     text: str
+
+
+class LogTail(Frozen):
+    """Lines of a step, oldest first, and as `cursor` how many it had logged by then: reading goes on behind that many.
+    Fewer lines than that are kept where the oldest had to go."""
+
+    lines: tuple[LogLine, ...]
+    cursor: int

@@ -14,6 +14,7 @@ from orchestrator.errors import NotFound
 from orchestrator.run.models import (
     GroupStatus,
     LogLine,
+    LogTail,
     QualityMark,
     RunState,
     RunStatus,
@@ -31,6 +32,7 @@ BARRIER_FIELDS = ("state", "started_at", "deadline", "extensions", "fallback_at"
 META_FIELDS = ("state", "workflow", "created_at", "started_at", "finished_at", "critical_path_seconds", "reason",
                "quality_impact", "quality")  # fmt: skip
 STATUS = Script(BASE, lua("status"))
+TAIL = Script(BASE, lua("tail"))
 
 
 def parse_status(run_id: str, raw: Sequence[Any]) -> RunStatus:
@@ -134,10 +136,12 @@ class RunReader:
 
     def logs(self, run_id: str, step: str, attempt: int | None = None) -> list[LogLine]:
         """The lines that the attempts of a step logged, oldest first."""
-        with guarded():
-            raw = cast("list[bytes]", self.client.lrange(keys.run_key(run_id, f"log:{step}"), 0, -1))
-        lines = [LogLine.model_validate_json(line) for line in raw]
-        return [line for line in lines if attempt is None or line.attempt == attempt]
+        return [line for line in self.log_tail(run_id, step).lines if attempt in (None, line.attempt)]
+
+    def log_tail(self, run_id: str, step: str, after: int = 0) -> LogTail:
+        """What a step has logged behind its first `after` lines. One round trip."""
+        count, lines = cast("tuple[int, list[bytes]]", TAIL(self.client, run_id, {"step": step, "after": after}))
+        return LogTail(lines=tuple(LogLine.model_validate_json(line) for line in lines), cursor=count)
 
     def behind(self, run_id: str, step: str) -> list[str]:
         """The steps that come after a step, directly or through others and barriers, in the order of the definition:

@@ -71,6 +71,25 @@ def done(client: Client, tmp_path_factory: pytest.TempPathFactory) -> RunHandle:
     return run
 
 
+def say(folder: Path, step: str, words: str) -> None:
+    """Let a step that waits log something."""
+    (folder / "words").write_text(words)
+    (folder / "words").rename(folder / f"say-{step}")
+
+
+def asked_for_within_a_minute(page: Page) -> list[str]:
+    """What a page whose clock is installed sends while its timers run for a minute and nothing happens."""
+    sent: list[str] = []
+    sentinel = "() => fetch(document.getElementById('workflows').dataset.api + '/definitions').then(() => 1)"
+    page.clock.run_for(5_000)  # whatever is still to be done from before
+    page.evaluate(sentinel)
+    page.on("request", lambda request: sent.append(request.url))
+    page.clock.run_for(60_000)
+    page.evaluate(sentinel)
+    assert sent.pop().endswith("/definitions")
+    return sent
+
+
 def node(page: Page, step: str) -> Locator:
     return page.locator(f'.node[data-id="{step}"]')
 
@@ -85,6 +104,7 @@ def test_a_run_is_started_and_watched_to_its_end_without_a_reload(
     page = open_page("/workflows")
     expect(page.locator("#link")).to_have_text("live")
     page.evaluate("window.kept = true")
+    page.clock.install()
     run = started(client, tmp_path)
     row = page.locator(f'tr[data-run="{run.id}"]')
     expect(row).to_contain_text("running")
@@ -97,12 +117,17 @@ def test_a_run_is_started_and_watched_to_its_end_without_a_reload(
     node(page, "@build").click()
     expect(page.locator("#details")).to_contain_text(re.compile(r"4m\d+s left"))
     node(page, "cart").click()
+    log = page.locator("#details .log")
+    expect(log).to_contain_text("attempt 1 begins")
+    say(tmp_path, "cart", HOSTILE)
+    expect(log).to_contain_text(HOSTILE)
     picture(page, "a run goes on")
+    assert asked_for_within_a_minute(page) == [], "nothing happens, nothing is asked for"
     (tmp_path / "go").touch()
     expect(state(page)).to_have_text("success")
     expect(node(page, "last")).to_have_accessible_name(re.compile("^last .*: success"))
     expect(page.locator("#details .panel-state")).to_contain_text("success")
-    expect(page.locator("#details .log")).to_contain_text("attempt 1 begins")
+    expect(log.get_by_text("attempt 1 begins")).to_have_count(1)
     expect(page.locator("#facts")).to_contain_text("4 of 4 steps")
     page.get_by_role("tab", name="Timeline").click()
     bars = page.locator(".gantt-row", has=page.get_by_role("button", name=re.compile("^first:"))).locator(".bar-run")

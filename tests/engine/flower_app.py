@@ -28,11 +28,20 @@ def flaky(ctx: AgentContext) -> dict[str, Any]:
 
 @agent("waiter", queue="flower")
 def waiter(ctx: AgentContext) -> dict[str, Any]:
-    """Say that it has begun, wait until it may end, fail as long as the test wants."""
-    logging.getLogger("agent").info("attempt %d begins", ctx.attempt)
+    """Say that it has begun, log what the test wants, wait until it may end, fail as long as the test wants."""
+    log = logging.getLogger("agent")
+    log.info("attempt %d begins", ctx.attempt)
     folder = Path(ctx.params["folder"])
     (folder / f"begun-{ctx.step_id}").touch()
-    eventually(lambda: ctx.cancelled or (folder / "go").exists(), within=60, what="the test lets the step go on")
+    words = folder / f"say-{ctx.step_id}"
+
+    def may_go() -> bool:
+        if words.exists():
+            log.info("%s", words.read_text())
+            words.unlink()
+        return ctx.cancelled or (folder / "go").exists()
+
+    eventually(may_go, within=60, what="the test lets the step go on")
     if (folder / f"fail-{ctx.step_id}").exists():
         raise ValueError("the test lets it fail")
     return {"attempt": ctx.attempt}

@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from orchestrator import keys
-from orchestrator.run.models import RunState, StepState
+from orchestrator.messages.models import LogEvent, parse_events
+from orchestrator.run import logs
+from orchestrator.run.models import LogLine, RunState, StepState
 from orchestrator.run.nodes import compile_nodes
 from orchestrator.run.replies import Claimed, Moved, Refused
 from orchestrator.workflow.models import GroupSpec, TriggerRule, WorkflowSpec
@@ -283,10 +285,35 @@ def test_artifacts_of_steps_that_begin_anew_are_gone_and_their_logs_are_not(benc
     for name in ("a", "b"):
         granted = bench.granted(name)
         bench.ledger.finish("run", name, "success", token=granted.token, files={"plan.txt": b"x"})
-    bench.client.rpush(keys.run_key("run", "log:b"), '{"at":1,"level":"INFO","attempt":1,"text":"hello"}')
+    logged(bench, "b", "hello")
     bench.ledger.retry("run", "b")
     assert set(bench.reader.files("run")) == {"a/plan.txt"}
     assert [line.text for line in bench.reader.logs("run", "b")] == ["hello"]
+    logged(bench, "b", "again")
+    assert bench.reader.log_tail("run", "b", 1).lines[0].text == "again", "counting goes on as well"
+
+
+def logged(bench: Bench, step: str, *texts: str, limit: int = 10_000) -> None:
+    lines = [LogLine(at=1, level="INFO", attempt=1, text=text) for text in texts]
+    logs.append(bench.client, "run", step, lines, limit=limit)
+
+
+def test_a_log_is_read_on_from_where_somebody_was_also_when_its_oldest_lines_are_gone(bench: Bench) -> None:
+    def tail(after: int) -> tuple[list[str], int]:
+        found = bench.reader.log_tail("run", "b", after)
+        return [line.text for line in found.lines], found.cursor
+
+    bench.create(LINE)
+    assert tail(0) == ([], 0)
+    logged(bench, "b", "one", "two", "three")
+    assert [tail(0), tail(1), tail(3), tail(9)] == [
+        (["one", "two", "three"], 3), (["two", "three"], 3), ([], 3), ([], 3),
+    ]  # fmt: skip
+    size = len(LogLine(at=1, level="INFO", attempt=1, text="four").model_dump_json())
+    logged(bench, "b", "four", "five", limit=2 * size)
+    assert [tail(0), tail(3), tail(4)] == [(["four", "five"], 5), (["four", "five"], 5), (["five"], 5)]
+    entries: Any = bench.client.xrange(keys.run_key("run", "said"))
+    assert [(one.step, one.lines) for one in parse_events(entries) if isinstance(one, LogEvent)] == [("b", 3), ("b", 5)]
 
 
 def test_a_cancelled_run_goes_on_where_it_was(bench: Bench) -> None:

@@ -21,11 +21,13 @@ export async function post(path, body) {
   return answer(await fetch(`${page.api}${path}`, { method: "POST", headers, body: JSON.stringify(body ?? {}) }));
 }
 
-// Follows Server-Sent Events; `told` gets each one parsed, `linked` whether the connection stands.
-export function follow(path, query, told, linked) {
+// Follows Server-Sent Events; `told` gets each one parsed, `logged` those that are named so, `linked` whether the
+// connection stands.
+export function follow(path, query, { told, linked, logged }) {
   const search = new URLSearchParams(query).toString();
   const source = new EventSource(`${page.api}${path}${search && `?${search}`}`);
   source.onmessage = (message) => told(JSON.parse(message.data));
+  if (logged) source.addEventListener("log", (message) => logged(JSON.parse(message.data)));
   source.onopen = () => linked(true);
   source.onerror = () => linked(false);
   addEventListener("pagehide", () => source.close());

@@ -3,18 +3,16 @@ import { attempt, confirmed } from "./actions.js";
 import { get, page } from "./api.js";
 import { h } from "./dom.js";
 import { duration, moment } from "./format.js";
+import { logView } from "./log.js";
 import { badge, word } from "./states.js";
 import { barrierNote, spent } from "./timeline.js";
 import { shown } from "./values.js";
 
-const LOG_LINES = 500;
-const LOG_SECONDS = 2; // lines make no event: those of a running step that somebody looks at are asked for so often
-
-// panel(place, {close, pick, after}) gives {show(view, id, now), refresh(view, now), clear()}.
+// panel(place, {close, pick, after}) gives {show(view, id, now), refresh(view, now), logged(news), clear()}.
 export function panel(place, { close, pick, after }) {
   let id = null;
   let version = "";
-  const log = h("ol", { class: "log", tabindex: 0, "aria-label": "Log lines" });
+  const log = logView();
   const output = h("div", {});
   const facts = h("div", {});
   let read = "";
@@ -30,10 +28,10 @@ export function panel(place, { close, pick, after }) {
     const group = view.groups.find((one) => one.node === id);
     if (group) place.replaceChildren(head(group.id, "barrier"), facts);
     else {
-      log.replaceChildren();
       output.replaceChildren();
-      place.replaceChildren(head(id, "step"), facts, section("Log", log), section("Output", output));
+      place.replaceChildren(head(id, "step"), facts, section("Log", log.element), section("Output", output));
     }
+    log.show(group ? null : id);
     refresh(view, now);
   }
 
@@ -43,7 +41,7 @@ export function panel(place, { close, pick, after }) {
     const group = view.groups.find((one) => one.node === id);
     if (step) {
       keepFocus(() => facts.replaceChildren(...stepFacts(view, step, now)));
-      readMore(view, step, now);
+      readOutput(view, step);
     } else if (group) keepFocus(() => facts.replaceChildren(...barrierFacts(view, group, now)));
   }
 
@@ -54,26 +52,17 @@ export function panel(place, { close, pick, after }) {
     if (key) facts.querySelector(`[data-key="${key}"]`)?.focus();
   }
 
-  // The log and the output are asked for once for each state of the step and each message of its progress.
-  async function readMore(view, step, now) {
-    const wanted = `${step.id} ${step.state} ${step.attempts.length} ${step.message} ${step.state === "running" ? Math.floor(now / LOG_SECONDS) : ""}`;
+  // Asked for once for each state of the step.
+  async function readOutput(view, step) {
+    const wanted = `${step.id} ${step.state} ${step.attempts.length}`;
     if (wanted === version) return;
     version = wanted;
-    const [lines, whole] = await Promise.allSettled([get(`/${view.run_id}/steps/${step.id}/log`), get(`/${view.run_id}/steps/${step.id}/output`)]);
-    if (version !== wanted) return;
-    // The last lines of an attempt are stored just after its end.
-    if (step.finished_at && now - step.finished_at < LOG_SECONDS) setTimeout(() => { if (version === wanted) version = ""; readMore(view, step, now + LOG_SECONDS); }, LOG_SECONDS * 1000);
-    if (lines.status === "fulfilled") showLog(lines.value.lines);
-    if (whole.status === "fulfilled") showOutput(whole.value.values);
-  }
-
-  function showLog(lines) {
-    const down = log.scrollTop + log.clientHeight >= log.scrollHeight - 4;
-    const hidden = Math.max(0, lines.length - LOG_LINES);
-    log.replaceChildren(...(hidden ? [h("li", { class: "dim" }, `${hidden} earlier lines: orchestrator logs ${page.run} ${id}`)] : []),
-      ...lines.slice(-LOG_LINES).map((line) => h("li", { class: `level-${line.level.toLowerCase()}` }, h("time", {}, moment(line.at)), h("b", {}, line.level), h("span", {}, line.text))));
-    if (!lines.length) log.append(h("li", { class: "dim" }, "nothing logged"));
-    if (down) log.scrollTop = log.scrollHeight;
+    try {
+      const { values } = await get(`/${view.run_id}/steps/${step.id}/output`);
+      if (version === wanted) showOutput(values);
+    } catch (error) {
+      if (version === wanted) output.replaceChildren(h("p", { class: "dim" }, `It cannot be read: ${error.message}`));
+    }
   }
 
   function showOutput(values) {
@@ -167,5 +156,5 @@ export function panel(place, { close, pick, after }) {
     ].filter(Boolean);
   }
 
-  return { show, refresh, clear: () => { id = null; place.hidden = true; } };
+  return { show, refresh, logged: log.told, clear: () => { id = null; place.hidden = true; log.show(null); } };
 }

@@ -154,10 +154,10 @@ async function start() {
   const wanted = hash.get("step");
   if (hash.has("view")) open(hash.get("view") === "steps" ? "steps" : "timeline-panel");
   if (wanted && (view.byId.has(wanted) || wanted.startsWith("@"))) pick(wanted);
-  follow(`/${page.run}/events`, { after: view.cursor }, (event) => {
+  follow(`/${page.run}/events`, { after: view.cursor, logs: "true" }, { linked, logged: details.logged, told: (event) => {
     if (fold(view, view.byId, event)) soon();
     draw();
-  }, linked);
+  } });
   setInterval(() => { if (!view.ended && !document.hidden) draw(); }, 1000);
   document.documentElement.dataset.ready = "true";
 }

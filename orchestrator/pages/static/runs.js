@@ -106,10 +106,11 @@ addEventListener("popstate", () => { drawFilters(); load(); });
 drawFilters();
 load();
 let waiting = null;
-follow("/events", {}, () => {
-  waiting ??= setTimeout(() => { waiting = null; load(); }, 250);
-}, (yes) => {
-  at("link").className = yes ? "link-state on" : "link-state";
-  at("link").textContent = yes ? "live" : "reconnecting…";
+follow("/events", {}, {
+  told: () => { waiting ??= setTimeout(() => { waiting = null; load(); }, 250); },
+  linked: (yes) => {
+    at("link").className = yes ? "link-state on" : "link-state";
+    at("link").textContent = yes ? "live" : "reconnecting…";
+  },
 });
 setInterval(() => { if (!document.hidden && rows.some((run) => !run.finished_at)) draw(); }, 5000);

@@ -7,7 +7,7 @@ local function each_key(mapped, command, ...)
     for _, part in ipairs({':log:', ':ctx:b:', ':ctx:d:'}) do redis.call(command, P .. part .. node, ...) end
   end
   for _, part in ipairs({'meta', 'spec', 'inputs', 'edges', 'defs', 'files', 'locks', 'waits', 'conflicts', 'events',
-    'end', 'messages', 'messages:book'}) do
+    'end', 'said', 'messages', 'messages:book'}) do
     redis.call(command, P .. ':' .. part, ...)
   end
   for _, part in ipairs({'head', 'past', 'fields', 'blobs', 'refs', 'info', 'versions', 'names', 'pins', 'open'}) do

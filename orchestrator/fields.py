@@ -39,6 +39,9 @@ SecondsOrNone = Annotated[float, BeforeValidator(units.parse_duration), Field(ge
 Size = Annotated[int, BeforeValidator(units.parse_size), Field(gt=0)]
 """A size above zero in any notation of `units.parse_size`, kept as bytes."""
 
+SizeOrNone = Annotated[int, BeforeValidator(units.parse_size), Field(ge=0)]
+"""A size of which 0 means that there is nothing of it."""
+
 Count = Annotated[int, BeforeValidator(_no_boolean), Field(ge=0)]
 """A whole number from 0."""
 

@@ -16,7 +16,7 @@ from orchestrator.engine_caches import CachingSystem, PerformanceMonitoring
 from orchestrator.engine_fleet import FleetRules, Workers
 from orchestrator.environment import Environment
 from orchestrator.errors import InvalidDocument, Problem
-from orchestrator.fields import Frozen, Number, PositiveCount, Seconds, SecondsOrNone, Size
+from orchestrator.fields import Frozen, Number, PositiveCount, Seconds, SecondsOrNone, Size, SizeOrNone
 from orchestrator.problems import boolean_keys, doubtful_problems, in_file_order, translate
 
 __all__ = ["ENGINE_BLOCKS", "EngineSettings", "Environment", "Runtime", "Words", "check_engine", "load_engine"]
@@ -69,6 +69,7 @@ class Runtime(Frozen):
     decision_fallback: Literal["first_writer", "last_writer", "priority", "fail"] = "first_writer"
     context_versions: PositiveCount = 1000
     context_bytes: Size = 64_000_000
+    shared_memory: SizeOrNone = 128_000_000
     max_log_bytes: Size = 256_000
     message_bytes: Size = 64_000
     messages_bytes: Size = 32_000_000

@@ -1,15 +1,15 @@
-"""Whether large values should pass between the processes of a host by shared memory, and what Python can do about
-cache lines and NUMA nodes.
+"""What large values cost by shared memory and by the store, and what Python can do about cache lines and NUMA nodes.
 
-A value is JSON that one process has written and another one reads as Python objects: what an agent gets when it reads
-the context. By Redis it is one GET; by a pipe the writer sends it; by shared memory the reader gets a name (a claim
-check), attaches and reads where the writer has put it. "Bytes only" is the way alone, "as objects" with the parsing
-that each reader needs in all three.
+What is measured is the whole read of an attempt, once with the value's segment on this host (`context/segments.py`) and
+once without: the script on the server, the value's way, lz4 or the checksum, UTF-8, and parsing, which is the same for
+both. Another process has committed the value and left it here; to leave it is the price that the writer pays. A text is
+a list of lines of words, as a model writes them; records are small mappings, as tables are.
 
-What that says: for the bytes shared memory is faster by a multiple; for the value, which each reader parses, the gain
-is a fifth to a third of one read (1 to 8 MB), once per attempt, and only where writer and reader share a host. The
-value has to be in the store in any case, where it survives the host. So we pass none by shared memory: segments that
-need leases, and a sweep after kills, would be a second way to lose something for a few milliseconds.
+Figures of a busy 2-core x86-64 host (Python 3.11, Valkey 9.1, medians): texts of 1, 4 and 8 MB are read in 4.6, 15
+and 26 ms by shared memory, and in 10, 37 and 53 ms from the store, so in less than half the time; to leave them takes
+1.4, 6 and 6 ms, so that one reader is enough. Of records, parsing takes nearly all of the time, which each reader does
+for itself: 31, 159 and 337 ms, a tenth less than from the store. At 100 KB nothing is gained (0.78 and 0.85 ms, 0.24
+to leave it): values below `segments.LEAST` go by the store alone.
 
 Python places no objects: which node their memory is on, and which objects share a cache line, is up to the allocator
 and the kernel (first touch). What it can do is to bind a process to processors of one node (`os.sched_setaffinity`),
@@ -19,7 +19,6 @@ line disturb each other; how little is left of that behind the interpreter is th
 
 from __future__ import annotations
 
-import json
 import multiprocessing
 from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
@@ -28,82 +27,83 @@ from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from random import Random
 from time import perf_counter
+from typing import Any
 
-from orchestrator.bench.context import value_of
+from orchestrator.bench.context import LIMIT, RUN, ClaimedRun, value_of
 from orchestrator.bench.frame import Setting
 from orchestrator.bench.results import Measure
-from orchestrator.connection import connect
-from orchestrator.context.values import canonical
+from orchestrator.context.reader import ContextReader
+from orchestrator.context.segments import MEMORY, Segments
+from orchestrator.context.store import ContextStore
+from orchestrator.context.values import canonical, content_hash
 
-SIZES = {"100 KB": 100_000, "1 MB": 1_000_000, "8 MB": 7_900_000}
+SIZES = {"100 KB": 100_000, "1 MB": 1_000_000, "4 MB": 4_000_000, "8 MB": 7_500_000}
 READS = 8
 LINE = 64
 COUNTS = 300_000
 NODES = "/sys/devices/system/node"
-KEY = "bench:value"
 _spawned = multiprocessing.get_context("spawn")
 
 
 def measure(setting: Setting) -> Iterator[Measure]:
-    """Milliseconds per read, by size and way; then the cost of a shared cache line, and how many nodes there are."""
-    random = Random(setting.seed)
-    for name, size in SIZES.items():
-        data = canonical(value_of(size, random), limit=10_000_000, what="a value").encode()
-        yield from _ways(setting, name, data)
+    """Milliseconds per read, by size and kind of value; then the cost of a shared cache line, and how many nodes there
+    are."""
+    for size, count in SIZES.items():
+        for kind, make in (("text", value_of), ("records", records_of)):
+            yield from _reads(setting, f"{size} of {kind}", make(count, Random(setting.seed)))
     yield from _lines(setting)
     nodes = len(list(Path(NODES).glob("node[0-9]*"))) or 1
     yield Measure(name="NUMA nodes of this machine", unit="", samples=(float(nodes),), better="higher")
 
 
-def _ways(setting: Setting, name: str, data: bytes) -> Iterator[Measure]:
-    reads = setting.times(READS)
+def records_of(size: int, random: Random) -> list[dict[str, Any]]:
+    """A JSON value of about so many bytes: mappings of a few numbers and words."""
+    rows, left = list[dict[str, Any]](), size
+    while left > 0:
+        row = {"id": random.randrange(10**9), "name": f"user {random.randrange(10**6)}", "score": random.random(),
+               "tags": random.choices(["new", "open", "urgent"], k=2), "active": random.random() < 0.5}  # fmt: skip
+        rows.append(row)
+        left -= len(canonical(row, limit=LIMIT, what="a record")) + 1
+    return rows
+
+
+def _reads(setting: Setting, name: str, value: object) -> Iterator[Measure]:
+    run = ClaimedRun(setting, 1)
+    run.commit(0, value)
+    here = Segments(10 * LIMIT, least=0, folder=MEMORY / f"orchestrator-{setting.folder.name}")
     ours, theirs = _spawned.Pipe()
-    writer = _spawned.Process(target=write, args=(theirs, setting.server.url(), data), daemon=True)
+    text = canonical(value, limit=LIMIT, what="a value")
+    arguments = (theirs, here, content_hash(text), text, setting.rounds * setting.times(READS))
+    writer = _spawned.Process(target=leave, args=arguments, daemon=True)
     writer.start()
-    segment = SharedMemory(name=ours.recv())
-    shared = _view(segment)
-    client = setting.server.client()
-
-    def by_pipe() -> bytes:
-        ours.send(True)
-        return ours.recv_bytes()
-
-    ways: dict[str, Callable[[], bytes]] = {
-        "shared memory": lambda: bytes(shared[: len(data)]),
-        "Redis": lambda: client.get(KEY),  # type: ignore[dict-item, return-value]
-        "a pipe": by_pipe,
-    }
-    alone = {way: list[float]() for way in ways}
-    parsed = {way: list[float]() for way in ways}
+    left: list[float] = ours.recv()
+    writer.join()
+    sides = (ContextStore(run.client, segments=here), run.context)
+    times: tuple[list[float], list[float]] = ([], [])
     try:
         for _ in range(setting.rounds):
-            for way, read in ways.items():
-                alone[way].append(_each(reads, read))
-                parsed[way].append(_each(reads, lambda read=read: json.loads(read())))  # type: ignore[misc]
+            for store, taken in zip(sides, times, strict=True):
+                taken.append(_each(setting.times(READS), lambda store=store: _read(store)))  # type: ignore[misc]
     finally:
-        ours.send(False)
-        shared.release()
-        segment.close()
-        writer.join()
-    for what, times in (("bytes only", alone), ("as objects", parsed)):
-        for peer in ("Redis", "a pipe"):
-            yield Measure(
-                name=f"{name} by shared memory, {what}", unit="ms", samples=tuple(times["shared memory"]),
-                peer=peer, peer_samples=tuple(times[peer]),
-            )  # fmt: skip
+        here.drop(RUN)
+    yield Measure(
+        name=f"{name}: read by shared memory", unit="ms", samples=tuple(times[0]), peer="from the store",
+        peer_samples=tuple(times[1]),
+    )  # fmt: skip
+    yield Measure(name=f"{name}: to leave it there", unit="ms", samples=tuple(left))
 
 
-def write(pipe: Connection, url: str, data: bytes) -> None:
-    """The other process: it has the value in all three ways, until it is told that nobody reads any more."""
-    connect(url).set(KEY, data)
-    segment = SharedMemory(create=True, size=len(data))
-    with _view(segment) as shared:
-        shared[: len(data)] = data
-    pipe.send(segment.name)
-    while pipe.recv():
-        pipe.send_bytes(data)
-    segment.close()
-    segment.unlink()
+def _read(store: ContextStore) -> object:
+    return ContextReader(store, RUN, version=1).field("s0.value")
+
+
+def leave(pipe: Connection, here: Segments, name: str, text: str, times: int) -> None:
+    """The other process: leaves a value, again and again, and tells the milliseconds that it took."""
+    taken = []
+    for _ in range(times):
+        here.drop(RUN)
+        taken.append(_each(1, lambda: here.put(RUN, [(name, text)])))
+    pipe.send(taken)
 
 
 def _view(segment: SharedMemory) -> memoryview:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, cast
 
 import redis
+from pydantic_core import from_json
 
 from orchestrator import keys
 from orchestrator.connection import guarded
@@ -115,7 +116,7 @@ class ContextReader:
 
     def _value(self, field: str) -> Any:
         if field not in self._parsed:
-            self._parsed[field] = json.loads(self._found[field].text)
+            self._parsed[field] = from_json(self._found[field].text)
         return self._parsed[field]
 
 

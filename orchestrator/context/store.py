@@ -18,12 +18,14 @@ from orchestrator.context.merge_models import ABSENT, Chosen
 from orchestrator.context.models import ContextConflict, Difference, FieldChange, Version
 from orchestrator.context.policy import Writer
 from orchestrator.context.scripts import BRANCHES, DIFF, PUBLISH, READ, RESTORE
+from orchestrator.context.segments import Segments
 from orchestrator.context.values import canonical
 from orchestrator.errors import NotFound
 
 MAX_VALUE_BYTES = 64_000_000
 """Nothing larger is ever unpacked, whatever the header of a compressed value says."""
-_EVERY_VERSION = 1_000_000
+_HELD = b"\2"
+"""Leads a hash that stands for a value which the reader has itself, as overlay.lua gives it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +66,24 @@ class SharedWrite:
     theirs: str
 
 
-class ContextStore:
-    """Contexts on one Redis. `keep` versions of each are kept, as long as the values take less than `keep_bytes`."""
+class _Gone(Exception):
+    """A value is not on this host any more."""
 
-    def __init__(self, client: redis.Redis, *, keep: int = 1000, keep_bytes: int = 64_000_000) -> None:
+
+class ContextStore:
+    """Contexts on one Redis. `keep` versions of each are kept, as long as the values take less than `keep_bytes`. With
+    `segments`, large values that are on this host are taken from there."""
+
+    def __init__(
+        self,
+        client: redis.Redis,
+        *,
+        keep: int = 1000,
+        keep_bytes: int = 64_000_000,
+        segments: Segments | None = None,
+    ) -> None:
         self._client = client
+        self._segments = segments
         self._policy = {"keep": keep, "keep_bytes": keep_bytes}
 
     def read(
@@ -80,7 +95,8 @@ class ContextStore:
         branches: Sequence[str] = (),
         drafts: Sequence[str] = (),
     ) -> Reading:
-        """One consistent read of sections and fields (None: of everything); one round trip.
+        """One consistent read of sections and fields (None: of everything); one round trip, and another one when a
+        value was on this host and is gone just now.
 
         `branches` are laid over the main line, merged where both have changed a field: of the latest version only those
         that it does not hold yet. Raises NotFound when the version is gone.
@@ -90,22 +106,44 @@ class ContextStore:
             arguments["version"] = version
         if names is not None:
             arguments["names"] = list(dict.fromkeys(names))
-        raw = READ(self._client, run_id, arguments)
-        _still_there(raw, version)
+        at, rows = self._rows(run_id, version, arguments)
         found: dict[str, Value] = {}
         bases: dict[str, str | None] = {}
-        for at in range(1, len(raw), 4):
-            field, number, packed, mark = raw[at : at + 4]
-            name = field.decode()
+        for name, number, text, mark in rows:
             below = found.get(name)
-            text = unpack(packed, name, limit=MAX_VALUE_BYTES) if packed else None
-            if int(number) < 0:
+            if number < 0:
                 bases[name] = text
                 continue
+            value = text or "null"
             if name in bases:
-                text = _laid_over(bases.pop(name), None if below is None else below.text, text or "null", name)
-            found[name] = Value(text or "null", int(number), mark.decode(), below.main if below else None)
-        return Reading(int(raw[0]), found)
+                value = _laid_over(bases.pop(name), None if below is None else below.text, value, name)
+            found[name] = Value(value, number, mark, below.main if below else None)
+        return Reading(at, found)
+
+    def _rows(
+        self, run_id: str, version: int | None, arguments: Mapping[str, Any]
+    ) -> tuple[int, list[tuple[str, int, str | None, str]]]:
+        """What `read.lua` gives: the version, and field, version, text and mark of each value."""
+        held = [] if self._segments is None else self._segments.held(run_id)
+        for asked in ({**arguments, "held": held}, arguments) if held else (arguments,):
+            raw = READ(self._client, run_id, asked)
+            _still_there(raw, version)
+            try:
+                return int(raw[0]), [
+                    (field.decode(), int(number), self._text(run_id, field.decode(), packed), mark.decode())
+                    for field, number, packed, mark in zip(*(raw[first::4] for first in range(1, 5)), strict=True)
+                ]
+            except _Gone:
+                continue
+        raise AssertionError("the store gives values, unless it was told that they are here")
+
+    def _text(self, run_id: str, field: str, packed: bytes) -> str | None:
+        if packed[:1] != _HELD or self._segments is None:
+            return unpack(packed, field, limit=MAX_VALUE_BYTES) if packed else None
+        text = self._segments.get(run_id, packed[1:].decode())
+        if text is None:
+            raise _Gone
+        return text
 
     def documents(self, run_id: str, version: int | None = None) -> dict[str, Any]:
         """Section -> document, of a version or of the latest one."""

@@ -51,6 +51,9 @@ def complete(
     merging = _Merging(runtime, run_id, granted, reader, {write.field: write for write in written.fields})
     for _ in range(MERGES):
         merging.take_branches()
+        payloads = [write.payload() for write in merging.fields.values()]
+        texts = (write.text for write in merging.fields.values())
+        runtime.segments.put(run_id, ((str(payload[2]), text) for payload, text in zip(payloads, texts, strict=True)))
         left = findings(runtime, {name: record for one in merging.found.values() for name, record in one.items()})
         answer = runtime.ledger.finish(
             run_id,
@@ -61,7 +64,7 @@ def complete(
             snapshot=granted.version,
             seen=granted.branches,
             absorbed=merging.absorbed,
-            fields=[write.payload() for write in merging.fields.values()],
+            fields=payloads,
             conflicts=left.records,
             bases=_bases(granted, reader, written),
             undecided=left.undecided,

@@ -74,6 +74,7 @@ class FleetMember:
     def look(self) -> None:
         """Tell, hear, decide, act: two round trips, and more only when something was done or changes."""
         runtime = self._runtime
+        runtime.segments.sweep()
         samples = runtime.samples.take()
         learning.learn(runtime.client, samples)
         waiting = depths(self._app, {*self._agents, *self.worker.home})

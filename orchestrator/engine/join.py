@@ -37,6 +37,9 @@ def follow(app: Celery, run_id: str, moved: Moved) -> None:
 def follow_all(app: Celery, transitions: Sequence[tuple[str, Moved]]) -> None:
     """The same for transitions of several runs, whose messages are sent together."""
     publish_all(app, [(run_id, moved.released) for run_id, moved in transitions])
+    for run_id, moved in transitions:
+        if moved.ended:
+            runtime_of(app).segments.drop(run_id)
     for other, following in admission.settle(app, transitions):
         follow(app, other, following)
     for run_id, moved in transitions:

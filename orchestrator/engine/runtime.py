@@ -23,6 +23,7 @@ from orchestrator.connection import connect, connect_blocking, guarded
 from orchestrator.context.lock_models import LockRules
 from orchestrator.context.locks import CHECK, EXTEND, LOCKS, Locks
 from orchestrator.context.scripts import JOIN, SNAPSHOT, UNDO
+from orchestrator.context.segments import Segments
 from orchestrator.context.store import ContextStore
 from orchestrator.engine.samples import Samples
 from orchestrator.engine.templates import Templates
@@ -132,7 +133,12 @@ class Runtime:
     @property
     def context(self) -> ContextStore:
         """The contexts of this deployment's runs."""
-        return context_store(self.client, self.settings)
+        return context_store(self.client, self.settings, self.segments)
+
+    @property
+    def segments(self) -> Segments:
+        """The large values that the processes of this host pass to each other."""
+        return Segments(self.settings.engine.shared_memory)
 
     @property
     def rendering(self) -> Templates:
@@ -225,9 +231,10 @@ def pools(client: redis.Redis, settings: EngineSettings) -> Pools:
     return Pools(client, settings.capacity, ageing=ageing, look=settings.engine.lease_seconds)
 
 
-def context_store(client: redis.Redis, settings: EngineSettings) -> ContextStore:
+def context_store(client: redis.Redis, settings: EngineSettings, segments: Segments | None = None) -> ContextStore:
     """The contexts over a client, kept as long as the settings say."""
-    return ContextStore(client, keep=settings.engine.context_versions, keep_bytes=settings.engine.context_bytes)
+    engine = settings.engine
+    return ContextStore(client, keep=engine.context_versions, keep_bytes=engine.context_bytes, segments=segments)
 
 
 def message_limits(settings: EngineSettings) -> MessageLimits:

@@ -26,7 +26,8 @@ def adder(ctx: AgentContext) -> dict[str, Any]:
     if ctx.params.get("signs"):
         ctx.write("board.order", [*ctx.get("board.order", []), ctx.step_id])
     ctx.write(f"board.parts.{ctx.step_id}", ctx.params.get("value", True))
-    return {"saw": ctx.get("board.parts")}
+    text = {"text": ctx.params["word"] * 300_000} if "word" in ctx.params else {}
+    return {"saw": ctx.get("board.parts"), **text}
 
 
 @agent("watcher", queue="sharing")
@@ -49,9 +50,10 @@ def drafter(ctx: AgentContext) -> dict[str, Any]:
 
 @agent("peeker", queue="sharing")
 def peeker(ctx: AgentContext) -> dict[str, Any]:
-    """Look at what another step has not finished."""
-    eventually(Path(ctx.params["after"]).exists, within=20, what="the draft is there")
-    return {"saw": ctx.get("drafter.plan"), "mark": ctx.mark("drafter.plan")}
+    """Look, when the test lets it, at what another step has written or not finished."""
+    eventually(Path(ctx.params["after"]).exists, within=20, what="there is something to see")
+    path = ctx.params.get("path", "drafter.plan")
+    return {"saw": ctx.get(path), "mark": ctx.mark(path)}
 
 
 @agent("trespasser", queue="sharing")

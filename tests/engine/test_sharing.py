@@ -11,6 +11,7 @@ import pytest
 
 from orchestrator import Client
 from orchestrator.cli import main
+from orchestrator.context.segments import MEMORY, Segments
 from orchestrator.errors import CorruptValue, NotFound
 from orchestrator.keys import run_key
 from orchestrator.run.models import RunState, StepState
@@ -143,6 +144,24 @@ def test_a_value_that_was_damaged_in_the_store_fails_who_reads_it_and_says_so(sh
     assert error.startswith("CorruptValue: the value at 'board.parts' is damaged"), error
     with pytest.raises(CorruptValue, match="is damaged"):
         run.context()
+
+
+@pytest.mark.skipif(not MEMORY.is_dir(), reason="this system has no /dev/shm")
+def test_a_large_value_passes_between_processes_of_a_host_without_the_store(sharing: Client, tmp_path: Path) -> None:
+    """The store's copy is damaged meanwhile, and nobody notices."""
+    here, go = Segments(1), tmp_path / "go"
+    reader = {"id": "reader", "agent": "peeker", "needs": ["writer"], "with": {"after": str(go), "path": "writer.text"}}
+    run = sharing.submit({"name": "large", "steps": [adder("writer", word="page"), reader]})
+    eventually(lambda: run.status().steps["reader"].state is StepState.RUNNING, within=SECONDS, what="the reader runs")
+    (left,) = here.held(run.id)
+    blobs = run_key(run.id, "ctx:blobs")
+    stored: Any = sharing.redis.hget(blobs, left)
+    sharing.redis.hset(blobs, left, b"\0not what was written")
+    go.touch()
+    assert run.wait(SECONDS).state is RunState.SUCCESS
+    sharing.redis.hset(blobs, left, stored)
+    assert run.result()["reader"]["saw"] == "page" * 300_000
+    eventually(lambda: not here.held(run.id), within=SECONDS, what="the end of the run takes its segments along")
 
 
 @pytest.mark.parametrize(

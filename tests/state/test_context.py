@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +15,9 @@ from celery import Celery
 
 from orchestrator import keys
 from orchestrator.context.reader import ContextReader
+from orchestrator.context.segments import Segments
+from orchestrator.context.store import ContextStore
+from orchestrator.context.values import content_hash
 from orchestrator.engine.app import create_app
 from orchestrator.engine.commits import Written, complete
 from orchestrator.engine.decisions import resolve
@@ -124,6 +129,42 @@ def test_a_step_without_output_is_there_with_an_empty_document(bench: Bench) -> 
     bench.run_step("a", output={})
     assert bench.context.outputs("run") == {"a": {}}
     assert reader(bench, bench.granted("b")).section("a") == {}
+
+
+def test_what_is_on_this_host_is_not_fetched_and_what_is_gone_or_damaged_there_is(bench: Bench, tmp_path: Path) -> None:
+    bench.create(spec(step("a"), step("b", "a", group="g"), step("c", "a", group="g"), step("after_b", "b"),
+                      groups=(GroupSpec(id="g", steps=("b", "c")),)))  # fmt: skip
+    large, other = f"Grüße {os.urandom(600_000).hex()}", os.urandom(600_000).hex()
+    bench.run_step("a", output={"large": large, "small": 1})
+    bench.run_step("b", output={"other": other})
+    granted = bench.granted("after_b")
+    here = Segments(10_000_000, folder=tmp_path / "shared")
+    store = ContextStore(bench.client, segments=here)
+
+    def read() -> tuple[dict[str, str], int]:
+        """What an attempt reads, and the bytes that the server has sent for it."""
+        before = sent(bench.client)
+        found = store.read("run", version=granted.version, names=["a", "b"], branches=granted.branches)
+        return {name: value.text for name, value in found.fields.items()}, sent(bench.client) - before
+
+    expected, bytes_sent = read()
+    assert bytes_sent > 2_000_000
+    texts = {content_hash(text): text for text in expected.values()}
+    here.put("run", texts.items())
+    assert len(here.held("run")) == 2
+    found, bytes_sent = read()
+    assert (found, bytes_sent < 100_000) == (expected, True), "the main line's and a branch's"
+    for damaged in here.held("run"):
+        (here.folder / "run" / damaged).write_bytes(b"cut")
+        assert read()[0] == expected
+    assert here.held("run") == []
+    assert read()[1] > 2_000_000
+
+
+def sent(client: redis.Redis) -> int:
+    """The bytes that the server has sent to all clients."""
+    stats: Any = client.info("stats")
+    return int(stats["total_net_output_bytes"])
 
 
 def test_a_damaged_value_is_an_error_with_its_name(bench: Bench) -> None:

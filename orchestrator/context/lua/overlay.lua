@@ -3,7 +3,9 @@
 -- version -1, and the reader merges.
 local covered = {}
 
-local function packed_of(hash) return hash ~= NONE and redis.call('HGET', BLOBS, hash) or '' end
+local HELD = {} -- A.held: hashes of values that the reader has; it gets the hash again, behind the byte 2
+for _, hash in ipairs(A.held or {}) do HELD[hash] = '\2' .. hash end
+local function packed_of(hash) return HELD[hash] or hash ~= NONE and redis.call('HGET', BLOBS, hash) or '' end
 
 local function lay_over(give, step, field, text, version)
   local _, base, hash = branched(text)

@@ -1,5 +1,5 @@
 -- Read at a version. A: version (none: the latest), names (sections and fields; none: everything), branches to lay over
--- the main line, drafts (steps whose unfinished work may be seen where there is nothing else).
+-- the main line, drafts (steps whose unfinished work may be seen where there is nothing else), held (see overlay.lua).
 -- -> {'gone', oldest version} or {version, field, version, packed, mark, ...}; the version in a branch or draft is 0, and -1
 -- that of a base (see overlay.lua).
 local version = A.version or newest()
@@ -15,7 +15,7 @@ local function give(field, at, packed, mark)
 end
 local function main(field)
   local v, hash, mark = value_at(field, version)
-  if hash ~= NONE then give(field, v, redis.call('HGET', BLOBS, hash), mark) end
+  if hash ~= NONE then give(field, v, packed_of(hash), mark) end
 end
 local function each(key, name, visit) -- the fields of a hash that a name stands for
   local exact = name and string.find(name, '.', 1, true)

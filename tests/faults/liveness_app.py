@@ -9,7 +9,16 @@ from typing import Any
 
 from celery import bootsteps
 
-from config.celery_app import app
+from orchestrator import AgentContext, agent
+
+
+@agent("slow_at_first", queue="drills")
+def slow_at_first(ctx: AgentContext) -> None:
+    """Take `seconds`; whoever has to do it again is quick."""
+    threading.Event().wait(float(ctx.params["seconds"]) if ctx.attempt == 1 else 0)
+
+
+from config.celery_app import app  # noqa: E402 - the agent has to be declared before
 
 __all__ = ["app"]
 

@@ -5,33 +5,23 @@ from __future__ import annotations
 import os
 import signal
 from collections import Counter
-from collections.abc import Iterator
 from contextlib import suppress
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import psutil
-import pytest
 
-from orchestrator import Client, RunHandle
+from orchestrator import RunHandle
 from orchestrator.run.models import RunState, RunStatus, StepState
-from tests.conftest import Store
+from tests.faults.scenes import Place, scene, started
 from tests.workers import Worker, eventually
 
-SECONDS = 40
+SECONDS = 60
 
 
-@pytest.fixture
-def client(store: Store) -> Iterator[Client]:
-    with Client(store.url) as connected:
-        yield connected
-
-
-@pytest.fixture
-def worker(store: Store, tmp_path: Path) -> Iterator[Worker]:
-    with Worker(store.url, tmp_path, concurrency=2) as running:
-        yield running
+def worker(place: Place, name: str = "w1", **options: Any) -> Worker:
+    return Worker(place.store.url, place.folder, name=name, **{"concurrency": 2, **options})
 
 
 def product(*slow: str) -> dict[str, Any]:
@@ -64,33 +54,35 @@ def running(handle: RunHandle, *names: str) -> bool:
     return all(steps[name].state is StepState.RUNNING for name in names)
 
 
-def test_a_worker_is_killed_twice_and_others_carry_on(
-    client: Client, worker: Worker, store: Store, tmp_path: Path
-) -> None:
+@scene
+def test_a_worker_is_killed_twice_and_others_carry_on(place: Place) -> None:
     """Once while the members of a group run, once in the middle of a chain."""
-    handle = client.submit(product("ux_expert", "architect", "developer"))
-    eventually(lambda: running(handle, "ux_expert", "architect"), within=20, what="the designers run")
-    worker.kill()
-    with Worker(store.url, tmp_path, name="w2", concurrency=2) as second:
+    with started(first := worker(place)):
+        handle = place.client.submit(product("ux_expert", "architect", "developer"))
+        eventually(lambda: running(handle, "ux_expert", "architect"), within=20, what="the designers run")
+        first.kill()
+    with started(second := worker(place, "w2")):
         eventually(lambda: running(handle, "developer"), within=20, what="the developer runs")
         second.kill()
-    with Worker(store.url, tmp_path, name="w3", concurrency=2):
+    with started(worker(place, "w3")):
         status = handle.wait(SECONDS)
     assert_each_effect_once(handle, status)
     attempts = {name: step.attempts for name, step in status.steps.items()}
     assert attempts == {"analyst": 1, "pm": 1, "ux_expert": 2, "architect": 2, "developer": 2, "qa": 1}
 
 
-def test_a_killed_child_costs_one_attempt_and_no_visibility_timeout(client: Client, worker: Worker) -> None:
-    handle = client.submit(product("ux_expert", "architect"))
-    eventually(lambda: running(handle, "ux_expert", "architect"), within=20, what="the designers run")
-    busy = [pid for pid in worker.children() if psutil.Process(pid).is_running()]
-    os.kill(busy[0], signal.SIGKILL)
-    os.kill(busy[1], signal.SIGKILL)
-    status = handle.wait(15)
-    assert_each_effect_once(handle, status)
-    assert status.steps["ux_expert"].attempts == status.steps["architect"].attempts == 2
-    assert_each_has_its_own_connections(worker)
+@scene
+def test_a_killed_child_costs_one_attempt_and_no_visibility_timeout(place: Place) -> None:
+    with started(one := worker(place)):
+        handle = place.client.submit(product("ux_expert", "architect"))
+        eventually(lambda: running(handle, "ux_expert", "architect"), within=20, what="the designers run")
+        busy = [pid for pid in one.children() if psutil.Process(pid).is_running()]
+        os.kill(busy[0], signal.SIGKILL)
+        os.kill(busy[1], signal.SIGKILL)
+        status = handle.wait(15)
+        assert_each_effect_once(handle, status)
+        assert status.steps["ux_expert"].attempts == status.steps["architect"].attempts == 2
+        assert_each_has_its_own_connections(one)
 
 
 def assert_each_has_its_own_connections(worker: Worker) -> None:
@@ -111,52 +103,58 @@ def sockets(pid: int) -> set[str]:
     return {name for name in found if name.startswith("socket:")}
 
 
-def test_a_step_that_kills_every_process_is_given_up_and_the_rest_flows_on(client: Client, worker: Worker) -> None:
+@scene
+def test_a_step_that_kills_every_process_is_given_up_and_the_rest_flows_on(place: Place) -> None:
     poison = {"id": "poison", "agent": "crash", "with": {"times": 99}}
     other = {"id": "other", "agent": "noop", "with": {}}
-    handle = client.submit({"name": "poisoned", "steps": [poison, other]})
-    status = handle.wait(SECONDS)
+    with started(worker(place)):
+        status = place.client.submit({"name": "poisoned", "steps": [poison, other]}).wait(SECONDS)
     assert (status.steps["poison"].state, status.steps["poison"].reason) == (StepState.FAILED, "poisoned")
     assert status.steps["poison"].attempts == 3
     assert status.steps["other"].state is StepState.SUCCESS
 
 
-def test_a_frozen_worker_loses_its_lease_and_its_late_result(
-    client: Client, worker: Worker, store: Store, tmp_path: Path
-) -> None:
-    handle = client.submit({"name": "frozen", "steps": [{"id": "a", "agent": "sleep", "with": {"seconds": 2}}]})
+def asleep(place: Place, seconds: float) -> RunHandle:
+    """A run of one step that sleeps by now."""
+    handle = place.client.submit(
+        {"name": "asleep", "steps": [{"id": "a", "agent": "sleep", "with": {"seconds": seconds}}]}
+    )
     eventually(lambda: running(handle, "a"), within=20, what="a runs")
-    with worker.frozen(), Worker(store.url, tmp_path, name="w2", concurrency=1):
+    return handle
+
+
+@scene
+def test_a_frozen_worker_loses_its_lease_and_its_late_result(place: Place) -> None:
+    with started(first := worker(place)):
+        handle = asleep(place, 2)
+        with first.frozen(), started(worker(place, "w2", concurrency=1)):
+            handle.wait(SECONDS)
+        eventually(lambda: not place.client.redis.hlen("unacked"), within=SECONDS, what="its late work has ended")
+        status = handle.status()
+        assert_each_effect_once(handle, status)
+        assert (status.steps["a"].attempts, status.steps["a"].worker) == (2, "w2@test")
+
+
+@scene
+def test_a_warm_shutdown_lets_its_steps_end_and_renews_their_leases(place: Place) -> None:
+    with started(first := worker(place), worker(place, "w2", concurrency=1, queues=["control"])):
+        handle = asleep(place, 4)
+        os.kill(first.pid, signal.SIGTERM)
         status = handle.wait(SECONDS)
-    assert_each_effect_once(handle, status)
-    assert status.steps["a"].attempts == 2
-    assert status.steps["a"].worker == "w2@test"
+        assert_each_effect_once(handle, status)
+        assert (status.steps["a"].attempts, status.steps["a"].worker) == (1, "w1@test")
 
 
-def test_a_warm_shutdown_lets_its_steps_end_and_renews_their_leases(
-    client: Client, worker: Worker, store: Store, tmp_path: Path
-) -> None:
-    with Worker(store.url, tmp_path, name="w2", concurrency=1, queues=["control"]):
-        handle = client.submit({"name": "warm", "steps": [{"id": "a", "agent": "sleep", "with": {"seconds": 4}}]})
-        eventually(lambda: running(handle, "a"), within=20, what="a runs")
-        os.kill(worker.pid, signal.SIGTERM)
-        status = handle.wait(SECONDS)
-    assert_each_effect_once(handle, status)
-    assert (status.steps["a"].attempts, status.steps["a"].worker) == (1, "w1@test")
-
-
-def test_a_worker_that_froze_takes_its_own_step_up_again_and_is_not_poisoned(
-    client: Client, worker: Worker, store: Store, tmp_path: Path
-) -> None:
+@scene
+def test_a_worker_that_froze_takes_its_own_step_up_again_and_is_not_poisoned(place: Place) -> None:
     """Its old child still runs when the new attempt is claimed in the same worker: only the old one is ended."""
-    with Worker(store.url, tmp_path, name="w2", concurrency=1, queues=["control"]):
-        handle = client.submit({"name": "thawed", "steps": [{"id": "a", "agent": "sleep", "with": {"seconds": 5}}]})
-        eventually(lambda: running(handle, "a"), within=20, what="a runs")
-        os.kill(worker.pid, signal.SIGSTOP)
+    with started(first := worker(place), worker(place, "w2", concurrency=1, queues=["control"])):
+        handle = asleep(place, 5)
+        os.kill(first.pid, signal.SIGSTOP)
         try:
             eventually(lambda: handle.status().steps["a"].state is StepState.QUEUED, within=20, what="a was taken")
         finally:
-            os.kill(worker.pid, signal.SIGCONT)
+            os.kill(first.pid, signal.SIGCONT)
         status = handle.wait(SECONDS)
-    assert_each_effect_once(handle, status)
-    assert status.steps["a"].attempts == 2
+        assert_each_effect_once(handle, status)
+        assert status.steps["a"].attempts == 2

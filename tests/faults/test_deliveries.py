@@ -4,24 +4,22 @@ from __future__ import annotations
 
 import os
 import signal
-from pathlib import Path
-
-import pytest
+from contextlib import closing
 
 from orchestrator import Client, RunHandle
 from orchestrator.run.models import RunState, StepState
-from tests.conftest import StartServer, Store
+from tests.faults.scenes import Place, scene, started
+from tests.servers import ValkeyServer
 from tests.workers import QUICK_ENGINE, Worker, eventually
 
-SECONDS = 40
+SECONDS = 60
 VISIBILITY = 2
 LONG = 2 * VISIBILITY
 
 
-@pytest.fixture(scope="module")
-def engine(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+def engine(place: Place) -> dict[str, str]:
     """The environment of workers with a short visibility timeout."""
-    file = tmp_path_factory.mktemp("engine") / "engine.yaml"
+    file = place.folder / "engine.yaml"
     file.write_text(f"{QUICK_ENGINE.read_text()}  visibility_timeout: {VISIBILITY}\n")
     return {"ORCHESTRATOR_ENGINE_FILE": str(file)}
 
@@ -38,15 +36,13 @@ def submit(client: Client, *names: str) -> RunHandle:
     return client.submit({"name": "long", "steps": steps})
 
 
-def test_a_long_step_is_delivered_once_and_those_of_a_dead_worker_again(
-    store: Store, engine: dict[str, str], tmp_path: Path
-) -> None:
+@scene
+def test_a_long_step_is_delivered_once_and_those_of_a_dead_worker_again(place: Place) -> None:
     """Two workers, one with threads, look for messages whose visibility timeout is over; then one is killed."""
-    with (
-        Client(store.url) as client,
-        Worker(store.url, tmp_path, name="w1", concurrency=2, environment=engine) as first,
-        Worker(store.url, tmp_path, name="w2", concurrency=2, pool="threads", environment=engine) as second,
-    ):
+    client, url = place.client, place.store.url
+    first = Worker(url, place.folder, name="w1", concurrency=2, environment=engine(place))
+    second = Worker(url, place.folder, name="w2", concurrency=2, pool="threads", environment=engine(place))
+    with started(first, second):
         names = ("a", "b", "c", "d")
         handle = submit(client, *names)
         status = handle.wait(SECONDS)
@@ -60,42 +56,44 @@ def test_a_long_step_is_delivered_once_and_those_of_a_dead_worker_again(
         eventually(lambda: not client.redis.hlen("unacked"), within=3 * VISIBILITY, what="the dead one's messages")
 
 
-def test_a_long_step_is_delivered_once_although_redis_restarts(
-    start_server: StartServer, engine: dict[str, str], tmp_path: Path
-) -> None:
-    server = start_server(tmp_path, aof=True, options={"appendfsync": "always"})
-    with Client(server.url()) as client, Worker(server.url(), tmp_path, environment=engine) as worker:
-        handle = submit(client, "a")
-        eventually(lambda: _running(handle, "a"), within=20, what="a runs")
-        (taken,) = client.redis.zrange("unacked_index", 0, -1, withscores=True)
-        eventually(lambda: client.redis.zscore("unacked_index", taken[0]) != taken[1], within=5, what="it is kept")
-        server.restart()
-        status = handle.wait(SECONDS)
-        assert (status.state, status.steps["a"].attempts) == (RunState.SUCCESS, 1)
-        assert deliveries(handle, "a", worker) == 1
-        eventually(lambda: not client.redis.hlen("unacked"), within=3 * VISIBILITY, what="it is acknowledged")
+@scene
+def test_a_long_step_is_delivered_once_although_redis_restarts(place: Place) -> None:
+    server = ValkeyServer(place.folder, aof=True, options={"appendfsync": "always"})
+    with closing(server):
+        server.start()
+        with Client(server.url()) as client, Worker(server.url(), place.folder, environment=engine(place)) as worker:
+            handle = submit(client, "a")
+            eventually(lambda: _running(handle, "a"), within=20, what="a runs")
+            (taken,) = client.redis.zrange("unacked_index", 0, -1, withscores=True)
+            eventually(lambda: client.redis.zscore("unacked_index", taken[0]) != taken[1], within=5, what="it is kept")
+            server.restart()
+            status = handle.wait(SECONDS)
+            assert (status.state, status.steps["a"].attempts) == (RunState.SUCCESS, 1)
+            assert deliveries(handle, "a", worker) == 1
+            eventually(lambda: not client.redis.hlen("unacked"), within=3 * VISIBILITY, what="it is acknowledged")
 
 
-def test_a_worker_that_is_not_given_the_time_to_finish_costs_a_lease(
-    store: Store, engine: dict[str, str], tmp_path: Path
-) -> None:
+@scene
+def test_a_worker_that_is_not_given_the_time_to_finish_costs_a_lease(place: Place) -> None:
     """One is told to stop at once; another is told to finish, and killed before it has."""
-    with (
-        Client(store.url) as client,
-        Worker(store.url, tmp_path, name="w1", concurrency=1, environment=engine) as first,
-        Worker(store.url, tmp_path, name="w2", concurrency=1, environment=engine) as second,
-    ):
-        handle = submit(client, "a", "b")
+    own = engine(place)
+    first, second, third = (
+        Worker(place.store.url, place.folder, name=name, concurrency=size, environment=own)
+        for name, size in (("w1", 1), ("w2", 1), ("w3", 2))
+    )
+    with started(first, second):
+        handle = submit(place.client, "a", "b")
         eventually(lambda: _running(handle, "a", "b"), within=20, what="both run")
         os.kill(first.pid, signal.SIGQUIT)
         os.kill(second.pid, signal.SIGTERM)
         eventually(lambda: "Warm shutdown" in second.text(), within=20, what="it begins to finish")
         second.kill()
-        with Worker(store.url, tmp_path, name="w3", concurrency=2, environment=engine):
+        with third:
             status = handle.wait(SECONDS)
             assert status.state is RunState.SUCCESS
             assert {(step.attempts, step.worker) for step in status.steps.values()} == {(2, "w3@test")}
-            eventually(lambda: not client.redis.hlen("unacked"), within=3 * VISIBILITY, what="nothing is left")
+            left = place.client.redis
+            eventually(lambda: not left.hlen("unacked"), within=3 * VISIBILITY, what="nothing is left")
 
 
 def _running(handle: RunHandle, *names: str) -> bool:

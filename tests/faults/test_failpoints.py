@@ -1,7 +1,7 @@
 """Processes die between two lines that belong together; the run ends all the same, each effect once, nothing is left.
 
 With queues and ledger on one server, released steps leave with the transition that releases them; with queues elsewhere
-a process publishes them. Both ways.
+a process publishes them. Both ways, at the same time, in two fleets.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from orchestrator.run.models import FINAL_RUN_STATES, FINAL_STEP_STATES, RunStat
 from tests.conftest import ROOT, Store, empty_database
 from tests.faults.failing_client import RUNS_EACH
 from tests.faults.failpoints import FOLDER, KILL, RAISE, arm, unreached
+from tests.faults.scenes import started
 from tests.servers import ValkeyServer
 from tests.workers import QUICK_ENGINE, Worker, eventually
 
@@ -52,26 +54,42 @@ class Fleet:
         ]
         self.client = Client(store.url, broker_url=broker.url)
 
+
+@dataclass(frozen=True, slots=True)
+class Fleets:
+    """The same faults strike both, and both are waited for."""
+
+    together: Fleet
+    apart: Fleet
+
+    def __iter__(self) -> Iterator[Fleet]:
+        return iter((self.together, self.apart))
+
     def mend(self) -> None:
-        for worker in self.workers:
-            if worker.process is None or worker.process.poll() is not None:
-                worker.start()
+        every = [worker for fleet in self for worker in fleet.workers]
+        Worker.start_all(*(one for one in every if one.process is None or one.process.poll() is not None))
 
-    def close(self) -> None:
-        self.client.close()
-        for worker in self.workers:
-            worker.stop()
+    def struck(self, points: Mapping[str, str], document: Mapping[str, Any]) -> list[RunHandle]:
+        """Set failpoints in both, and submit a run to both."""
+        self.mend()
+        for fleet in self:
+            arm(fleet.points, points)
+        return [fleet.client.submit(document) for fleet in self]
+
+    def reached(self) -> None:
+        eventually(lambda: not any(map(unreached, [fleet.points for fleet in self])), within=5, what="every failpoint")
 
 
-@pytest.fixture(scope="module", params=["one server", "queues elsewhere"])
-def fleet(
-    request: pytest.FixtureRequest, valkey_server: ValkeyServer, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Fleet]:
-    store = empty_database(valkey_server)
-    broker = empty_database(valkey_server) if request.param == "queues elsewhere" else store
-    fleet = Fleet(store, broker, tmp_path_factory.mktemp("fleet"))
-    yield fleet
-    fleet.close()
+@pytest.fixture(scope="module")
+def fleets(valkey_server: ValkeyServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleets]:
+    one, other, queues = (empty_database(valkey_server) for _ in range(3))
+    fleets = Fleets(
+        Fleet(one, one, tmp_path_factory.mktemp("together")), Fleet(other, queues, tmp_path_factory.mktemp("apart"))
+    )
+    with started(*(worker for fleet in fleets for worker in fleet.workers)):
+        yield fleets
+    for fleet in fleets:
+        fleet.client.close()
 
 
 def step(name: str, *needs: str, agent: str = "echo", **parameters: Any) -> dict[str, Any]:
@@ -115,20 +133,17 @@ def each_effect_once(handle: RunHandle, attempts: Mapping[str, int]) -> None:
     ],
     ids="-".join,
 )
-def test_a_run_comes_through_a_death_at(fleet: Fleet, points: Mapping[str, str]) -> None:
+def test_a_run_comes_through_a_death_at(fleets: Fleets, points: Mapping[str, str]) -> None:
     """Nothing that an attempt did is lost with it, so no step needs a second one."""
-    fleet.mend()
-    arm(fleet.points, points)
-    handle = fleet.client.submit(workflow())
-    each_effect_once(handle, {})
-    eventually(lambda: not unreached(fleet.points), within=5, what="every failpoint was reached")
+    for handle in fleets.struck(points, workflow()):
+        each_effect_once(handle, {})
+    fleets.reached()
 
 
-def test_an_attempt_that_failed_is_made_again_although_its_process_died_with_the_news(fleet: Fleet) -> None:
-    fleet.mend()
-    arm(fleet.points, {"ended": KILL})
-    each_effect_once(fleet.client.submit(workflow("fail", times=1)), {"a": 2})
-    assert not unreached(fleet.points)
+def test_an_attempt_that_failed_is_made_again_although_its_process_died_with_the_news(fleets: Fleets) -> None:
+    for handle in fleets.struck({"ended": KILL}, workflow("fail", times=1)):
+        each_effect_once(handle, {"a": 2})
+    fleets.reached()
 
 
 def gapped(member: str, **barrier: Any) -> dict[str, Any]:
@@ -160,23 +175,21 @@ def joined_once(handle: RunHandle) -> None:
 
 
 @pytest.mark.parametrize("point", ["joined", "decided"])
-def test_who_watches_a_barrier_dies_when_its_time_is_over(fleet: Fleet, point: str) -> None:
-    fleet.mend()
-    arm(fleet.points, {point: KILL})
-    joined_once(fleet.client.submit(gapped("hang", timeout=1)))
-    assert not unreached(fleet.points)
+def test_who_watches_a_barrier_dies_when_its_time_is_over(fleets: Fleets, point: str) -> None:
+    for handle in fleets.struck({point: KILL}, gapped("hang", timeout=1)):
+        joined_once(handle)
+    fleets.reached()
 
 
-@pytest.mark.parametrize("fleet", ["one server"], indirect=True, scope="module")
-def test_a_member_that_takes_too_long_has_arrived_once(fleet: Fleet) -> None:
-    fleet.mend()
-    joined_once(fleet.client.submit(gapped("hang", timeout=30, member_timeout=0.5)))
+def test_a_member_that_takes_too_long_has_arrived_once(fleets: Fleets) -> None:
+    for handle in fleets.struck({}, gapped("hang", timeout=30, member_timeout=0.5)):
+        joined_once(handle)
 
 
-@pytest.mark.parametrize("fleet", ["one server"], indirect=True, scope="module")
-def test_a_member_that_wakes_up_behind_its_barrier_writes_nothing(fleet: Fleet) -> None:
+def test_a_member_that_wakes_up_behind_its_barrier_writes_nothing(fleets: Fleets) -> None:
     """It was frozen while its barrier, and the run, went on without it."""
-    fleet.mend()
+    fleet = fleets.together
+    fleets.mend()
     handle = fleet.client.submit(gapped("sleep", timeout=1))
     eventually(lambda: handle.status().steps["y"].worker, within=SECONDS, what="y runs")
     name = str(handle.status().steps["y"].worker).partition("@")[0]
@@ -188,13 +201,18 @@ def test_a_member_that_wakes_up_behind_its_barrier_writes_nothing(fleet: Fleet) 
     joined_once(handle)
 
 
-def client_process(fleet: Fleet, *arguments: str) -> subprocess.CompletedProcess[str]:
+def client_process(fleet: Fleet, *arguments: str) -> subprocess.Popen[str]:
     """Another process that submits the workflow."""
-    return subprocess.run(
+    process = subprocess.Popen(
         [sys.executable, "-m", "tests.faults.failing_client", fleet.store.url, fleet.broker.url, *arguments],
-        input=json.dumps(workflow()), cwd=ROOT, env={**os.environ, FOLDER: str(fleet.points)},
-        text=True, capture_output=True, timeout=60, check=False,
+        cwd=ROOT, env={**os.environ, FOLDER: str(fleet.points)},
+        text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
+    assert process.stdin is not None
+    process.stdin.write(json.dumps(workflow()))
+    process.stdin.close()
+    process.stdin = None
+    return process
 
 
 def accepted(client: Client) -> set[str]:
@@ -202,18 +220,22 @@ def accepted(client: Client) -> set[str]:
 
 
 @pytest.mark.parametrize("point", ["reserved", "created"])
-def test_a_client_dies_while_it_submits_and_is_asked_again(fleet: Fleet, point: str) -> None:
-    fleet.mend()
-    before = accepted(fleet.client)
-    arm(fleet.points, {point: KILL})
-    assert client_process(fleet, point).returncode == -signal.SIGKILL
-    there = accepted(fleet.client) - before
-    assert len(there) == (1 if point == "created" else 0)
-    for run in there:
-        each_effect_once(fleet.client.get(run), {})
-    again = fleet.client.submit(workflow(), idempotency_key=point)
-    each_effect_once(again, {})
-    assert accepted(fleet.client) - before == {again.id}
+def test_a_client_dies_while_it_submits_and_is_asked_again(fleets: Fleets, point: str) -> None:
+    fleets.mend()
+    before = [accepted(fleet.client) for fleet in fleets]
+    for fleet in fleets:
+        arm(fleet.points, {point: KILL})
+    clients = [client_process(fleet, point) for fleet in fleets]
+    for fleet, process, known in zip(fleets, clients, before, strict=True):
+        process.communicate(timeout=60)
+        assert process.returncode == -signal.SIGKILL
+        there = accepted(fleet.client) - known
+        assert len(there) == (1 if point == "created" else 0)
+        for run in there:
+            each_effect_once(fleet.client.get(run), {})
+        again = fleet.client.submit(workflow(), idempotency_key=point)
+        each_effect_once(again, {})
+        assert accepted(fleet.client) - known == {again.id}
 
 
 class Lost(BaseException):
@@ -222,27 +244,33 @@ class Lost(BaseException):
 
 @pytest.mark.parametrize("error", [redis.TimeoutError, Lost])
 def test_whichever_answer_is_lost_to_a_client_there_is_one_run(
-    fleet: Fleet, monkeypatch: pytest.MonkeyPatch, error: type[BaseException]
+    fleets: Fleets, monkeypatch: pytest.MonkeyPatch, error: type[BaseException]
 ) -> None:
     """The server has done what it was asked to; the client asks again by itself, or is called again with its key."""
-    fleet.mend()
-    before = accepted(fleet.client)
-    handles: list[RunHandle] = []
+    fleets.mend()
+    before = [accepted(fleet.client) for fleet in fleets]
     replies = Replies(monkeypatch, error)
+    submitted = [submitted_at_last(fleet.client, replies, error.__name__) for fleet in fleets]
+    for fleet, handles, known in zip(fleets, submitted, before, strict=True):
+        assert len(handles) > 4
+        for handle in handles:
+            each_effect_once(handle, {})
+        assert accepted(fleet.client) - known == {handle.id for handle in handles}
+
+
+def submitted_at_last(client: Client, replies: Replies, name: str) -> list[RunHandle]:
+    """Runs of which the first lost the first answer, the second the second, and the last none."""
+    handles: list[RunHandle] = []
     while True:
         replies.lose(len(handles))
-        key = f"{error.__name__}-{len(handles)}"
+        key = f"{name}-{len(handles)}"
         try:
-            handle = fleet.client.submit(workflow(), idempotency_key=key)
+            handle = client.submit(workflow(), idempotency_key=key)
         except Lost:
-            handle = fleet.client.submit(workflow(), idempotency_key=key)
+            handle = client.submit(workflow(), idempotency_key=key)
         handles.append(handle)
         if not replies.lost():
-            break
-    assert len(handles) > 4
-    for handle in handles:
-        each_effect_once(handle, {})
-    assert accepted(fleet.client) - before == {handle.id for handle in handles}
+            return handles
 
 
 class Replies:
@@ -274,32 +302,33 @@ class Replies:
         return due
 
 
-@pytest.mark.parametrize("fleet", ["queues elsewhere"], indirect=True, scope="module")
-def test_processes_that_share_a_client_by_fork_do_not_disturb_each_other(fleet: Fleet) -> None:
-    fleet.mend()
-    done = client_process(fleet, "--fork", "3")
-    assert done.returncode == 0, done.stderr
-    runs = done.stdout.split()
+def test_processes_that_share_a_client_by_fork_do_not_disturb_each_other(fleets: Fleets) -> None:
+    fleets.mend()
+    process = client_process(fleets.apart, "--fork", "3")
+    told, complaints = process.communicate(timeout=60)
+    assert process.returncode == 0, complaints
+    runs = told.split()
     assert len(set(runs)) == len(runs) == 1 + 4 * RUNS_EACH
     for run in runs:
-        each_effect_once(fleet.client.get(run), {})
+        each_effect_once(fleets.apart.client.get(run), {})
 
 
-def test_nothing_is_left_of_all_these_runs(fleet: Fleet) -> None:
+def test_nothing_is_left_of_all_these_runs(fleets: Fleets) -> None:
     """Neither a message, taken or waiting, nor a lease, nor a key that does not expire."""
-    fleet.mend()
-    runs = fleet.client.list(limit=1000)
-    assert runs
-    assert {run.state for run in runs} <= FINAL_RUN_STATES
-    with (
-        fleet.store.server.client(fleet.store.database) as store,
-        fleet.broker.server.client(fleet.broker.database) as broker,
-    ):
-        eventually(lambda: not messages(broker), within=4 * VISIBILITY, what="every message is acknowledged")
-        eventually(lambda: not store.zcard("orc:active"), within=10, what="no run is looked at any more")
-        for run in runs:
-            for key in store.scan_iter(f"*{run.run_id}*", count=1000):
-                assert store.ttl(key) > 0, key
+    fleets.mend()
+    for fleet in fleets:
+        runs = fleet.client.list(limit=1000)
+        assert runs
+        assert {run.state for run in runs} <= FINAL_RUN_STATES
+        with (
+            fleet.store.server.client(fleet.store.database) as store,
+            fleet.broker.server.client(fleet.broker.database) as broker,
+        ):
+            eventually(lambda: not messages(broker), within=4 * VISIBILITY, what="every message is acknowledged")
+            eventually(lambda: not store.zcard("orc:active"), within=10, what="no run is looked at any more")
+            for run in runs:
+                for key in store.scan_iter(f"*{run.run_id}*", count=1000):
+                    assert store.ttl(key) > 0, key
 
 
 def messages(broker: redis.Redis) -> list[str]:

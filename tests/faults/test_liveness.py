@@ -2,47 +2,33 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import Any
 
-import pytest
-
-from orchestrator import Client
-from orchestrator.embedded import Stack, StackOptions
+from orchestrator.embedded import StackOptions
 from orchestrator.engine.liveness import REPLACED
 from orchestrator.run.models import RunState, StepState
-from tests.conftest import Store
 from tests.faults.liveness_app import BROKEN
+from tests.faults.scenes import Place, scene, supervised
 from tests.front import Front
 from tests.workers import QUICK_ENGINE, Worker, eventually
 
 SECONDS = 60
+GRACE = 3
 
 
-@pytest.fixture
-def engine(tmp_path: Path) -> Path:
-    file = tmp_path / "engine.yaml"
-    file.write_text(f"{QUICK_ENGINE.read_text()}  liveness_timeout: 3\n  stuck_threads: 2\n  replace_grace: 4\n")
-    return file
+def engine(folder: Path) -> str:
+    file = folder / "engine.yaml"
+    file.write_text(f"{QUICK_ENGINE.read_text()}  liveness_timeout: 2\n  stuck_threads: 2\n  replace_grace: {GRACE}\n")
+    return str(file)
 
 
-@contextlib.contextmanager
-def supervised(
-    url: str, home: Path, engine: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[list[dict[str, Any]]]:
-    """One worker with two children, kept alive as `orchestrator up` does it; yields what became of it."""
-    monkeypatch.setenv("HOME", str(home))
-    monkeypatch.setenv("ORCHESTRATOR_STORE_URL", url)
-    monkeypatch.setenv("ORCHESTRATOR_BROKER_URL", url)
-    monkeypatch.setenv("ORCHESTRATOR_ENGINE_FILE", str(engine))
-    told: list[dict[str, Any]] = []
-    options = StackOptions(home=home, app="tests.faults.liveness_app", workers=1, concurrency=2, broker_url=url)
-    with Stack(options, lambda event: told.append(dict(event))) as stack:
-        stack.wait_ready()
-        yield told
+def one_worker(url: str, folder: Path) -> AbstractContextManager[list[dict[str, Any]]]:
+    """With two children, under a supervisor."""
+    options = StackOptions(home=folder, app="tests.faults.liveness_app", workers=1, concurrency=2, broker_url=url)
+    return supervised(url, options, HOME=str(folder), ORCHESTRATOR_ENGINE_FILE=engine(folder))
 
 
 def step(name: str, agent: str = "noop", **keys: Any) -> dict[str, Any]:
@@ -50,17 +36,14 @@ def step(name: str, agent: str = "noop", **keys: Any) -> dict[str, Any]:
     return {"id": name, "agent": agent, "with": parameters} | keys
 
 
-@pytest.mark.parametrize(("what", "attempts"), [("consumer", 1), ("loop", 2)])
-def test_a_worker_that_takes_nothing_is_started_anew(
-    store: Store, tmp_path: Path, engine: Path, monkeypatch: pytest.MonkeyPatch, what: str, attempts: int
-) -> None:
-    """What runs may end when only the consumer is broken; with the main loop the worker has to be cut off."""
-    with supervised(store.broker_url, tmp_path, engine, monkeypatch) as told, Client(store.url) as client:
-        seconds = 4.5 if what == "consumer" else 9.0
-        long = client.submit({"name": "long", "steps": [step("a", "sleep", seconds=seconds)]})
+def breaks(place: Place, what: str, *, seconds: float, attempts: int) -> None:
+    """Something breaks while a step runs, and others wait; so many attempts it takes to end it."""
+    client, broken = place.client, place.folder / BROKEN.name
+    with one_worker(place.store.broker_url, place.folder) as told:
+        long = client.submit({"name": "long", "steps": [step("a", "slow_at_first", seconds=seconds)]})
         eventually(lambda: long.status().steps["a"].state is StepState.RUNNING, within=20, what="a runs")
-        (tmp_path / BROKEN.name).write_text(what)
-        eventually(lambda: not (tmp_path / BROKEN.name).exists(), within=10, what="it is broken")
+        broken.write_text(what)
+        eventually(lambda: not broken.exists(), within=10, what="it is broken")
         later = [client.submit({"name": "later", "steps": [step("b")]}) for _ in range(3)]
         assert all(handle.wait(SECONDS).state is RunState.SUCCESS for handle in later)
         status = long.wait(SECONDS)
@@ -68,38 +51,49 @@ def test_a_worker_that_takes_nothing_is_started_anew(
         assert [event["status"] for event in told if event["event"] == "exited"] == [REPLACED]
 
 
-def test_connections_that_are_dead_and_look_alive_are_given_up(
-    store: Store, tmp_path: Path, engine: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@scene
+def test_a_worker_that_takes_nothing_is_started_anew_when_its_steps_have_ended(place: Place) -> None:
+    breaks(place, "consumer", seconds=3.5, attempts=1)
+
+
+@scene
+def test_a_worker_whose_main_loop_stands_still_is_cut_off(place: Place) -> None:
+    breaks(place, "loop", seconds=60, attempts=2)
+
+
+@scene
+def test_connections_that_are_dead_and_look_alive_are_given_up(place: Place) -> None:
     """What a firewall does that forgets connections: no error, and no answer. New connections work."""
-    with Front(store.server.socket) as front, Client(store.url) as client:
-        url = f"redis://127.0.0.1:{front.port}/{store.database}"
-        with supervised(url, tmp_path, engine, monkeypatch) as told:
-            assert client.submit({"name": "before", "steps": [step("a")]}).wait(SECONDS).state is RunState.SUCCESS
-            front.lose()
-            later = [client.submit({"name": "after", "steps": [step("b")]}) for _ in range(3)]
-            assert all(handle.wait(SECONDS).state is RunState.SUCCESS for handle in later)
-            assert {event["status"] for event in told if event["event"] == "exited"} <= {REPLACED}
+    with ExitStack() as stack:
+        front = stack.enter_context(Front(place.store.server.socket))
+        url = f"redis://127.0.0.1:{front.port}/{place.store.database}"
+        told = stack.enter_context(one_worker(url, place.folder))
+        before = place.client.submit({"name": "before", "steps": [step("a")]})
+        assert before.wait(SECONDS).state is RunState.SUCCESS
+        front.lose()
+        later = [place.client.submit({"name": "after", "steps": [step("b")]}) for _ in range(3)]
+        assert all(handle.wait(SECONDS).state is RunState.SUCCESS for handle in later)
+        assert {event["status"] for event in told if event["event"] == "exited"} <= {REPLACED}
 
 
-def test_a_child_that_is_stuck_in_an_attempt_that_is_over_is_ended(store: Store, tmp_path: Path) -> None:
+@scene
+def test_a_child_that_is_stuck_in_an_attempt_that_is_over_is_ended(place: Place) -> None:
     """The worker has one child: the second step runs because the first one's has been replaced."""
-    with Worker(store.url, tmp_path, concurrency=1, app="tests.faults.stuck_app"), Client(store.url) as client:
+    with Worker(place.store.url, place.folder, concurrency=1, app="tests.faults.stuck_app"):
         for timeout in ("timeout", "idle_timeout"):
             stuck = step("a", "deaf", retry={"maximum_attempts": 1}, **{timeout: 0.5})
-            handle = client.submit({"name": "stuck", "steps": [stuck, step("b", needs=["a"], trigger_rule="all_done")]})
-            status = handle.wait(SECONDS)
+            then = step("b", needs=["a"], trigger_rule="all_done")
+            status = place.client.submit({"name": "stuck", "steps": [stuck, then]}).wait(SECONDS)
             assert (status.steps["a"].state, status.steps["a"].reason) == (StepState.TIMED_OUT, timeout)
             assert status.steps["b"].state is StepState.SUCCESS
 
 
-def test_a_worker_with_stuck_threads_is_replaced_and_its_attempts_are_over(
-    store: Store, tmp_path: Path, engine: Path
-) -> None:
+@scene
+def test_a_worker_with_stuck_threads_is_replaced_and_its_attempts_are_over(place: Place) -> None:
     """Two attempts that never look up are timed out; their threads cannot be ended, so the worker goes."""
-    own = {"ORCHESTRATOR_ENGINE_FILE": str(engine)}
-    worker = Worker(store.url, tmp_path, pool="threads", concurrency=3, app="tests.faults.stuck_app", environment=own)
-    with worker, Client(store.url) as client:
+    client, own = place.client, {"ORCHESTRATOR_ENGINE_FILE": engine(place.folder)}
+    app = "tests.faults.stuck_app"
+    with Worker(place.store.url, place.folder, pool="threads", concurrency=3, app=app, environment=own) as worker:
         once = {"timeout": 0.5, "retry": {"maximum_attempts": 1}}
         first = client.submit({"name": "one", "steps": [step("a", "deaf", **once)]})
         assert first.wait(SECONDS).steps["a"].state is StepState.TIMED_OUT

@@ -101,12 +101,12 @@ class Simulation:
         self._left, self._ended = self._left - 1, self.now
         if step.demand:
             self._exchange(returned=[(lease_id("run", step.name), 1)])
-        self._serve(host)
         for later in step.then:
             later.needs -= 1
             if not later.needs:
                 later.at = self.now
                 self._arrives(later)
+        self._serve(host)
 
     def _arrives(self, step: Step) -> None:
         """It is queued, or asks for what it needs before."""

@@ -11,9 +11,11 @@ from orchestrator import units
 
 
 class Frozen(BaseModel):
-    """Base of every model: immutable, and a key that it does not know is an error."""
+    """Base of every model: immutable, and a key that it does not know is an error. Its schema is made on first use."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, allow_inf_nan=False)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", populate_by_name=True, allow_inf_nan=False, defer_build=True
+    )
 
 
 def _no_boolean(value: object) -> object:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ encode = json.JSONEncoder(separators=(",", ":")).encode
 """A value as JSON; unlike `json.dumps` with separators it does not make an encoder each time."""
 
 
+@cache
 def fragment(package: str, name: str) -> str:
     """The Lua text `lua/<name>.lua` of a room, such as `fragment("orchestrator.run", "claim")`."""
     return files(package).joinpath("lua", f"{name}.lua").read_text(encoding="utf-8")

@@ -20,7 +20,9 @@ Action = Literal["create", "read", "change", "remove", "notify", "export", "mana
 class Frozen(BaseModel):
     """Base of every model here: immutable, and an unknown key is an error."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, allow_inf_nan=False)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", populate_by_name=True, allow_inf_nan=False, defer_build=True
+    )
 
 
 # -- analyst ------------------------------------------------------------------------------------------------------

@@ -115,7 +115,7 @@ class BenchServer:
 @contextmanager
 def celery_worker(app: str, arguments: Sequence[str], environment: Mapping[str, str], log: Path) -> Iterator[int]:
     """The pid of a worker of one of our applications, ready for tasks; it ends with the block."""
-    command = [sys.executable, "-m", "celery", "-A", app, "worker", *arguments]
+    command = [sys.executable, "-m", "orchestrator.engine", app, "worker", *arguments]
     ready, told = os.pipe()
     with log.open("wb") as out:
         process = _spawn(command, out=out, environment={**_inherited(), **environment, READY_FD: str(told)}, keep=told)

@@ -8,13 +8,15 @@ owns. Everything here is a pure check of paths such as `pm.user_stories`, whose 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
 from orchestrator.errors import OwnershipError
 from orchestrator.fields import Frozen
-from orchestrator.workflow.models import StepSpec
+
+if TYPE_CHECKING:
+    from orchestrator.workflow.models import StepSpec
 
 Paths = tuple[str, ...]
 

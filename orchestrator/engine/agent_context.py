@@ -9,7 +9,7 @@ import subprocess
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path, PurePosixPath
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from orchestrator.context.lock_models import Holder, Lock
 from orchestrator.context.ownership import Access
@@ -20,7 +20,9 @@ from orchestrator.engine.templates import Templates
 from orchestrator.errors import AgentError, InvalidValue, MissingInput, OrchestratorError, OwnershipError
 from orchestrator.messages.channel import Message
 from orchestrator.processes import run_tied
-from orchestrator.workflow.builder import Workflow
+
+if TYPE_CHECKING:
+    from orchestrator.workflow.builder import Workflow
 
 ARTIFACTS = 4
 """All files of an attempt together may be so many times as large as one value."""

@@ -18,7 +18,7 @@ from orchestrator.errors import OrchestratorError
 from orchestrator.fleet import policy, store
 from orchestrator.fleet.models import Decision
 from orchestrator.fleet.policy import Load
-from orchestrator.workflow.plan import DEFAULT_STEP_SECONDS
+from orchestrator.workflow.models import DEFAULT_STEP_SECONDS
 
 LOOK_SECONDS = 1.0
 """How often a worker looks by its timer; a message that fills the pool makes it look sooner."""

@@ -14,7 +14,7 @@ from orchestrator.engine.routing import agent_queue
 from orchestrator.engine.runtime import log
 from orchestrator.errors import OrchestratorError
 from orchestrator.fleet import learning
-from orchestrator.workflow.plan import DEFAULT_STEP_SECONDS
+from orchestrator.workflow.models import DEFAULT_STEP_SECONDS
 
 LABELS = ("queue", "agent_class")
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import redis
 from celery import Celery
@@ -24,8 +24,10 @@ from orchestrator.engine.routing import REDIS_PRIORITIES, agent_queue
 from orchestrator.engine.runtime import Runtime, log, runtime_of
 from orchestrator.errors import BackpressureError, StoreUnavailable
 from orchestrator.fleet.store import tell
-from orchestrator.run.nodes import Node
 from orchestrator.scripts import Script, encode, fragment
+
+if TYPE_CHECKING:
+    from orchestrator.run.nodes import Node
 
 PROMISED_SECONDS = 10
 """Who was let in and has released nothing after that is not coming."""

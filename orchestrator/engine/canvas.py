@@ -5,14 +5,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from celery import Celery, Signature, chain, chord
 
 from orchestrator import keys
 from orchestrator.engine.routing import CONTROL, agent_queue, redis_priority
 from orchestrator.engine.runtime import log
-from orchestrator.run.nodes import Node
+
+if TYPE_CHECKING:
+    from orchestrator.run.nodes import Node
 
 STEP = "orchestrator.step"
 BARRIER = "orchestrator.barrier"

@@ -11,7 +11,6 @@ from functools import partial
 from statistics import fmean
 from typing import Any
 
-import psutil
 from celery import Celery
 from celery.worker import state as worker_state
 
@@ -25,7 +24,7 @@ from orchestrator.fleet.learning import WEIGHT, Durations, Sample, quantile
 from orchestrator.fleet.models import Decision, Fleet, Queue, Standing, Worker
 from orchestrator.metrics import thresholds
 from orchestrator.metrics.thresholds import Metric, Thresholds
-from orchestrator.workflow.plan import DEFAULT_STEP_SECONDS
+from orchestrator.workflow.models import DEFAULT_STEP_SECONDS
 
 REMEMBERED = 10
 """A worker's health is that of so many attempts, the newest."""
@@ -57,7 +56,6 @@ class FleetMember:
         self._newest: deque[tuple[Sample, float]] = deque(maxlen=REMEMBERED)
         self._taken = -1
         self._thresholds = Thresholds(self._runtime.client, _limits(settings.resource_manager))
-        psutil.cpu_percent()  # the first call measures nothing
 
     def _may_serve(self, home: Iterable[str]) -> tuple[str, ...]:
         """The queues of other classes whose agents this process has, that share their work, and whose pool is of its
@@ -133,6 +131,8 @@ class FleetMember:
             self._newest.append((sample, (sample.seconds + NOISE_SECONDS) / (usual + NOISE_SECONDS)))
 
     def _now(self, waiting: Mapping[str, int]) -> Worker:
+        import psutil  # in a thread, when the worker takes steps already
+
         busy, taken = len(worker_state.active_requests), sum(worker_state.total_count.values())
         idle = not busy and taken == self._taken and not any(waiting.get(name) for name in self.worker.home)
         self._taken = taken

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from orchestrator.demand import PLACE, fill_places
 from orchestrator.errors import InvalidWorkflow, Problem
-from orchestrator.run.nodes import Node
+
+if TYPE_CHECKING:
+    from orchestrator.run.nodes import Node
 
 _KEYS = ("demand", "fairness_key")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import redis
 
@@ -14,9 +14,9 @@ from orchestrator.connection import guarded
 from orchestrator.engine.agent import Agent
 from orchestrator.engine.runtime import Runtime, log
 from orchestrator.errors import InvalidDocument
-from orchestrator.workflow.loader import load_workflow
-from orchestrator.workflow.models import WorkflowSpec
-from orchestrator.workflow.writer import to_yaml
+
+if TYPE_CHECKING:
+    from orchestrator.workflow.models import WorkflowSpec
 
 
 def declaration(agent: Agent) -> dict[str, Any]:
@@ -34,6 +34,8 @@ def declaration(agent: Agent) -> dict[str, Any]:
 def publish(runtime: Runtime, agents: Iterable[Agent], workflows: Iterable[Path]) -> None:
     """Write agents, settings and registered workflows to the store; one transaction."""
     declared = {agent.name: json.dumps(declaration(agent)) for agent in agents}
+    from orchestrator.workflow.writer import to_yaml
+
     definitions = {one.name: to_yaml(one) for one in read(workflows)}
     with guarded():
         pipe = runtime.client.pipeline(transaction=True)
@@ -47,6 +49,8 @@ def publish(runtime: Runtime, agents: Iterable[Agent], workflows: Iterable[Path]
 
 def read(paths: Iterable[Path]) -> Iterator[WorkflowSpec]:
     """The workflows of a deployment; a file with mistakes is left out, and logged."""
+    from orchestrator.workflow.loader import load_workflow
+
     for path in paths:
         try:
             yield load_workflow(path)

@@ -77,7 +77,6 @@ def expanding(mail: str = NO_MAIL) -> ExpansionScripts:
     )
 
 
-TRANSITIONS = transitions()
 log = logging.getLogger("orchestrator")
 
 

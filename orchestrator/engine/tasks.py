@@ -6,7 +6,7 @@ from typing import Any
 
 from celery import Task, shared_task
 
-from orchestrator.engine import attempt, join, recovery, submission
+from orchestrator.engine import attempt, join, recovery
 from orchestrator.engine.attempt_log import flush_left
 from orchestrator.engine.canvas import BARRIER, STEP
 
@@ -41,6 +41,8 @@ def submit(
 
     A message that is delivered twice starts one run: without a key of the caller's, its own id is the key.
     """
+    from orchestrator.engine import submission  # what reads and plans workflows, where somebody submits so
+
     key = idempotency_key or f"task:{self.request.id}"
     return submission.submit_registered(self.app, workflow, inputs or {}, key)
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import redis
 
@@ -15,8 +15,9 @@ from orchestrator import keys
 from orchestrator.connection import guarded
 from orchestrator.fields import Frozen
 from orchestrator.scripts import Script, fragment
-from orchestrator.workflow.models import WorkflowSpec
-from orchestrator.workflow.structure import input_bucket
+
+if TYPE_CHECKING:
+    from orchestrator.workflow.models import WorkflowSpec
 
 KEPT = 64
 """So many durations are kept of each agent and size, the newest."""
@@ -87,6 +88,8 @@ def expected(durations: Durations, agent: str, size: int | None) -> float | None
 def of_steps(durations: Durations, workflow: WorkflowSpec, input_bytes: int | None) -> dict[str, float]:
     """What the steps of a workflow will take, of which something was learned. `input_bytes`: of its inputs, None when
     it declares some that are not given yet."""
+    from orchestrator.workflow.structure import input_bucket  # of a submission; workers only learn
+
     found = {}
     for step in workflow.steps if durations else ():
         seconds = expected(durations, step.agent, None if input_bytes is None else input_bucket(step, input_bytes))

@@ -6,20 +6,22 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from secrets import token_hex
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import redis
 from pydantic import StringConstraints
 from redis.exceptions import ResponseError
 
 from orchestrator import keys
-from orchestrator.batch import BatchLimits, BatchProcessor
 from orchestrator.connection import BLOCK_SECONDS, guarded
 from orchestrator.errors import InvalidValue, LeaseLost, NotFound
 from orchestrator.fields import Frozen, Seconds, Size
 from orchestrator.messages.cursor import Cursor
 from orchestrator.messages.models import Event, MissedEvent
 from orchestrator.scripts import Script, fragment
+
+if TYPE_CHECKING:
+    from orchestrator.batch import BatchLimits, BatchProcessor
 
 _ROOM = "orchestrator.messages"
 _BASE = (fragment("orchestrator.run", "base"), *(fragment(_ROOM, name) for name in ("places", "expiring", "trim")))
@@ -139,6 +141,8 @@ class Channel(Calls):
     def batching(self, limits: BatchLimits | None = None) -> BatchProcessor[Message, str]:
         """A processor that publishes what is added to it as `message`, in batches. The result of each is its id.
         After a broken connection messages are sent again: give those a key that must not come twice."""
+        from orchestrator.batch import BatchProcessor
+
         return BatchProcessor({"message": lambda messages: self.publish(*messages)}, limits=limits)
 
     def read(self, after: str = "0") -> list[Event]:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Any, Literal, TypeAlias, cast
 
-from pydantic import Discriminator, Field, Tag, TypeAdapter
+from pydantic import ConfigDict, Discriminator, Field, Tag, TypeAdapter
 from pydantic_core import from_json
 
 from orchestrator.fields import Frozen
@@ -186,7 +186,7 @@ Event: TypeAlias = Annotated[
     | Annotated[OtherEvent, Tag("other")],
     Discriminator(_kind),
 ]
-EVENTS: TypeAdapter[Event] = TypeAdapter(Event)
+EVENTS: TypeAdapter[Event] = TypeAdapter(Event, config=ConfigDict(defer_build=True))
 """Reads any event from JSON, as `model_dump` wrote it."""
 
 Entries: TypeAlias = Iterable[tuple[bytes, Mapping[bytes, bytes]]]

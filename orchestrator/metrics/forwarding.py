@@ -5,12 +5,9 @@ from __future__ import annotations
 
 import json
 import logging
-import smtplib
-import ssl
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
-from email.message import EmailMessage
 from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
@@ -84,6 +81,10 @@ def post(url: str, settings: WebhookSettings, alert: Alert) -> None:
 
 def mail(settings: EmailSettings, password: str | None, alert: Alert) -> None:
     """One alert as an e-mail. Raises NotSent."""
+    import smtplib
+    import ssl
+    from email.message import EmailMessage
+
     message = EmailMessage()
     message["Subject"] = " ".join(f"[orchestrator] {alert.severity}: {alert.message}".split())[:200]
     message["From"] = settings.sender

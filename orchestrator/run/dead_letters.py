@@ -16,8 +16,8 @@ from pydantic import Field
 from orchestrator import keys
 from orchestrator.connection import guarded
 from orchestrator.errors import NotFound
+from orchestrator.fields import Frozen
 from orchestrator.run.policy import POISONED
-from orchestrator.workflow.models import Frozen
 
 MESSAGES_KEPT = 1000
 BODY_CHARACTERS = 2000

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 from pydantic import Field
 
+from orchestrator.fields import Frozen
 from orchestrator.states import FINAL_RUN_STATES, FINAL_STEP_STATES, GOOD_RUN_STATES, RunState, StepState
-from orchestrator.workflow.models import Frozen
 
 __all__ = [
     "FINAL_RUN_STATES",

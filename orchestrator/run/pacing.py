@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.keys import run_prefix
-from orchestrator.run.nodes import Node
 from orchestrator.scripts import Script, encode, fragment
 from orchestrator.workflow import urgency
 
 if TYPE_CHECKING:
+    from orchestrator.run.nodes import Node
     from orchestrator.run.store import Ledger
 
 MOST_NODES = 2000

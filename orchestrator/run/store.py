@@ -6,17 +6,19 @@ import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from secrets import token_hex
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import redis
 
 from orchestrator import keys
 from orchestrator.connection import guarded
 from orchestrator.run import replies
-from orchestrator.run.nodes import Node
 from orchestrator.run.pacing import has_pace
 from orchestrator.run.replies import Agenda, Claimed, Clash, GroupState, Moved, Refused, Unlocked, Writer
 from orchestrator.scripts import Script, fragment
+
+if TYPE_CHECKING:
+    from orchestrator.run.nodes import Node
 
 _ROOM = "orchestrator.run"
 NONCE_BYTES = 8

@@ -11,13 +11,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias, TypedDict, Unpack, cast
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypedDict, Unpack, cast
 
 from orchestrator.errors import InvalidWorkflow, Problem
-from orchestrator.settings import EngineSettings
-from orchestrator.workflow.loader import load_workflow
-from orchestrator.workflow.models import WorkflowSpec
-from orchestrator.workflow.writer import to_document, to_yaml
+
+if TYPE_CHECKING:
+    from orchestrator.settings import EngineSettings
+    from orchestrator.workflow.models import WorkflowSpec
 
 Duration: TypeAlias = str | float | timedelta
 
@@ -169,11 +169,15 @@ class Workflow:
     @classmethod
     def from_file(cls, path: str | Path, *, engine: EngineSettings | None = None) -> Workflow:
         """A workflow file, to be looked at or added to. Raises InvalidWorkflow with every mistake."""
+        from orchestrator.workflow.loader import load_workflow  # only few processes that build workflows check them
+
         return cls.from_spec(load_workflow(path, engine=engine))
 
     @classmethod
     def from_spec(cls, spec: WorkflowSpec) -> Workflow:
         """A finished definition, to be added to."""
+        from orchestrator.workflow.writer import to_document
+
         document = to_document(spec)
         workflow = cls(spec.name)
         workflow._steps = document.pop("steps")
@@ -210,10 +214,14 @@ class Workflow:
 
     def spec(self, *, engine: EngineSettings | None = None) -> WorkflowSpec:
         """The checked definition. Raises InvalidWorkflow with every mistake."""
+        from orchestrator.workflow.loader import load_workflow
+
         return load_workflow(self.to_dict(), engine=engine)
 
     def to_yaml(self) -> str:
         """The checked definition as a file's text. Raises InvalidWorkflow with every mistake."""
+        from orchestrator.workflow.writer import to_yaml
+
         return to_yaml(self.spec())
 
     def __repr__(self) -> str:

@@ -53,6 +53,9 @@ __all__ = [
     "WorkflowSpec",
 ]
 
+DEFAULT_STEP_SECONDS = 60.0
+"""What a step is taken to last of which nothing is said and nothing was learned."""
+
 
 class TriggerRule(StrEnum):
     """When a step may start, judged over its blocking dependencies. Names and meaning are Airflow's."""

@@ -19,9 +19,7 @@ from orchestrator.workflow import graph, structure
 from orchestrator.workflow.collector import collector_paused
 from orchestrator.workflow.graph import Needs, Timing
 from orchestrator.workflow.makespan import PlanLimits, Work, estimate
-from orchestrator.workflow.models import Frozen, WorkflowSpec
-
-DEFAULT_STEP_SECONDS = 60.0
+from orchestrator.workflow.models import DEFAULT_STEP_SECONDS, Frozen, WorkflowSpec
 
 CRITICAL_PATH_PRIORITY = 10
 GROUP_PRIORITY = 7

@@ -5,13 +5,13 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Final, Literal
-
-from markdown_it import MarkdownIt
-from markdown_it.tree import SyntaxTreeNode
+from typing import TYPE_CHECKING, Final, Literal
 
 from orchestrator import InvalidValue
 from tasks.reading import lexicon
+
+if TYPE_CHECKING:
+    from markdown_it.tree import SyntaxTreeNode
 
 MAX_CHARACTERS: Final = 400_000
 """About a hundred printed pages. A longer text is no brief, and would only slow every later step."""
@@ -85,6 +85,9 @@ def _is_binary(char: str) -> bool:
 
 def parse_brief(text: str) -> Brief:
     """The sections of a Markdown text. Raises InvalidValue when it has no words at all."""
+    from markdown_it import MarkdownIt  # which only the analyst pays
+    from markdown_it.tree import SyntaxTreeNode
+
     body, front_title = _without_front_matter(text)
     tree = SyntaxTreeNode(MarkdownIt("commonmark", {"html": False, "maxNesting": 30}).enable("table").parse(body))
     drafts = [_Draft("", 0, 1)]

@@ -12,7 +12,7 @@ from orchestrator.connection import connect
 from orchestrator.context.fields import FieldWrite, split
 from orchestrator.context.store import ContextStore
 from orchestrator.context.values import canonical
-from orchestrator.engine.runtime import TRANSITIONS
+from orchestrator.engine.runtime import transitions
 from orchestrator.messages.models import Event, parse_events
 from orchestrator.run.models import StepState
 from orchestrator.run.nodes import compile_nodes
@@ -25,6 +25,7 @@ from orchestrator.workflow.plan import make_plan
 
 OWNER = "worker-1"
 LIMIT = 8_000_000
+TRANSITIONS = transitions()
 
 
 class Bench:

@@ -8,9 +8,8 @@ import pytest
 from hypothesis.stateful import run_state_machine_as_test
 
 from orchestrator.context import scripts, store
-from orchestrator.engine.runtime import TRANSITIONS
 from tests.state import bench
-from tests.state.bench import Bench
+from tests.state.bench import TRANSITIONS, Bench
 from tests.state.context_machine import LEASE, Attempt, ContextMachine
 from tests.state.machines import FAST, THOROUGH, Mutant, changed, hunt, show
 

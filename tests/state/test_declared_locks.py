@@ -10,12 +10,11 @@ import pytest
 from orchestrator import keys
 from orchestrator.context.lock_models import Entry, Holder, Lock, LockRules
 from orchestrator.context.locks import Locks
-from orchestrator.engine.runtime import TRANSITIONS
 from orchestrator.errors import AgentError, LockTimeout
 from orchestrator.run.models import FINAL_STEP_STATES, RunState, StepState
 from orchestrator.run.replies import Claimed, Moved
 from orchestrator.workflow.models import BarrierSpec, GroupSpec, StepSpec, TriggerRule, WorkflowSpec
-from tests.state.bench import OWNER, Bench, released, spec
+from tests.state.bench import OWNER, TRANSITIONS, Bench, released, spec
 from tests.state.machines import changed, complains, named
 
 WRITES = {"board": "write"}

@@ -8,11 +8,10 @@ import pytest
 from hypothesis import settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from orchestrator.engine.runtime import TRANSITIONS
 from orchestrator.run.replies import Claimed
 from orchestrator.workflow.models import GroupSpec, StepSpec
 from tests.state import bench
-from tests.state.bench import spec, step
+from tests.state.bench import TRANSITIONS, spec, step
 from tests.state.ledger_machine import LedgerMachine
 from tests.state.machines import FAST, THOROUGH, Mutant, changed, hunt, named, show
 

@@ -12,15 +12,19 @@ from functools import partial
 from pathlib import Path
 from time import monotonic
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import TYPE_CHECKING, Self, TypeVar
 
 import psutil
 
+from orchestrator import keys
 from orchestrator.engine import registry
 from orchestrator.engine.agent import REGISTRY
 from orchestrator.engine.runtime import Runtime
 from orchestrator.processes import die_with_parent, kill_group
 from orchestrator.settings import EngineSettings
+
+if TYPE_CHECKING:
+    from orchestrator import Client
 
 ROOT = Path(__file__).parents[1]
 QUICK_ENGINE = ROOT / "tests" / "fixtures" / "quick_engine.yaml"
@@ -160,6 +164,29 @@ def eventually(ask: Callable[[], T], *, within: float, what: str) -> T:
         if monotonic() > deadline:
             raise AssertionError(f"not within {within:g} s: {what}; last answer {answer!r}")
         _pause()
+
+
+def idle(client: Client, *, within: float = 60.0) -> None:
+    """Wait until no worker of this deployment works: attempts store results and logs after the end of their run."""
+    active = client.app.control.inspect(limit=1, timeout=5).active
+
+    def rests() -> bool:
+        found = active() or {}
+        return bool(found) and not any(found.values())
+
+    eventually(rests, within=within, what="the worker is idle")
+
+
+def time_is_over(client: Client, run_id: str, item: str) -> None:
+    """Make an item of a run's agenda due now, such as `timeout:STEP`, `cancel:STEP` or `barrier:@GROUP`, so that a test
+    may hold a state for as long as it looks at it and need not wait for a deadline."""
+    seconds, micros = client.redis.time()
+    agenda, now, (kind, _, node) = keys.run_key(run_id, "due"), seconds + micros / 1e6, item.partition(":")
+    assert client.redis.zscore(agenda, item) is not None, f"no {item} is on the agenda"
+    if kind == "barrier":
+        client.redis.hset(keys.run_key(run_id, f"s:{node}"), "deadline", f"{now:.6f}")
+    client.redis.zadd(agenda, {item: now}, xx=True)
+    client.redis.zadd(keys.ACTIVE, {run_id: now}, xx=True)
 
 
 def _pause() -> None:

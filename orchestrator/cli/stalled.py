@@ -43,6 +43,8 @@ class Stalled:
 
     def _ask(self, waiting: list[str]) -> None:
         served = served_queues(self._client)
+        if served is None:
+            return
         needed = {queue_of(self._plan, step, known_agents(self._client.redis)) for step in waiting}
         if not served & needed:
             classes = ",".join(sorted(queue.partition(".")[2] for queue in needed))
@@ -56,10 +58,12 @@ def queue_of(plan: Plan, step: str, agents: Mapping[str, Mapping[str, object]]) 
     return agent_queue(spec.queue or str(agents.get(spec.agent, {}).get("queue") or spec.agent))
 
 
-def served_queues(client: Client) -> set[str]:
-    """The queues that some worker takes from."""
-    alive = len(alive_workers(client))
+def served_queues(client: Client) -> set[str] | None:
+    """The queues that some worker takes from; None when one that is there has not answered in time."""
+    alive = alive_workers(client)
     if not alive:
         return set()
-    replies = client.app.control.inspect(timeout=_REPLY_TIMEOUT, limit=alive).active_queues() or {}
+    replies = client.app.control.inspect(timeout=_REPLY_TIMEOUT, limit=len(alive)).active_queues() or {}
+    if not replies.keys() >= set(alive):
+        return None
     return {str(queue["name"]) for listed in replies.values() for queue in listed}

@@ -18,11 +18,14 @@ from orchestrator.engine.runtime import log, runtime_of
 from orchestrator.environment import unknown_variables
 from orchestrator.errors import OrchestratorError
 from orchestrator.metrics.lateness import lateness
+from orchestrator.run.reader import RunReader
 
 REFUSED = 2
 """Exit status of a worker or a beat that refuses to start: its settings, or those of Redis, have to be changed."""
 REPLY_SECONDS = 1.0
 """How long the workers of a broker have to answer."""
+SLOW_SECONDS = 5.0
+"""How long those have that say in the store that they are there."""
 SURVEY = "orc:survey"
 """string with an expiry: a worker has begun to ask the others."""
 SURVEY_SECONDS = 60
@@ -46,7 +49,8 @@ def of_server(client: redis.Redis) -> Iterator[Check]:
         pipe.info()
         (seconds, micros), info = pipe.execute()
     after = time.time()
-    skew = (before + after) / 2 - (int(seconds) + int(micros) / 1e6)
+    there = int(seconds) + int(micros) / 1e6
+    skew = max(before - there, min(after - there, 0.0))  # it was asked between the two: what lies there is no skew
     yield from (checks.server_version(info), checks.eviction(info), checks.persistence(info), checks.clock(skew))
 
 
@@ -67,16 +71,25 @@ def of_store(app: Celery) -> Iterator[Check]:
 
 
 def of_fleet(app: Celery) -> Iterator[Check]:
-    """What the workers of this broker answer, those of other applications included; takes about REPLY_SECONDS."""
+    """What the workers of this broker answer, those of other applications included; takes about REPLY_SECONDS, and
+    longer when one that is there is too busy to answer at once."""
     control = app.control
     configured = control.inspect(timeout=REPLY_SECONDS).conf() or {}
-    consumed = control.inspect(timeout=REPLY_SECONDS, limit=len(configured)).active_queues() if configured else None
+    late = sorted(_announced(app) - set(configured))
+    if late:
+        configured |= control.inspect(late, timeout=SLOW_SECONDS, limit=len(late)).conf() or {}
+    consumed = control.inspect(timeout=SLOW_SECONDS, limit=len(configured)).active_queues() if configured else None
     yield checks.workers(sorted(configured))
     if consumed:
         names = frozenset(queue["name"] for listed in consumed.values() for queue in listed)
         yield from checks.queues(_waiting(app), names)
     options = {name: conf.get("broker_transport_options") or {} for name, conf in configured.items()}
     yield checks.others(app.conf.broker_transport_options, options)
+
+
+def _announced(app: Celery) -> set[str]:
+    runtime = getattr(app, "orchestrator", None)
+    return set(RunReader(runtime.client).workers()) if runtime else set()
 
 
 def _waiting(app: Celery) -> dict[str, int]:

@@ -12,7 +12,7 @@ from orchestrator.engine.app import create_app
 from orchestrator.settings import EngineSettings, Environment, Runtime
 from tests.workers import eventually
 
-QUICK = Runtime(lease_seconds=1.0, renew_seconds=0.3, sweep_seconds=0.3, lost_after=2.0)
+QUICK = Runtime(lease_seconds=4.5, renew_seconds=0.5, sweep_seconds=0.3, lost_after=2.0)
 CACHES = {"cache_levels": {"agent_output_cache": {"ttl": "1h"}}}
 
 
@@ -48,7 +48,7 @@ def slow(ctx: AgentContext) -> dict[str, Any]:
     """Work until the test lets it go on; die at the first time if it is told to."""
     before = worked(ctx)
     if before == 0:
-        eventually(Path(ctx.inputs["go"]).exists, within=30, what="the test lets it go on")
+        eventually(Path(ctx.inputs["go"]).exists, within=60, what="the test lets it go on")
         if ctx.params.get("dies"):
             os.kill(os.getpid(), signal.SIGKILL)
     return {"before": before}

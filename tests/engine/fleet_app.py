@@ -10,6 +10,7 @@ from typing import Any
 from orchestrator import AgentContext, agent
 from orchestrator.engine.app import create_app
 from orchestrator.settings import Environment, load_engine
+from tests.workers import eventually
 
 SLOW = "FLEET_SLOW"
 """Environment variable: a file; as long as it is there, this worker takes six times as long."""
@@ -17,9 +18,10 @@ SLOW = "FLEET_SLOW"
 
 @agent("lift", queue="heavy")
 def lift(ctx: AgentContext) -> dict[str, Any]:
-    """Take `seconds`."""
+    """Take `seconds`, or longer: up to the time that the file `until` is there."""
     slow = os.environ.get(SLOW)
     time.sleep(float(ctx.params["seconds"]) * (6 if slow and Path(slow).exists() else 1))
+    eventually(Path(ctx.params.get("until", "/")).exists, within=60, what="the test lets it end")
     return {}
 
 

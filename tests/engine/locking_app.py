@@ -22,7 +22,7 @@ OWNERS = {"holder": ["held"]}
 def counter(ctx: AgentContext) -> dict[str, Any]:
     """Count the board up: nothing is lost, and nothing has to be merged."""
     if "after" in ctx.params:
-        eventually(Path(ctx.params["after"]).exists, within=20, what="another one holds the lock")
+        eventually(Path(ctx.params["after"]).exists, within=60, what="another one holds the lock")
     with ctx.lock("board", write=True, timeout=ctx.params.get("timeout")) as lock:
         number = ctx.get("board.count", 0) + 1
         ctx.write("board.count", number)
@@ -39,7 +39,7 @@ def holder(ctx: AgentContext) -> dict[str, Any]:
         if ctx.params.get("dies") and ctx.attempt == 1:
             os.kill(os.getpid(), 9)
         begun = monotonic()
-        eventually(Path(ctx.params["go"]).exists, within=20, what="the test lets the holder go on")
+        eventually(Path(ctx.params["go"]).exists, within=60, what="the test lets the holder go on")
     return {"token": lock.token, "held": monotonic() - begun}
 
 
@@ -50,7 +50,7 @@ def sleepwalker(ctx: AgentContext) -> dict[str, Any]:
         number = ctx.get("board.count", 0) + 1
         if ctx.attempt == 1:
             Path(ctx.params["started"]).touch()
-            eventually(Path(ctx.params["go"]).exists, within=30, what="the test lets it go on")
+            eventually(Path(ctx.params["go"]).exists, within=60, what="the test lets it go on")
         ctx.write("board.count", number)
     try:
         with ctx.lock("board", write=True):
@@ -71,7 +71,7 @@ def tally(ctx: AgentContext) -> dict[str, Any]:
 @agent("patient", queue="locking")
 def patient(ctx: AgentContext) -> Awaitable[dict[str, Any]]:
     """Wait for the board once another one holds it."""
-    eventually(Path(ctx.params["started"]).exists, within=20, what="another one holds the lock")
+    eventually(Path(ctx.params["started"]).exists, within=60, what="another one holds the lock")
     return _side_by_side(ctx)
 
 

@@ -60,7 +60,7 @@ def held(ctx: AgentContext) -> Any:
     _told(ctx, "held")
     folder = Path(ctx.params["folder"])
     (folder / f"begun-{ctx.index}").touch()
-    eventually(lambda: (folder / "go").exists() or ctx.cancelled, within=30, what="the test lets it go")
+    eventually(lambda: (folder / "go").exists() or ctx.cancelled, within=60, what="the test lets it go")
     return ctx.item
 
 

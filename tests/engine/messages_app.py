@@ -13,7 +13,7 @@ from orchestrator.settings import Environment, load_engine
 def asker(ctx: AgentContext) -> dict[str, Any]:
     """Asks, and hands over the answer; its first attempt dies when it has heard one."""
     ctx.messages.publish("question", {"number": 20}, to="answerer", key="question")
-    answer = ctx.messages.receive("answer", timeout=20)
+    answer = ctx.messages.receive("answer", timeout=60)
     assert answer is not None
     if ctx.attempt == 1:
         raise RuntimeError("the first attempt fails")
@@ -23,10 +23,10 @@ def asker(ctx: AgentContext) -> dict[str, Any]:
 @agent("answerer", queue="talking")
 async def answerer(ctx: AgentContext) -> dict[str, Any]:
     """Doubles the number that it is asked about, then waits for a service."""
-    question = await ctx.messages.areceive("question", timeout=20)
+    question = await ctx.messages.areceive("question", timeout=60)
     assert question is not None
     ctx.messages.publish("answer", question.data["number"] * 2)
-    word = await ctx.messages.areceive("word", timeout=20)
+    word = await ctx.messages.areceive("word", timeout=60)
     return {"word": word and word.data, "asked_by": question.step}
 
 

@@ -18,11 +18,10 @@ OWNERS = {"adder": ["board"], "nobody_here": ["locked"]}
 @agent("adder", queue="sharing", schemas={"board.parts": dict[str, bool | int]})
 def adder(ctx: AgentContext) -> dict[str, Any]:
     """Add an entry under the step's name to the shared board."""
-    if "after" in ctx.params:
-        started = Path(ctx.params["after"])
-        eventually(started.exists, within=20, what="the reader has begun")
     if ctx.attempt <= ctx.params.get("fails", 0):
         raise ValueError("the test lets it fail")
+    if "after" in ctx.params:
+        eventually(Path(ctx.params["after"]).exists, within=60, what="it is this one's turn")
     if ctx.params.get("signs"):
         ctx.write("board.order", [*ctx.get("board.order", []), ctx.step_id])
     ctx.write(f"board.parts.{ctx.step_id}", ctx.params.get("value", True))
@@ -35,7 +34,7 @@ def watcher(ctx: AgentContext) -> dict[str, Any]:
     """Read, say so, and read again when told to: another key of the same section, and a new reader's first key."""
     first = ctx.get("board.parts")
     Path(ctx.params["started"]).touch()
-    eventually(Path(ctx.params["go"]).exists, within=20, what="the test lets the reader go on")
+    eventually(Path(ctx.params["go"]).exists, within=60, what="the test lets the reader go on")
     return {"first": first, "again": ctx.get("board.parts"), "all": ctx.get("board"), "writer": ctx.get("writer")}
 
 
@@ -44,14 +43,14 @@ def drafter(ctx: AgentContext) -> dict[str, Any]:
     """Show a draft, wait, and return the final value."""
     ctx.write("plan", "draft", publish=True)
     Path(ctx.params["started"]).touch()
-    eventually(Path(ctx.params["go"]).exists, within=20, what="the test lets the author go on")
+    eventually(Path(ctx.params["go"]).exists, within=60, what="the test lets the author go on")
     return {"plan": "final"}
 
 
 @agent("peeker", queue="sharing")
 def peeker(ctx: AgentContext) -> dict[str, Any]:
     """Look, when the test lets it, at what another step has written or not finished."""
-    eventually(Path(ctx.params["after"]).exists, within=20, what="there is something to see")
+    eventually(Path(ctx.params["after"]).exists, within=60, what="there is something to see")
     path = ctx.params.get("path", "drafter.plan")
     return {"saw": ctx.get(path), "mark": ctx.mark(path)}
 

@@ -19,7 +19,7 @@ def worker(ctx: AgentContext) -> dict[str, Any]:
     folder = Path(ctx.params["folder"])
     (folder / f"begun-{ctx.step_id}").touch()
     if ctx.params.get("wait"):
-        eventually((folder / "go").exists, within=30, what="the test lets the step go on")
+        eventually((folder / "go").exists, within=60, what="the test lets the step go on")
     if (folder / f"fail-{ctx.step_id}").exists():
         raise ValueError("the test lets it fail")
     with (folder / "effects").open("a") as effects:
@@ -55,5 +55,7 @@ def bomb(ctx: AgentContext) -> dict[str, Any]:
 
 
 environment = Environment.load()
-settings: EngineSettings = load_engine(QUICK_ENGINE)
+found = load_engine(QUICK_ENGINE)
+# Who is cancelled has all the time to end: a test makes the grace period of others be over.
+settings: EngineSettings = found.model_copy(update={"engine": found.engine.model_copy(update={"cancel_grace": 60.0})})
 app = create_app(environment.store_url or "", environment.store_url or "", settings)

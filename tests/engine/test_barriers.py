@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from orchestrator.connection import connect
 from orchestrator.metrics.alerts import alerts
 from orchestrator.run.models import RunState, RunStatus
 from tests.conftest import Store
-from tests.workers import Worker
+from tests.workers import Worker, eventually, time_is_over
 
 SECONDS = 40
 ONCE = {"maximum_attempts": 1}
@@ -85,9 +86,22 @@ def test_members_that_failed_run_again_one_after_another_and_somebody_is_told(
     assert [one["message"] for one in listed] == [alert.message]
 
 
+def overdue(client: Client, *later: dict[str, Any], message: str = "", **barrier: Any) -> RunHandle:
+    """The run of a group of `a` and these members, whose time is over when `a` has ended and the others run."""
+    run = client.submit(group(member("a"), *later, timeout=600, **barrier))
+    expected = {"a": ("success", ""), "after": ("pending", "")} | {one["id"]: ("running", message) for one in later}
+
+    def waits() -> bool:
+        return {name: (step.state, step.message) for name, step in run.status().steps.items()} == expected
+
+    eventually(waits, within=SECONDS, what="only a has ended")
+    time_is_over(client, run.id, "barrier:@g")
+    return run
+
+
 def test_what_stands_still_at_the_deadline_is_ended_and_has_a_second_turn(barriers: Client) -> None:
-    stuck = [member(name, hangs=1) for name in "bc"]
-    run, status = finished(barriers, group(member("a"), *stuck, timeout=2))
+    run = overdue(barriers, member("b", hangs=1), member("c", hangs=1))
+    status = run.wait(SECONDS)
     assert status.state is RunState.SUCCESS, told(run)
     assert {name: step.attempts for name, step in status.steps.items()} == {"after": 1, "a": 1, "b": 2, "c": 2}
     assert in_turn(status, "b", "c", "after")
@@ -104,8 +118,11 @@ def test_there_is_one_second_turn(barriers: Client) -> None:
     assert decisions(run) == ["abort_and_fallback", "fail"]
 
 
-def test_progress_earns_more_time(barriers: Client) -> None:
-    run, status = finished(barriers, group(member("a"), member("b", moves=1.5), timeout=0.7, extension=30))
+def test_progress_earns_more_time(barriers: Client, tmp_path: Path) -> None:
+    run = overdue(barriers, member("b", until=str(tmp_path / "go")), message="moving", extension=600)
+    eventually(lambda: decisions(run) == ["extend_timeout"], within=SECONDS, what="it has more time")
+    (tmp_path / "go").touch()
+    status = run.wait(SECONDS)
     assert status.state is RunState.SUCCESS, told(run)
     assert decisions(run) == ["extend_timeout", "release"]
     assert (status.steps["b"].attempts, status.groups["g"].extensions) == (1, 1)
@@ -114,7 +131,8 @@ def test_progress_earns_more_time(barriers: Client) -> None:
 def test_defaults_stand_for_what_is_missing_at_the_deadline(barriers: Client) -> None:
     """Empty ones say that a member may be missing, and that nothing is made up for it."""
     late, silent = member("b", {"defaults": {"attempt": 0}}, hangs=9), member("c", {"defaults": {}}, hangs=9)
-    run, status = finished(barriers, group(member("a"), late, silent, timeout=0.5))
+    run = overdue(barriers, late, silent)
+    status = run.wait(SECONDS)
     assert status.state is RunState.PARTIAL
     assert [run.result()[name] for name in "bc"] == [{"attempt": 0}, {}]
     assert decisions(run) == ["continue_with_partial"]

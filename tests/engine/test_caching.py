@@ -15,9 +15,9 @@ from orchestrator.client import RunHandle
 from orchestrator.keys import cache_place, run_key
 from orchestrator.run.models import RunState, StepState
 from tests.conftest import Store
-from tests.workers import Worker, eventually
+from tests.workers import Worker, eventually, idle
 
-SECONDS = 30
+SECONDS = 40
 
 
 @pytest.fixture(scope="module")
@@ -31,8 +31,7 @@ def caching(module_store: Store, tmp_path_factory: pytest.TempPathFactory) -> It
 @pytest.fixture(autouse=True)
 def empty(caching: Client) -> None:
     """Nothing is cached: what the test before has computed, and stored after the end of its run, is gone."""
-    ask = caching.app.control.inspect(limit=1, timeout=5).active
-    eventually(lambda: (found := ask()) and not any(found.values()), within=SECONDS, what="the worker is idle")
+    idle(caching)
     for rules in rules_of(caching.settings).values():
         Cache(caching.redis, rules).clear()
 
@@ -143,7 +142,7 @@ def test_what_was_read_under_a_lock_or_told_in_messages_is_not_kept(
 def test_two_runs_at_once_compute_a_step_once(caching: Client, tmp_path: Path) -> None:
     go, steps = tmp_path / "go", [step("cooks", tmp_path / "log", agent="slow")]
     runs = [caching.submit({"name": "bakery", "steps": steps}, {"go": str(go)}) for _ in range(3)]
-    eventually(lambda: _waiting(caching) == 2, within=20, what="two wait for the third")
+    eventually(lambda: _waiting(caching) == 2, within=SECONDS, what="two wait for the third")
     go.touch()
     states = sorted(run.wait(SECONDS).steps["cooks"].state for run in runs)
     assert states == ["cached", "cached", "success"]
@@ -154,7 +153,7 @@ def test_a_killed_computer_is_replaced(caching: Client, tmp_path: Path) -> None:
     """Its own step goes on with another attempt; whoever is first computes, and the other one takes that."""
     go, steps = tmp_path / "go", [step("cooks", tmp_path / "log", agent="slow", parameters={"dies": True})]
     runs = [caching.submit({"name": "bakery", "steps": steps}, {"go": str(go)}) for _ in range(2)]
-    eventually(lambda: _waiting(caching) == 1, within=20, what="one waits for the other")
+    eventually(lambda: _waiting(caching) == 1, within=SECONDS, what="one waits for the other")
     go.touch()
     states = sorted(run.wait(SECONDS).steps["cooks"].state for run in runs)
     assert states == ["cached", "success"]

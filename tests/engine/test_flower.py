@@ -23,7 +23,7 @@ from orchestrator.run.dead_letters import DeadMessage
 from orchestrator.run.models import RunState
 from tests.conftest import Store
 from tests.flowers import TOKEN, USER, Flower
-from tests.workers import Worker, eventually
+from tests.workers import Worker, eventually, idle
 
 SECONDS = 40
 APP = "tests.engine.flower_app"
@@ -237,9 +237,9 @@ def test_what_is_wrong_is_told_and_changes_nothing(
 
 
 def written(client: Client) -> tuple[Any, ...]:
-    """What there is of runs: how many, and the names of their keys."""
-    found = [client.redis.scan_iter(pattern, count=1000) for pattern in ("orc:{*", "orc:idempotency:*")]
-    return client.redis.zcard(RUNS), sorted({name for names in found for name in names})
+    """What there is of runs: how many, which have keys (a log may come late), and under which keys they were asked."""
+    runs = {name.partition(b"}")[0] for name in client.redis.scan_iter("orc:{*", count=1000)}
+    return client.redis.zcard(RUNS), runs, {*client.redis.scan_iter("orc:idempotency:*", count=1000)}
 
 
 @pytest.mark.usefixtures("client")
@@ -357,12 +357,16 @@ def test_one_failed_step_is_retried_and_its_log_is_told(flower: Flower, client: 
     (tmp_path / "fail-a").unlink()
     assert flower.post(f"/{run.id}/retry", {"step": "a"}).json["state"] == "running"
     assert run.wait(SECONDS).state is RunState.SUCCESS
+
+    def begun() -> set[tuple[int, str]]:
+        log = flower.get(f"/{run.id}/steps/a/log").json["lines"]
+        return {(line["attempt"], line["text"]) for line in log if "begins" in line["text"]}
+
+    both = {(1, "attempt 1 begins"), (2, "attempt 2 begins")}
+    eventually(lambda: begun() == both, within=SECONDS, what="both logs are stored")
+    idle(client)
     told = flower.get(f"/{run.id}/steps/a/log").json
-    log = told["lines"]
-    assert flower.get(f"/{run.id}/steps/a/log?after={told['cursor'] - 1}").json["lines"] == log[-1:]
-    assert {(line["attempt"], line["text"]) for line in log if "begins" in line["text"]} == {
-        (1, "attempt 1 begins"), (2, "attempt 2 begins"),
-    }  # fmt: skip
+    assert flower.get(f"/{run.id}/steps/a/log?after={told['cursor'] - 1}").json["lines"] == told["lines"][-1:]
     only = flower.get(f"/{run.id}/steps/a/log?attempt=2").json["lines"]
     assert {line["attempt"] for line in only} == {2}
     assert flower.get(f"/{run.id}/steps/a/output").json["values"]["attempt"]["value"] == 2
@@ -477,22 +481,21 @@ def test_a_hundred_watchers_share_one_reader_and_leave_nothing_behind(
     process = psutil.Process(flower.pid)
     with ThreadPoolExecutor(100) as pool:
 
-        def watched(run: RunHandle, folder: Path) -> int:
+        def watched(run: RunHandle, folder: Path) -> None:
             watchers = list(pool.map(lambda _: Watcher(flower, run.id), range(100)))
-            readers = len(eventually(lambda: reading(client), within=SECONDS, what="somebody waits for events"))
+            eventually(lambda: len(reading(client)) == 1, within=SECONDS, what="one connection reads for all of them")
             endings = [pool.submit(one.until, "success") for one in watchers[:50]]
             (folder / "go").touch()
             lengths = {len(ending.result(SECONDS)) for ending in endings}
             assert lengths == {len(list(run.events(follow=False)))}, "everyone is told everything"
             for one in watchers:
                 one.close()
-            return readers
 
         for turn in range(3):
             folder = tmp_path / str(turn)
             folder.mkdir()
             run = waiting(client, folder, "a")
-            assert watched(run, folder) == 1, "one connection reads for all of them"
+            watched(run, folder)
             if not turn:
                 eventually(lambda: not reading(client), within=SECONDS, what="the reader leaves")
                 files, memory = process.num_fds(), process.memory_info().rss
@@ -540,7 +543,7 @@ def test_a_store_that_does_not_answer_holds_up_nobody_else(flower: Flower, modul
         try:
             waiting_for_it = [pool.submit(flower.get, "", timeout=60) for _ in range(4)]
             for page in ("/workflows", "/healthcheck", "/workflows/compare"):
-                assert flower.ask(page, authorization=USER, timeout=10).status == 200
+                assert flower.ask(page, authorization=USER, timeout=60).status == 200
             assert not any(one.done() for one in waiting_for_it)
         finally:
             module_store.server.thaw()
@@ -563,5 +566,3 @@ def test_what_the_document_allows_and_what_it_does_not(flower: Flower, done: Run
     finished = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=100, check=False)
     assert finished.returncode == 0, finished.stdout + finished.stderr
     assert "Tested: " in finished.stdout
-
-

@@ -11,7 +11,7 @@ import pytest
 from orchestrator import Client
 from orchestrator.run.models import RunState, RunStatus
 from tests.conftest import Store
-from tests.workers import Worker, eventually
+from tests.workers import Worker, eventually, idle, time_is_over
 
 SECONDS = 40
 QUICK = {"initial_interval": 0.05, "maximum_attempts": 2}
@@ -191,15 +191,15 @@ def test_an_item_that_kills_its_processes_is_poisoned_and_its_neighbours_are_not
 def test_a_pause_holds_items_back_and_a_cancel_ends_them(client: Client, tmp_path: Path) -> None:
     step = mapped("a", list(range(40)), "held", with_={"folder": str(tmp_path)}, chunk_size=1, concurrency=2)
     handle = client.submit({"name": "mapped", "steps": [step]})
-    eventually(lambda: len(list(tmp_path.glob("begun-*"))) == 2, within=20, what="two items have begun")
+    eventually(lambda: len(list(tmp_path.glob("begun-*"))) == 2, within=SECONDS, what="two items have begun")
     handle.pause()
     (tmp_path / "go").touch()
-    eventually(lambda: handle.status().steps["a"].message == "2 of 40 items", within=20, what="they have ended")
+    eventually(lambda: handle.status().steps["a"].message == "2 of 40 items", within=SECONDS, what="they have ended")
     assert handle.status().state is RunState.PAUSED
     assert len(list(tmp_path.glob("begun-*"))) == 2, "nothing starts in a pause"
     (tmp_path / "go").unlink()
     handle.resume()
-    eventually(lambda: len(list(tmp_path.glob("begun-*"))) == 4, within=20, what="two more have begun")
+    eventually(lambda: len(list(tmp_path.glob("begun-*"))) == 4, within=SECONDS, what="two more have begun")
     handle.cancel()
     status = handle.wait(SECONDS)
     assert (status.state, status.steps["a"].state) == ("cancelled", "cancelled")
@@ -211,14 +211,19 @@ def test_a_pause_holds_items_back_and_a_cancel_ends_them(client: Client, tmp_pat
 
 
 def test_a_timeout_ends_the_step_or_goes_on_with_what_there_is(client: Client, tmp_path: Path) -> None:
-    quick = {"chunk_size": 1, "concurrency": 1, "timeout": 1.5}
-    late = mapped("late", list(range(3)), "held", with_={"folder": str(tmp_path)}, **quick)
+    one = {"chunk_size": 1, "concurrency": 1, "timeout": 600}
+    late = mapped("late", list(range(3)), "held", with_={"folder": str(tmp_path)}, **one)
     steps = [
-        mapped("partial", [0.01, 0.01, 30.0], "slow", defaults={"late": True}, **quick)
+        mapped("partial", [0.01, 0.01, 600], "slow", defaults={"late": True}, **one)
         | {"barrier": {"on_timeout": "continue_with_partial"}},
         late | {"barrier": {"on_timeout": "extend_timeout"}},
     ]
-    status, result = ran(client, *steps)
+    handle = client.submit({"name": "mapped", "steps": steps})
+    eventually(lambda: handle.status().steps["partial"].message == "2 of 3 items", within=SECONDS, what="one is left")
+    eventually((tmp_path / "begun-0").exists, within=SECONDS, what="the other step works")
+    for name in ("partial", "late"):
+        time_is_over(client, handle.id, f"timeout:{name}")
+    status, result = handle.wait(SECONDS), handle.result()
     assert status.steps["partial"].state == "success"
     assert result["partial"] == {"count": 3, "failed": 1, "results": [0.01, 0.01, {"late": True}]}
     assert status.steps["late"].state == "timed_out"
@@ -228,5 +233,6 @@ def test_a_timeout_ends_the_step_or_goes_on_with_what_there_is(client: Client, t
 def test_a_mapped_step_leaves_nothing_behind_that_does_not_expire(client: Client) -> None:
     handle = client.submit({"name": "mapped", "steps": [mapped("a", [1, 2, 3], with_={"fail": [2]})]})
     handle.wait(SECONDS)
-    names = [name for name in client.redis.keys(f"orc:{{{handle.id}}}:*") if client.redis.ttl(name) < 0]
+    idle(client)
+    names = [name for name in client.redis.keys(f"orc:{{{handle.id}}}:*") if client.redis.ttl(name) == -1]
     assert names == []

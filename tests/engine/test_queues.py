@@ -74,4 +74,5 @@ def test_a_canvas_of_ours_is_shown_under_the_agents_names(module_store: Store, r
     with Client(module_store.url) as client:
         handle = client.submit({"name": "named", "steps": [{"id": "only", "agent": "noop"}]})
         assert handle.wait(SECONDS).state is RunState.SUCCESS
-    assert f"agent.noop[{handle.id}.only]" in running.text()
+    told = f"agent.noop[{handle.id}.only]"
+    eventually(lambda: told in running.text(), within=SECONDS, what="the worker's log names it")

@@ -19,7 +19,7 @@ from orchestrator.errors import NotFound, RunStateError
 from orchestrator.run import dead_letters
 from orchestrator.run.models import RunState, RunStatus, StepState
 from tests.conftest import Store
-from tests.workers import Worker, eventually
+from tests.workers import Worker, eventually, time_is_over
 
 SECONDS = 40
 
@@ -49,7 +49,7 @@ def states(status: RunStatus) -> dict[str, str]:
 
 
 def begun(folder: Path, *names: str) -> None:
-    eventually(lambda: all((folder / f"begun-{name}").exists() for name in names), within=20, what=f"{names} begin")
+    eventually(lambda: all((folder / f"begun-{name}").exists() for name in names), within=SECONDS, what="all begin")
 
 
 def effects(folder: Path) -> list[str]:
@@ -68,7 +68,7 @@ def test_a_pause_lets_what_runs_end_and_resume_goes_on_from_there(client: Client
     begun(tmp_path, "a")
     assert run.pause() is RunState.PAUSED
     (tmp_path / "go").touch()
-    eventually(lambda: run.status().steps["a"].state is StepState.SUCCESS, within=20, what="a ends")
+    eventually(lambda: run.status().steps["a"].state is StepState.SUCCESS, within=SECONDS, what="a ends")
     assert states(run.status()) == {"a": "success", "b": "ready", "c": "ready", "d": "pending"}
     assert run.resume() is RunState.RUNNING
     status = run.wait(SECONDS)
@@ -92,11 +92,11 @@ def test_queued_members_that_a_pause_took_back_are_joined_all_the_same(client: C
     def running() -> int:
         return list(states(run.status()).values()).count("running")
 
-    eventually(lambda: running() == 4, within=20, what="four members run")
+    eventually(lambda: running() == 4, within=SECONDS, what="four members run")
     run.pause()
     assert sorted(states(run.status()).values()) == ["pending", *["ready"] * 2, *["running"] * 4, "success"]
     (tmp_path / "go").touch()
-    eventually(lambda: not running(), within=20, what="the four end")
+    eventually(lambda: not running(), within=SECONDS, what="the four end")
     assert list(states(run.status()).values()).count("ready") == 2
     run.resume()
     status = run.wait(SECONDS)
@@ -105,11 +105,13 @@ def test_queued_members_that_a_pause_took_back_are_joined_all_the_same(client: C
 
 
 def failed_group(client: Client, folder: Path) -> RunHandle:
-    (folder / "fail-c").touch()
+    """Of a group in which one member has failed; its first step waits for the file `go`, which is there."""
+    for name in ("fail-c", "go"):
+        (folder / name).touch()
     run = client.submit(
         {
             "name": "retried",
-            "steps": [step(folder, "a"), step(folder, "d", "b", "c"), step(folder, "e", "a")],
+            "steps": [step(folder, "a", wait=True), step(folder, "d", "b", "c"), step(folder, "e", "a")],
             "execution_groups": group(folder, "b", "c"),
         }
     )
@@ -143,8 +145,10 @@ def test_a_retry_of_one_step_and_of_the_whole_run(client: Client, tmp_path: Path
             handle = await asynchronous.get(run.id)
             await handle.retry("b")
             assert (await handle.wait(SECONDS)).state is RunState.FAILED, "c is failed as before"
+            (tmp_path / "go").unlink()
             await handle.retry()
             assert await handle.pause() is RunState.PAUSED
+            (tmp_path / "go").touch()
             await handle.resume()
             assert (await handle.wait(SECONDS)).state is RunState.SUCCESS
             told = [event.state async for event in handle.events() if event.type == "run" and event.ends_run]
@@ -184,10 +188,10 @@ def test_a_step_is_retried_while_the_rest_of_the_run_goes_on(client: Client, tmp
         {"name": "going", "steps": [step(tmp_path, "a"), step(tmp_path, "z", wait=True), step(tmp_path, "b", "a")]}
     )
     begun(tmp_path, "z")
-    eventually(lambda: run.status().steps["b"].state is StepState.UPSTREAM_FAILED, within=20, what="a fails")
+    eventually(lambda: run.status().steps["b"].state is StepState.UPSTREAM_FAILED, within=SECONDS, what="a fails")
     (tmp_path / "fail-a").unlink()
     run.retry("a")
-    eventually(lambda: run.status().steps["b"].state is StepState.SUCCESS, within=20, what="b runs after all")
+    eventually(lambda: run.status().steps["b"].state is StepState.SUCCESS, within=SECONDS, what="b runs after all")
     (tmp_path / "go").touch()
     assert run.wait(SECONDS).state is RunState.SUCCESS
     assert effects(tmp_path) == ["a#2", "b#1", "z#1"]
@@ -205,14 +209,15 @@ def test_cancelling_reaches_an_agent_that_looks_and_ends_one_that_does_not(clien
         }
     )
     begun(tmp_path, "polite")
-    eventually((tmp_path / "pid").exists, within=20, what="the deaf one begins")
+    eventually((tmp_path / "pid").exists, within=SECONDS, what="the deaf one begins")
     process = psutil.Process(int((tmp_path / "pid").read_text()))
     run.cancel("enough")
+    eventually((tmp_path / "noticed").exists, within=SECONDS, what="the polite one has looked")
+    time_is_over(client, run.id, "cancel:deaf")
     status = run.wait(SECONDS)
     assert (status.state, status.reason) == (RunState.CANCELLED, "enough")
     assert set(states(status).values()) == {"cancelled"}
-    assert (tmp_path / "noticed").exists()
-    eventually(lambda: not process.is_running(), within=10, what="the child of the deaf one is ended")
+    eventually(lambda: not process.is_running(), within=SECONDS, what="the child of the deaf one is ended")
     assert client.submit({"name": "on", "steps": [step(tmp_path, "a")]}).wait(SECONDS).state is RunState.SUCCESS
 
 
@@ -265,7 +270,7 @@ def test_messages_that_nobody_can_run_are_recorded_and_the_worker_goes_on(client
     }
     client.redis.lpush(agent_queue("steering"), *sent.values())
     kept = eventually(
-        lambda: len(found := dead_letters.messages(client.redis)) >= 3 and found, within=20, what="all are recorded"
+        lambda: len(found := dead_letters.messages(client.redis)) >= 3 and found, within=SECONDS, what="all are kept"
     )
     by_reason = {one.reason: one for one in kept or ()}
     assert {reason: one.headers["id"] for reason, one in by_reason.items()} == {

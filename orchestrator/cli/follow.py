@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Protocol
 
+from orchestrator.cli.interrupts import held_back
 from orchestrator.cli.output import session, stderr_console, talk
 from orchestrator.errors import StoreUnavailable, WaitTimeout
 from orchestrator.run.models import FINAL_STEP_STATES, RunStatus, StepState, StepStatus
@@ -67,25 +68,26 @@ def follow(
             remaining = _LOOK_EVERY if deadline is None else min(_LOOK_EVERY, deadline - time.monotonic())
             if remaining <= 0:
                 raise WaitTimeout(f"run {handle.id} has not ended within {format_duration(round(timeout or 0, 3))}")
-            try:
-                if watch is None:
-                    watch = handle.watching()
-                else:
-                    watch.wait(remaining)
-                status = watch.status
-                silent_since = None
-            except StoreUnavailable:
-                silent_since = silent_since or time.monotonic()
-                if time.monotonic() - silent_since > _PATIENCE:
-                    raise
-                time.sleep(_LOOK_EVERY)
-                continue
-            finally:
-                check()
-            display.update(status)
-            if status.ended:
-                return status
-            look(status)
+            with held_back(once=True):
+                try:
+                    if watch is None:
+                        watch = handle.watching()
+                    else:
+                        watch.wait(remaining)
+                    status = watch.status
+                    silent_since = None
+                except StoreUnavailable:
+                    silent_since = silent_since or time.monotonic()
+                    if time.monotonic() - silent_since > _PATIENCE:
+                        raise
+                    time.sleep(_LOOK_EVERY)
+                    continue
+                finally:
+                    check()
+                display.update(status)
+                if status.ended:
+                    return status
+                look(status)
 
 
 def _display(draw: Callable[[], Display] | None) -> Display:

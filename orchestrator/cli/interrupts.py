@@ -5,16 +5,24 @@ from __future__ import annotations
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import FrameType
 
 
 @contextmanager
-def held_back() -> Iterator[None]:
-    """Signals that arrive in the block take effect at its end, so that what it makes is known by then."""
+def held_back(*, once: bool = False) -> Iterator[None]:
+    """Signals that arrive in the block take effect at its end, so that what it makes is known by then, and none gets
+    lost in a finaliser, where Python ignores errors. `once`: another one takes effect at once."""
     caught: list[int] = []
-    before = {
-        number: signal.signal(number, lambda received, _: caught.append(received))
-        for number in (signal.SIGINT, signal.SIGTERM)
-    }
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def hold(received: int, frame: FrameType | None) -> None:
+        handler = before[signal.Signals(received)]
+        if once and caught and callable(handler):
+            handler(received, frame)
+        caught.append(received)
+
+    for number in before:
+        signal.signal(number, hold)
     try:
         yield
     finally:

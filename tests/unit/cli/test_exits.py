@@ -124,3 +124,13 @@ def test_an_interrupt_waits_until_the_block_is_done() -> None:
     assert done == ["all of it"]
     with pytest.raises(KeyboardInterrupt):
         interrupt()
+
+
+def test_who_insists_is_not_kept_waiting() -> None:
+    done = []
+    with pytest.raises(KeyboardInterrupt), held_back(once=True):  # noqa: PT012 - which of the lines raises is the point
+        interrupt()
+        done.append("the first one waits")
+        interrupt()
+        done.append("the second one does not")
+    assert done == ["the first one waits"]

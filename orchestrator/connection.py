@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import parse_qs, urlsplit
 
 import redis
+from hiredis import pack_command
 from redis.backoff import ExponentialBackoff
 from redis.exceptions import AuthenticationError, OutOfMemoryError, RedisError, ResponseError
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -93,17 +94,21 @@ class _Client(redis.Redis):
 
     _spare: tuple[int, list[Any]] = (0, [])
 
-    def execute_command(self, *args: Any, **options: Any) -> Any:
+    def _taken(self) -> tuple[list[Any], Any]:
+        """A connection that nobody uses, and where it goes afterwards."""
         pid, spare = self._spare
         if pid != os.getpid():  # the parent's are of no use after a fork
             spare = []
             self._spare = os.getpid(), spare
         try:
-            connection = spare.pop()
+            return spare, spare.pop()
         except IndexError:
-            connection = self.connection_pool.connection_class(**self.connection_pool.connection_kwargs)
+            return spare, self.connection_pool.connection_class(**self.connection_pool.connection_kwargs)
+
+    def execute_command(self, *args: Any, **options: Any) -> Any:
+        spare, connection = self._taken()
         try:
-            connection.send_command(*args)
+            connection.send_packed_command((_packed(connection, args),))
             reply = self.parse_response(connection, args[0], **options)  # type: ignore[no-untyped-call]
         except ResponseError:
             spare.append(connection)
@@ -117,12 +122,59 @@ class _Client(redis.Redis):
         spare.append(connection)
         return reply
 
+    def each(self, commands: Sequence[Sequence[Any]]) -> list[Any]:
+        """The replies of several commands in one round trip, with the errors of single ones among them. When the
+        connection breaks, all of them are sent again."""
+        spare, connection = self._taken()
+
+        def ask() -> list[Any]:
+            connection.send_packed_command((b"".join(_packed(connection, command) for command in commands),))
+            return [_reply(connection) for _ in commands]
+
+        try:
+            replies: list[Any] = connection.retry.call_with_retry(ask, lambda _: connection.disconnect())
+        except BaseException:
+            connection.disconnect()
+            raise
+        spare.append(connection)
+        callbacks = self.response_callbacks
+        return [
+            callbacks[command[0]](reply) if command[0] in callbacks and not isinstance(reply, Exception) else reply
+            for command, reply in zip(commands, replies, strict=True)
+        ]
+
     def close(self) -> None:
         """Release all connections."""
         _, spare = self._spare
         while spare:
             spare.pop().disconnect()
         super().close()
+
+
+def _packed(connection: Any, command: Sequence[Any]) -> bytes:
+    try:
+        packed: bytes = pack_command(tuple(command) if " " not in command[0] else (*command[0].split(), *command[1:]))
+    except TypeError:  # redis-py knows more types, and says which it does not
+        packed = b"".join(connection.pack_command(*command))
+    return packed
+
+
+def _reply(connection: Any) -> Any:
+    try:
+        return connection.read_response()
+    except ResponseError as error:
+        return error
+
+
+def each(client: redis.Redis, commands: Sequence[Sequence[Any]]) -> list[Any]:
+    """The replies of several commands in one round trip, with the errors of single ones among them."""
+    if isinstance(client, _Client):
+        return client.each(commands)
+    pipe: Any = client.pipeline(transaction=False)
+    for command in commands:
+        pipe.execute_command(*command)
+    replies: list[Any] = pipe.execute(raise_on_error=False)
+    return replies
 
 
 def _client(url: str, **options: Any) -> redis.Redis:

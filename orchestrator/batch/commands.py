@@ -10,7 +10,7 @@ import redis
 from redis.exceptions import OutOfMemoryError
 
 from orchestrator.batch.threads import Handler
-from orchestrator.connection import guarded
+from orchestrator.connection import each, guarded
 from orchestrator.errors import BackpressureError, OrchestratorError
 from orchestrator.scripts import Script, fragment
 
@@ -35,11 +35,8 @@ def pipelined(client: redis.Redis) -> Handler[Command, Any]:
     so that a command may take effect twice: for those that must not, there is `once`."""
 
     def handle(commands: Sequence[Command]) -> Sequence[Any]:
-        pipe: Any = client.pipeline(transaction=False)
-        for command in commands:
-            pipe.execute_command(*command)
         with guarded():
-            outcomes: list[Any] = pipe.execute(raise_on_error=False)
+            outcomes = each(client, commands)
         return [_refusal(outcome) if isinstance(outcome, Exception) else outcome for outcome in outcomes]
 
     return handle

@@ -54,9 +54,9 @@ class Pending(Entry[T], Generic[T, R]):
     __slots__ = ("_outcome", "_room")
 
     def __init__(self, item: T, size: int, added_at: float, room: threading.Condition) -> None:
-        super().__init__(item, size, added_at)
-        self._room = room
-        self._outcome: Any = _NONE
+        self.item, self.size, self.added_at = item, size, added_at  # without a call of its own: there are many
+        self.attempts, self.error = 0, None
+        self._room, self._outcome = room, _NONE
 
     def done(self) -> bool:
         """Whether there is an outcome."""
@@ -131,8 +131,8 @@ class BatchProcessor(Generic[T, R]):
 
         Raises BackpressureError when there was no room, OrchestratorError after `close`, NotFound for an unknown type.
         """
-        driven = driven_of(self._kinds, kind)
-        size = self._size_of(item) if self._size_of is not None else 0
+        driven = self._kinds.get(kind) or driven_of(self._kinds, kind)
+        size = 0 if self._size_of is None else self._size_of(item)
         pending: Pending[T, R] = Pending(item, size, time.monotonic(), driven.room)
         if os.getpid() != self._pid:
             raise OrchestratorError("a batch processor is of the process that made it; make another after a fork")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from queue import SimpleQueue
+from secrets import token_hex
 from statistics import quantiles
 from time import monotonic, perf_counter, process_time, sleep
 from typing import Any
@@ -19,6 +20,7 @@ from orchestrator.batch import BatchLimits, BatchProcessor, Operation, once, pip
 from orchestrator.bench.frame import Setting
 from orchestrator.bench.results import Measure
 from orchestrator.client import Client
+from orchestrator.connection import client_url
 from orchestrator.engine import registry
 from orchestrator.engine.agent import Agent
 from orchestrator.engine.app import create_app
@@ -27,6 +29,8 @@ from orchestrator.engine.runtime import Runtime
 from orchestrator.settings import EngineSettings
 
 PEER = "one by one"
+DRIVER = "redis-py, one by one"
+BARE = "a thread that sleeps and sends"
 OPERATIONS, MESSAGES, RUNS = 20_000, 1000, 300
 RATE, SECONDS = 1000, 3.0
 """Operations in a second, and for how long, where latency is measured."""
@@ -39,14 +43,14 @@ Side = tuple[Callable[[], None], int]
 def measure(setting: Setting) -> Iterator[Measure]:
     """Commands in pipelines and in one script, messages to the broker, submissions; then the latency."""
     client = setting.server.client()
-    yield from _compared(setting, "a command, pipelined", *_commands(setting, client, once_each=False))
-    yield from _compared(setting, "a command, at most once", *_commands(setting, client, once_each=True))
+    yield from _compared(setting, "a command, pipelined", *_commands(setting, client, once_each=False), peer=DRIVER)
+    yield from _compared(setting, "a command, at most once", *_commands(setting, client, once_each=True), peer=DRIVER)
     yield from _compared(setting, "a message to the broker", *_messages(setting))
     yield from _compared(setting, "a submission", *_submissions(setting))
     yield from _latency(setting, client)
 
 
-def _compared(setting: Setting, name: str, ours: Side, theirs: Side) -> Iterator[Measure]:
+def _compared(setting: Setting, name: str, ours: Side, theirs: Side, *, peer: str = PEER) -> Iterator[Measure]:
     server = setting.server.client()
     found: dict[str, tuple[list[float], list[float]]] = {"client": ([], []), "server": ([], [])}
     for side in (ours, theirs):
@@ -65,7 +69,7 @@ def _compared(setting: Setting, name: str, ours: Side, theirs: Side) -> Iterator
     for where, (mine, other) in found.items():
         yield Measure(
             name=f"{name}, {where}'s processor time", unit="us", samples=tuple(mine), commands=sent[0],
-            peer=PEER, peer_samples=tuple(other), peer_commands=sent[1],
+            peer=peer, peer_samples=tuple(other), peer_commands=sent[1],
         )  # fmt: skip
 
 
@@ -76,30 +80,34 @@ def _busy(client: redis.Redis) -> float:
 
 
 def _commands(setting: Setting, client: redis.Redis, *, once_each: bool) -> tuple[Side, Side]:
-    count, alone = setting.times(OPERATIONS), setting.times(OPERATIONS // 5)
-    rounds = iter(range(1_000_000))
+    count, fewer = setting.times(OPERATIONS), setting.times(OPERATIONS // 5)
+    batches, singles = (_operations(setting, number, once_each=once_each) for number in (count, fewer))
+    alone: Any = redis.Redis.from_url(client_url(setting.server.url()), protocol=2)
 
     def ours() -> None:
-        turn = next(rounds)
         handler: Any = once(client, "bench:", keep=KEEP) if once_each else pipelined(client)
         with BatchProcessor({"count": handler}, limits=BatchLimits(queue=5000)) as processor:
-            asked = []
-            for number in range(count):
-                command = ("HINCRBY", "counts", f"f{number % 100}", 1)
-                asked.append(processor.add("count", Operation(f"{turn}-{number}", command) if once_each else command))
+            asked = [processor.add("count", one) for one in next(batches)]
             for one in asked:
                 one.result()
 
     def theirs() -> None:
-        turn = next(rounds)
-        handler = once(client, "bench:", keep=KEEP)
-        for number in range(alone):
+        handler = once(alone, "bench:", keep=KEEP)
+        for one in next(singles):
             if once_each:
-                handler([Operation(f"{turn}-{number}", ("HINCRBY", "counts", f"f{number % 100}", 1))])
+                handler([one])
             else:
-                client.hincrby("counts", f"f{number % 100}", 1)
+                alone.execute_command(*one)
 
-    return (ours, count), (theirs, alone)
+    return (ours, count), (theirs, fewer)
+
+
+def _operations(setting: Setting, count: int, *, once_each: bool) -> Iterator[list[Any]]:
+    """What is handed in each time, made before anything is measured."""
+    commands = [("HINCRBY", "counts", f"f{number % 100}", 1) for number in range(count)]
+    turns = setting.rounds + 2  # one warms up, one is counted
+    made = [[Operation(token_hex(8), one) if once_each else one for one in commands] for _ in range(turns)]
+    return iter(made)
 
 
 def _messages(setting: Setting) -> tuple[Side, Side]:
@@ -139,10 +147,19 @@ def _submissions(setting: Setting) -> tuple[Side, Side]:
 
 def _latency(setting: Setting, client: redis.Redis) -> Iterator[Measure]:
     seconds = max(0.2, SECONDS * min(1.0, setting.scale))
-    rounds = [_paced(client, int(RATE * seconds)) for _ in range(setting.rounds)]
+    ours, theirs = list[list[float]](), list[list[float]]()
+    for _ in range(setting.rounds):
+        ours.append(_paced(client, int(RATE * seconds)))
+        theirs.append(_bare(client, int(RATE * seconds)))
     for share in (50, 99):
-        samples = tuple(quantiles(taken, n=100, method="inclusive")[share - 1] * 1000 for taken in rounds)
-        yield Measure(name=f"from adding to the answer, 1,000 a second, p{share}", unit="ms", samples=samples)
+        mine, other = (
+            tuple(quantiles(taken, n=100, method="inclusive")[share - 1] * 1000 for taken in rounds)
+            for rounds in (ours, theirs)
+        )
+        yield Measure(
+            name=f"from adding to the answer, 1,000 a second, p{share}", unit="ms", samples=mine, peer=BARE,
+            peer_samples=other,
+        )  # fmt: skip
 
 
 def _paced(client: redis.Redis, count: int) -> list[float]:
@@ -159,9 +176,38 @@ def _paced(client: redis.Redis, count: int) -> list[float]:
     collector = threading.Thread(target=collect)
     collector.start()
     with BatchProcessor({"count": pipelined(client)}) as processor:
-        begun = monotonic()
-        for number in range(count):
-            sleep(max(0.0, begun + number / RATE - monotonic()))
+        for _ in _at_pace(count):
             asked.put((perf_counter(), processor.add("count", ("INCR", "paced"))))
         collector.join()
     return taken
+
+
+def _bare(client: redis.Redis, count: int) -> list[float]:
+    """The same by a thread that sleeps and sends what is there: what timers, driver and server take at this moment."""
+    waiting: list[float] = []
+    taken: list[float] = []
+
+    def send() -> None:
+        while len(taken) < count:
+            sleep(BatchLimits().timeout)
+            added = [waiting.pop(0) for _ in range(len(waiting))]
+            pipe: Any = client.pipeline(transaction=False)
+            for _ in added:
+                pipe.incr("paced")
+            pipe.execute()
+            now = perf_counter()
+            taken.extend(now - at for at in added)
+
+    sender = threading.Thread(target=send)
+    sender.start()
+    for _ in _at_pace(count):
+        waiting.append(perf_counter())
+    sender.join()
+    return taken
+
+
+def _at_pace(count: int) -> Iterator[None]:
+    begun = monotonic()
+    for number in range(count):
+        sleep(max(0.0, begun + number / RATE - monotonic()))
+        yield

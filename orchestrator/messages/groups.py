@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import Any
 
-from orchestrator.connection import guarded
+from orchestrator.connection import each, guarded
 from orchestrator.messages.channel import BLOCK_MS, JOIN, Calls, Channel
 from orchestrator.messages.cursor import READ_AT_ONCE
 from orchestrator.messages.models import Event, MissedEvent, parse_events
@@ -117,11 +117,8 @@ class Group(Places):
             if self.has_to_join(now):
                 self._channel.joined(JOIN(client, self._channel.run_id, self.arguments))
             command = self.command(now, count, block)
-            pipe = client.pipeline(transaction=False)
-            pipe.execute_command(*command)
-            pipe.execute_command(*self.lost)
             with guarded():
-                raw, lost = pipe.execute(raise_on_error=False)
+                raw, lost = each(client, (command, self.lost))
             if self.is_gone(raw):
                 continue
             found = self.delivery(command, raw, lost)

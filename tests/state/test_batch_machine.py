@@ -64,6 +64,13 @@ def test_a_server_that_goes_away_and_comes_back_loses_nothing(start_server: Star
     assert set(client.hgetall("ledger").values()) == {b"1"}
 
 
+def test_an_operation_that_is_twice_in_a_batch_takes_effect_once(store: Store) -> None:
+    do = once(connect(store.url), "mark:")
+    batch = [Operation(str(number % 1500), ("HINCRBY", "ledger", number, 1)) for number in range(3000)]
+    assert do(batch) == do(batch) == [1] * 3000
+    assert connect(store.url).hlen("ledger") == 1500
+
+
 def test_a_pipeline_takes_a_refused_command_out_of_its_batch(store: Store) -> None:
     client = connect(store.url)
     client.set("text", "a")

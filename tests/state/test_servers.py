@@ -79,7 +79,7 @@ def test_single_commands_share_few_connections_and_outlive_the_server(
     tmp_path: Path, start_server: StartServer
 ) -> None:
     """A connection for each that asks at a time, whatever errors; a lost one is made anew, also in a forked child."""
-    server = start_server(tmp_path, aof=True)
+    server = start_server(tmp_path, aof=True, options={"appendfsync": "always"})
     client = connect(server.url())
     client.set("text", "a")
     with pytest.raises(redis.ResponseError, match="WRONGTYPE"):

@@ -57,7 +57,7 @@ def test_a_batch_leaves_full_or_flushed_and_each_type_apart() -> None:
 
 def test_a_batch_is_bounded_in_bytes() -> None:
     recorder = Recorder()
-    limits = BatchLimits(timeout=3600, size=100, bytes=10)
+    limits = BatchLimits(timeout=3600, size=100, bytes=10, latency=7200)  # however slow the machine
     with BatchProcessor({"n": recorder}, limits=limits, size_of=lambda item: item) as processor:
         assert [processor.add("n", number).result(10) for number in (10, 25)] == [20, 50], "more than fits goes alone"
         asked = [processor.add("n", number) for number in (4, 5, 6)]

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +79,27 @@ def test_a_planted_mistake_is_found(machine: type[CacheMachine], monkeypatch: py
         monkeypatch.setattr(cache_store, script, Script(source.replace(old, new)))
     with pytest.raises(AssertionError):
         run_state_machine_as_test(seed(SEEDS.get(name, 1))(machine), settings=HUNT)
+
+
+def test_a_lifetime_ends_with_its_last_moment_and_an_age_includes_it(store_url: str) -> None:
+    """At the very times; the machine's histories meet them too seldom to tell `<` from `<=` there."""
+    client, rules = connect(store_url), CacheRules("tried", 1_000_000, 10.0)
+
+    def at(now: float) -> Cache:
+        return Cache(client, rules, now=now)
+
+    assert at(1000.0).put("key", b"value", family="family", cost=1.0)
+    assert at(1004.0).get("key", max_age=4.0) is not None
+    assert at(1004.25).get("key", max_age=4.0) is None
+    assert at(1009.75).get("key") is not None
+    assert (at(1010.0).get("key"), at(1010.0).stats().expired) == (None, 1)
+    at(1020.0).put("key", b"value", family="family", cost=1.0)
+    at(1030.0).put("other", b"value", family="family", cost=1.0)
+    left: Any = client.hkeys(keys.run_key(keys.cache_place("tried"), "values"))
+    assert left == [b"other"]
+    rules = replace(rules, slides=True)
+    at(1040.0).put("slid", b"value", family="family", cost=1.0)
+    assert [at(now).get("slid") is not None for now in (1049.75, 1059.5, 1069.5)] == [True, True, False]
 
 
 @pytest.fixture

@@ -9,13 +9,13 @@ for as long as it waits for its next use, and those that save most for that are 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from itertools import accumulate
 from pathlib import Path
 from random import Random
 from time import perf_counter
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import lz4.frame
 
@@ -143,38 +143,47 @@ def _compression(setting: Setting) -> Iterator[Measure]:
             begun = perf_counter()
             lz4.frame.decompress(frame)
             unpacking.append((perf_counter() - begun) * 1000)
-        yield Measure(name=f"lz4, {size:,} B of words: size left", unit="%", samples=(100 * len(frame) / len(data),))
+        share = 100 * len(frame) / len(data)
+        yield Measure(name=f"lz4, {size:,} B of words: size left (kept up to 70)", unit="%", samples=(share,))
         yield Measure(name=f"lz4, {size:,} B: to pack", unit="ms", samples=tuple(packing))
         yield Measure(name=f"lz4, {size:,} B: to unpack", unit="ms", samples=tuple(unpacking))
 
 
 def _prefetching(setting: Setting) -> Iterator[Measure]:
-    """Real runs of one step, each in a new process: what its agent waits for its text when the process that renders was
-    started while it still worked, and when not. What it will render is known from the run before."""
+    """Real runs of a worker whose process for renders has left, as it does after a minute: how long an agent waits for
+    its text when that process was started ahead, while the agent itself or the one before it in the plan still worked,
+    and when not."""
     folder = setting.folder / "templates"
     folder.mkdir()
     (folder / "page.j2").write_text("{% for part in parts %}\n## {{ part.name | title }}\n{% endfor %}\n" * 20)
+    plans: Mapping[str, Sequence[Mapping[str, Any]]] = {
+        "while the agent works": [{"id": "page", "agent": "author", "with": {"waits": True}}],
+        "while the one before works": [
+            {"id": "think", "agent": "thinker"}, {"id": "page", "agent": "author", "needs": ["think"]}
+        ],
+    }  # fmt: skip
     with ExitStack() as opened:
         clients = [opened.enter_context(_authors(setting, folder, foresees)) for foresees in (True, False)]
-        times: tuple[list[float], list[float]] = ([], [])
-        for number in range(setting.rounds + 1):
-            for client, taken in zip(clients, times, strict=True):
-                run = client.submit({"name": "pages", "steps": [{"id": "page", "agent": "author"}]}, {"number": number})
-                if run.wait(60).state != "success":
-                    raise OrchestratorError(f"the run has failed: {run.status()}")
-                taken.append(run.result()["page"]["seconds"] * 1000)
-    yield Measure(
-        name="an attempt's first render, foreseen", unit="ms", samples=tuple(times[0][1:]), peer="not foreseen",
-        peer_samples=tuple(times[1][1:]),
-    )  # fmt: skip
+        for at, (name, steps) in enumerate(plans.items()):
+            times: tuple[list[float], list[float]] = ([], [])
+            for number in range(setting.rounds + 1):
+                for client, taken in zip(clients, times, strict=True):
+                    run = client.submit({"name": "pages", "steps": steps}, {"number": number + 1000 * at})
+                    if run.wait(60).state != "success":
+                        raise OrchestratorError(f"the run has failed: {run.status()}")
+                    taken.append(run.result()["page"]["seconds"] * 1000)
+            yield Measure(
+                name=f"a first render, started {name}", unit="ms", samples=tuple(times[0][1:]), peer="not ahead",
+                peer_samples=tuple(times[1][1:]),
+            )  # fmt: skip
 
 
 @contextmanager
 def _authors(setting: Setting, folder: Path, foresees: bool) -> Iterator[Client]:
-    """A client of a worker whose processes run one task each."""
+    """A client of a worker with one process."""
     url = setting.server.url(1 + foresees)
     given = {URL: url, FOLDER: str(folder), FORESEES: str(int(foresees))}
-    arguments = ("-c", "1", "--max-tasks-per-child", "1", "-n", f"authors{foresees:d}@bench", "--without-gossip")
+    arguments = ("-c", "1", "-n", f"authors{foresees:d}@bench", "--without-gossip")
     log = setting.folder / f"authors{foresees:d}.log"
     with celery_worker("orchestrator.bench.cache_app", arguments, given, log), Client(url) as client:
         yield client

@@ -1,4 +1,4 @@
-"""A deployment for `bench cache`: an agent that waits for something, as for a model's answer, and then renders."""
+"""A deployment for `bench cache`: an agent that waits for something, as for a model's answer, and one that renders."""
 
 from __future__ import annotations
 
@@ -11,19 +11,29 @@ from orchestrator.bench.cache import FOLDER, FORESEES, URL
 from orchestrator.engine.agent import agent
 from orchestrator.engine.agent_context import AgentContext
 from orchestrator.engine.app import create_app
+from orchestrator.engine.templates import forget_children
 from orchestrator.settings import EngineSettings
 
-WAIT_SECONDS = 1.0
+WAIT_SECONDS = 0.5
+PAGE = "page.j2"  # not named in a function: that this is rendered is learned from the first run
 
 
-@agent("author", cache=True, version="1")
-def author(ctx: AgentContext) -> dict[str, Any]:
-    """Wait, render, and say how long that took; another result for every number of a run."""
-    parts = [{"name": f"part {ctx.inputs['number']}"}] * 20
+@agent("thinker", queue="bench")
+def thinker(ctx: AgentContext) -> None:
+    """Wait."""
     time.sleep(WAIT_SECONDS)
+
+
+@agent("author", queue="bench")
+def author(ctx: AgentContext) -> dict[str, Any]:
+    """Render, after some time if that is wanted, say how long it took, and leave no process for the next one."""
+    parts = [{"name": f"part {ctx.inputs['number']}"}] * 20
+    time.sleep(WAIT_SECONDS if ctx.params.get("waits") else 0)
     begun = time.perf_counter()
-    ctx.render("page.j2", parts=parts)
-    return {"seconds": time.perf_counter() - begun}
+    ctx.render(PAGE, parts=parts)
+    seconds = time.perf_counter() - begun
+    forget_children()
+    return {"seconds": seconds}
 
 
 foresees = os.environ.get(FORESEES) == "1"

@@ -21,7 +21,7 @@ from orchestrator.context.reader import ContextReader, Inputs
 from orchestrator.context.values import canonical
 from orchestrator.engine import lane, mapping, recovery, schemas
 from orchestrator.engine.access import StepAccess, step_access
-from orchestrator.engine.agent import Agent, find_agent
+from orchestrator.engine.agent import REGISTRY, Agent, find_agent
 from orchestrator.engine.agent_context import AgentContext
 from orchestrator.engine.agent_messages import RunPost
 from orchestrator.engine.attempt_locks import AttemptLocks
@@ -30,6 +30,7 @@ from orchestrator.engine.commits import Written, complete
 from orchestrator.engine.foresight import warn_early
 from orchestrator.engine.index import look_soon
 from orchestrator.engine.join import follow
+from orchestrator.engine.prefetching import likely_templates
 from orchestrator.engine.remembering import Memory, Reads, memory_of
 from orchestrator.engine.runtime import Runtime, is_current, log, runtime_of
 from orchestrator.errors import AgentError, Conflict, InvalidValue, LeaseLost
@@ -151,7 +152,8 @@ class Attempt:
         """Call the agent; returns what it commits to the context, and its artifacts."""
         definition, context = self.definition, self.context()
         agent, access = find_agent(definition["agent"]), context.access
-        self.runtime.foresee(_RENDERED.get(agent.name, ()))
+        served = self._app.amqp.queues.consume_from
+        self.runtime.foresee(likely_templates(definition, _RENDERED, self.runtime.templates, served))
         result = agent.check(context) if self.validates else agent(context)
         self.talked = context.messages.used
         self.read = Reads(*map(frozenset, (self.reader.asked, self.inputs.asked, context.rendered)))
@@ -175,10 +177,13 @@ class Attempt:
 
 
 def fields_ahead(runtime: Runtime, definition: Mapping[str, Any]) -> list[str]:
-    """The fields that the plan says a step reads, to be fetched with the first one that it asks for."""
+    """The fields that the plan, or else its agent, says a step reads: they are fetched with the first one that it asks
+    for."""
     if not runtime.settings.caching_system.cache_optimization.prefetching.prefetch_context:
         return []
-    return [path for path in definition.get("read", ()) if path.count(".") == 1]
+    agent = REGISTRY.get(definition["agent"])
+    declared = definition.get("read", () if agent is None or agent.reads is None else agent.reads)
+    return [path for path in declared if path.count(".") == 1]
 
 
 def _has(document: object, path: str) -> bool:

@@ -73,9 +73,9 @@ class Templates:
         return text.decode(errors="surrogatepass")
 
     def warm(self, names: Iterable[str]) -> None:
-        """Have a child load templates that will be rendered soon, without waiting for it; one that is there has done so
-        before, or will not take long."""
-        _CHILDREN.warm(self._request(warm=sorted(names)), self.memory)
+        """Have a child load templates that will be rendered soon, without waiting for it; those that it has loaded
+        so before are not asked for again."""
+        _CHILDREN.warm(frozenset(names), lambda left: self._request(warm=sorted(left)), self.memory)
 
     def _rendered(self, template: str, given: bytes) -> str:
         request = self._request(template=template, limit=self.limit)
@@ -98,6 +98,7 @@ class _Child:
 
     def __init__(self, memory: int) -> None:
         self.memory = memory
+        self.warmed: frozenset[str] = frozenset()
         self.owes = 0
         self.process = subprocess.Popen(  # noqa: S603 - our own program
             [sys.executable, "-P", str(_CHILD), str(memory)],
@@ -173,14 +174,14 @@ class _Children:
             return reply
         return {"error": "the process that renders cannot be kept"}
 
-    def warm(self, request: bytes, memory: int) -> None:
-        """A child of ours for later, if there is none."""
-        with self._lock:
-            if any(child.memory == memory and child.process.poll() is None for child in self._idle):
-                return
-        child = _Child(memory)
+    def warm(self, names: frozenset[str], request: Callable[[frozenset[str]], bytes], memory: int) -> None:
+        """A child of ours for later, which has loaded these templates: asked for those that it was not yet."""
+        child = self._take(memory)
+        left = names - child.warmed
         try:
-            child.send(request, monotonic() + 1.0)
+            if left:
+                child.send(request(left), monotonic() + 1.0)
+                child.warmed |= left
         except OSError:  # BrokenPipeError and TimeoutError too: it was only for later
             child.end()
         else:
@@ -199,6 +200,11 @@ class _Children:
         with self._lock:
             self._idle.append(child)
 
+    def end(self) -> None:
+        with self._lock:
+            while self._idle:
+                self._idle.pop().end()
+
     def forget(self) -> None:
         """After a fork: they are the parent's."""
         self._lock = threading.Lock()
@@ -206,6 +212,13 @@ class _Children:
 
 
 _CHILDREN = _Children()
+
+
+def forget_children() -> None:
+    """End the children of this process that nobody uses, as they do by themselves after a minute."""
+    _CHILDREN.end()
+
+
 os.register_at_fork(after_in_child=_CHILDREN.forget)
 
 

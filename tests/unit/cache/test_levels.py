@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+import tasks  # noqa: F401 - registers the agents
 from orchestrator.cache.levels import READS, Level, rules_of
 from orchestrator.cache.models import CacheRules
 from orchestrator.cache.policy import Boost
@@ -70,9 +71,13 @@ def runtime(**prefetching: bool) -> Runtime:
 
 
 def test_declared_reads_are_fetched_ahead_unless_the_settings_say_no() -> None:
-    definition = {"read": ["pm.user_stories", "analyst", "ux.spec.pages"]}
+    definition = {"agent": "unknown", "read": ["pm.user_stories", "analyst", "ux.spec.pages"]}
     assert fields_ahead(runtime(), definition) == ["pm.user_stories"]
     assert fields_ahead(runtime(prefetch_context=False), definition) == []
+    assert fields_ahead(runtime(), {"agent": "ux_expert"}) == [
+        "pm.user_stories", "pm.user_personas", "analyst.target_users"
+    ]  # fmt: skip
+    assert fields_ahead(runtime(), {"agent": "ux_expert", "read": []}) == [], "the workflow says otherwise"
 
 
 def test_a_process_that_renders_is_started_ahead_unless_the_settings_say_no(tmp_path: Path) -> None:

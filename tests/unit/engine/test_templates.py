@@ -13,8 +13,10 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
+import tasks
 from orchestrator import AgentContext
 from orchestrator.engine import templates as engine_templates
+from orchestrator.engine.prefetching import likely_templates
 from orchestrator.engine.templates import TemplateFailed, Templates
 from tests.workers import eventually
 
@@ -146,6 +148,21 @@ def test_a_child_started_ahead_has_loaded_what_will_be_rendered(folder: Path) ->
     limits = Templates((folder,), memory=200_000_000)
     limits.warm(["soon.j2", "nothing.j2"])
     (child,) = (one for one in engine_templates._CHILDREN._idle if one.memory == 200_000_000)
-    assert child.owes == 1
+    limits.warm(["soon.j2"])
+    assert child.owes == 1, "it has been told"
+    limits.warm(["soon.j2", "later.j2"])
+    assert child.owes == 2
     assert limits.render("soon.j2", {"a": 1}) == "1"
     assert child in engine_templates._CHILDREN._idle
+
+
+def test_the_templates_of_an_agent_and_of_the_next_one_in_the_plan_are_foreseen() -> None:
+    folders = (Path(tasks.__file__).parent / "templates",)
+    definition = {"agent": "analyst", "next": [["pm", "pm", "pm", 5], ["qa", "qa", "qa", 5]]}
+    both = {"analyst.md.j2", "requirements.md.j2"}
+    assert likely_templates(definition, {}, folders, {"agents.pm", "agents.qa"}) == both
+    assert likely_templates(definition, {}, folders, {"agents.analyst"}) == {"analyst.md.j2"}, "another worker's"
+    assert likely_templates(definition, {"pm": {"seen.j2"}}, folders, {"agents.pm"}) == {*both, "seen.j2"}
+    assert likely_templates({"agent": "noop"}, {}, folders, ()) == set()
+    assert {"report.md.j2"} == likely_templates({"agent": "qa"}, {}, folders, ())
+    assert len(likely_templates({"agent": "developer"}, {}, folders, ())) == 9

@@ -50,7 +50,11 @@ def waits(status: PoolsStatus, run_id: str) -> Iterator[str]:
     """One line for each step of a run that waits for pools: for which, and who holds them."""
     for one in status.waiting:
         if one.run_id == run_id:
-            yield f"{one.step} waits for {_reason(status, one)}"
+            yield f"{one.step} waits{_company(one)} for {_reason(status, one)}"
+
+
+def _company(one: PoolWaiter) -> str:
+    return f", to start together with {', '.join(one.beside)}," if one.beside else ""
 
 
 def _reason(status: PoolsStatus, one: PoolWaiter) -> str:
@@ -82,7 +86,7 @@ def _page(status: PoolsStatus) -> str:
     ]  # fmt: skip
     lines = [table(("pool", "used", "of", "granted", "mean wait (s)", "95 % within (s)"), rows)]
     lines += ["", *(f"{one.run_id}/{one.step} holds {_takes(one.takes)}" for one in status.holders)]
-    lines += [f"{one.run_id}/{one.step} waits for {_reason(status, one)}" for one in status.waiting]
+    lines += [f"{one.run_id}/{one.step} waits{_company(one)} for {_reason(status, one)}" for one in status.waiting]
     return "\n".join(lines).rstrip()
 
 

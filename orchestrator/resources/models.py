@@ -99,7 +99,7 @@ class PoolHolder(Frozen):
 
 class PoolWaiter(Frozen):
     """A step that waits since `since`, at `position` in the order of those who do; the pools in `short` lack what it
-    wants."""
+    wants, and those `beside` it that start together with it."""
 
     run_id: str
     step: str
@@ -108,6 +108,7 @@ class PoolWaiter(Frozen):
     priority: int
     short: tuple[str, ...]
     position: int
+    beside: tuple[str, ...] = ()
 
 
 class PoolUse(Frozen):

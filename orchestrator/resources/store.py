@@ -128,12 +128,14 @@ class Pools:
         for position, one in enumerate(sorted(waiting, key=lambda one: policy.order(self.spec, one, now)), 1):
             demand = parse_demand(one.kind, self.capacity)
             short, level = policy.lacking(demand, taken, given, now), policy.level(self.spec, one, now)
-            for part in entries[one.id]["parts"]:
+            parts = entries[one.id]["parts"]
+            steps = [of_lease(part["id"])[1] for part in parts]
+            for part in parts:
                 run_id, step = of_lease(part["id"])
                 found.append(
                     PoolWaiter(
                         run_id=run_id, step=step, takes=self._takes(part["kind"]), since=one.at, priority=level,
-                        short=short, position=position,
+                        short=short, position=position, beside=tuple(name for name in steps if name != step),
                     )
                 )  # fmt: skip
         return found

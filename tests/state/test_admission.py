@@ -10,6 +10,7 @@ import pytest
 from celery import Celery
 
 from orchestrator import keys
+from orchestrator.cli.pools import waits
 from orchestrator.engine import admission, recovery, runtime
 from orchestrator.engine.app import create_app
 from orchestrator.engine.join import follow
@@ -174,7 +175,9 @@ def test_a_group_that_lost_one_of_the_steps_of_its_admission_still_starts_whole(
     if dies == "before the pools hear":
         assert not places.runtime.pools.status().waiting
         places.sweep()
-        assert [one.step for one in places.runtime.pools.status().waiting] == ["1", "2"]
+        status = places.runtime.pools.status()
+        assert [(one.step, one.beside) for one in status.waiting] == [("1", ("2",)), ("2", ("1",))]
+        assert next(waits(status, "a")).startswith("1 waits, to start together with 2, for agents, which h/1 (1), h/2")
         assert places.have() == "h1 h2"
         places.end("h", "1")
     else:

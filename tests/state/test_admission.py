@@ -165,6 +165,23 @@ def test_what_needs_less_passes_a_group_and_one_that_never_fits_starts_piece_by_
     assert places.have() == "c1 c3 c4"
 
 
+def test_a_pause_and_an_end_take_a_waiting_group_out_of_line(app: Celery) -> None:
+    places = Places(app)
+    places.submit("h", "1", "2", grouped=False)
+    places.submit("a", "1", "2", grouped=True)
+    ledger, pools = places.runtime.ledger, places.runtime.pools
+    follow(app, "a", _moved(ledger.pause("a")))
+    assert not pools.status().waiting
+    follow(app, "a", _moved(ledger.resume("a")))
+    assert [(one.step, one.beside) for one in pools.status().waiting] == [("1", ("2",)), ("2", ("1",))]
+    follow(app, "a", _moved(ledger.expire("a", "1", error="nobody took it in time")))
+    assert [(one.step, one.beside) for one in pools.status().waiting] == []
+    assert places.have() == "a2 h1 h2"
+    for run_id in "ah":
+        follow(app, run_id, _moved(ledger.stop(run_id, "cancelled", reason="", grace=1)))
+    assert set(places.runtime.client.keys("orc:{pools}:*")) <= {b"orc:{pools}:waits", b"orc:{pools}:virtual"}
+
+
 @pytest.mark.parametrize("dies", ["before the pools hear", "before the run hears"])
 def test_a_group_that_lost_one_of_the_steps_of_its_admission_still_starts_whole(
     app: Celery, dies: str, monkeypatch: pytest.MonkeyPatch

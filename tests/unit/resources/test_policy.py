@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
 from orchestrator.bench.pool_model import PoolModel
-from orchestrator.resources import policy
+from orchestrator.resources import models, policy
 from orchestrator.resources.models import Ask, lease_id
 from orchestrator.resources.policy import Fate, Snapshot, Spec, Standing, Waiting
 
@@ -58,6 +59,27 @@ def test_a_lease_follows_its_step(
     run: str | None, state: str | None, asking: int | None, leased: int | None, fate: Fate
 ) -> None:
     assert policy.judge(2, Standing(run, state, asking, leased)) is fate
+
+
+@pytest.mark.parametrize(
+    ("kinds", "rows"),
+    [
+        (("agents=1000 cpu=30000", "agents=1000 cpu=60000"), {"r/0&": "agents=2000 cpu=90000"}),
+        (("agents=1000", "pool:gpu=1000"), {"r/0": "agents=1000", "r/1": "pool:gpu=1000"}),
+        (("cpu=60000", "cpu=60001"), {"r/0": "cpu=60000", "r/1": "cpu=60001"}),
+        (("key:one=1000/2000",) * 2, {"r/0&": "key:one=2000/2000"}),
+        (("key:one=1000/2000", "key:one=1000/1000"), {"r/0": "key:one=1000/2000", "r/1": "key:one=1000/1000"}),
+        (("cpu=1000", "@agent:pm=3/1000"), {"r/0": "cpu=1000", "r/1": "@agent:pm=3/1000"}),
+    ],
+)
+def test_a_group_asks_as_one_for_what_it_can_ever_have_at_once(kinds: tuple[str, ...], rows: dict[str, str]) -> None:
+    asks = [Ask(lease_id("r", str(at)), 1, kind, 5, "r", 1.0, 1, "pm", group="@g") for at, kind in enumerate(kinds)]
+    found = models.rows(asks, CAPACITY)
+    assert {row["id"]: row["kind"] for row in found} == rows
+    assert [part["id"] for row in found for part in row["parts"]] == ["r/0", "r/1"]
+    alone = [replace(asks[0], group=None), asks[1]]
+    impatient = [replace(asks[0], conflict="skip"), asks[1]]
+    assert len(models.rows(alone, CAPACITY)) == len(models.rows(impatient, CAPACITY)) == 2
 
 
 def test_a_bucket_gives_its_tokens_at_once_and_then_one_by_one() -> None:

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, cast
 import redis
 from celery import Celery
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, multiple, rule
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, multiple, precondition, rule
 
 from orchestrator import keys
 from orchestrator.barrier.policy import ENDED, Decision
@@ -98,6 +98,7 @@ class BarrierMachine(RuleBasedStateMachine):
         self.client.flushdb()
         self.runtime.now = 1_000_000.0
         self.current: dict[str, Attempt] = {}
+        self.given: list[Attempt] = []
         self.succeeded: set[str] = set()
         self.tokens = dict.fromkeys([step.id for step in WORKFLOW.steps], 0)
         self.joined: dict[str, Any] | None = None
@@ -160,6 +161,7 @@ class BarrierMachine(RuleBasedStateMachine):
             assert outcome == "success", "released before its barrier"
         self.tokens[step] = granted.token
         self.current[step] = Attempt(step, granted.token, granted.version, self.now + LEASE)
+        self.given.append(self.current[step])
         return self.current[step]
 
     @rule(attempt=attempts, good=st.booleans(), dies=st.sampled_from((False, False, True)))
@@ -186,6 +188,16 @@ class BarrierMachine(RuleBasedStateMachine):
                 join.follow(self.app, RUN, answer)
         self._taken()
 
+    def replaced(self) -> list[Attempt]:
+        """Those who still work on what is somebody else's by now."""
+        return [one for one in self.given if one.alive and self.current.get(one.step, one) is not one]
+
+    @precondition(lambda self: bool(self.replaced()))
+    @rule(good=st.booleans())
+    def come_back(self, good: bool) -> None:
+        """One that was given up ends its step, while another one works on it."""
+        self.finish(self.replaced()[0], good, dies=False)
+
     @rule(attempt=attempts)
     def crash(self, attempt: Attempt) -> None:
         attempt.alive = False
@@ -209,13 +221,14 @@ class BarrierMachine(RuleBasedStateMachine):
     def time_passes(self, seconds: float) -> None:
         self.runtime.now = round(self.now + seconds, 3)
 
-    @rule(attempt=attempts)
-    def freeze(self, attempt: Attempt) -> None:
-        """Its worker stands still for longer than a lease; the others renew theirs."""
+    @rule(target=attempts, attempt=attempts, taken=st.booleans())
+    def freeze(self, attempt: Attempt, taken: bool) -> Any:
+        """Its worker stands still for longer than a lease, and somebody takes a message; the others renew theirs."""
         for _ in range(2):
             self.renew(set(MEMBERS) - {attempt.step})
             self.time_passes(LEASE / 2)
         self.sweep()
+        return self.receive(0, dies=False, twice=False) if taken else multiple()
 
     @rule()
     def work_goes_on(self) -> None:

@@ -44,8 +44,7 @@ def members_begin(m: BarrierMachine) -> dict[str, Attempt]:
 def comes_back_when_it_was_replaced(m: BarrierMachine) -> None:
     """Its lease has lapsed, and its step is at its second attempt."""
     late = members_begin(m)["c"]
-    m.freeze(late)
-    m.receive(0, dies=False, twice=False)
+    m.freeze(late, taken=True)
     m.finish(late, good=True, dies=False)
 
 
@@ -179,14 +178,14 @@ LATE = "a late attempt has ended its step|something was merged after the decisio
 
 
 @pytest.mark.proofs
-def test_the_machine_finds_it_by_itself(machine: type[BarrierMachine]) -> None:
-    """A missing token check is found by the machines of runs, contexts and locks; here it would take minutes."""
-    plant(machine, "no late guard")
-    hunt(machine, 0, LATE)
+@pytest.mark.parametrize(("name", "seed"), [("no late guard", 0), ("no token check", 2)])
+def test_the_machine_finds_it_by_itself(machine: type[BarrierMachine], name: str, seed: int) -> None:
+    plant(machine, name)
+    hunt(machine, seed, LATE)
 
 
 @pytest.mark.proofs
-@pytest.mark.parametrize(("kind", "seed"), [("lease", 0), ("queued", 0), ("retry", 8), ("barrier", 0)])
+@pytest.mark.parametrize(("kind", "seed"), [("lease", 0), ("queued", 0), ("retry", 2), ("joined", 1), ("barrier", 0)])
 def test_the_machine_misses_a_sweep_by_itself(
     machine: type[BarrierMachine], monkeypatch: pytest.MonkeyPatch, kind: str, seed: int
 ) -> None:

@@ -141,16 +141,15 @@ def start_server() -> Iterator[StartServer]:
 
 
 @pytest.fixture
-def free_port(free_ports: list[int]) -> int:
+def free_port() -> int:
     """A loopback port that nobody listens on."""
-    return free_ports[0]
+    return unused_ports(1)[0]
 
 
-@pytest.fixture
-def free_ports() -> list[int]:
-    """Three such ports."""
+def unused_ports(number: int) -> list[int]:
+    """So many of them."""
     with ExitStack() as open_sockets:
-        probes = [open_sockets.enter_context(socket.socket()) for _ in range(3)]
+        probes = [open_sockets.enter_context(socket.socket()) for _ in range(number)]
         for probe in probes:
             probe.bind(("127.0.0.1", 0))
         return [int(probe.getsockname()[1]) for probe in probes]

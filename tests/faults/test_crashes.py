@@ -14,10 +14,12 @@ import psutil
 
 from orchestrator import RunHandle
 from orchestrator.run.models import RunState, RunStatus, StepState
+from tests.engine.test_barriers import decisions, group, in_turn, member
 from tests.faults.scenes import Place, scene, started
 from tests.workers import Worker, eventually
 
 SECONDS = 60
+ITEMS = 600
 
 
 def worker(place: Place, name: str = "w1", **options: Any) -> Worker:
@@ -158,3 +160,56 @@ def test_a_worker_that_froze_takes_its_own_step_up_again_and_is_not_poisoned(pla
         status = handle.wait(SECONDS)
         assert_each_effect_once(handle, status)
         assert status.steps["a"].attempts == 2
+
+
+def second_turn(run: RunHandle) -> bool:
+    """Whether b works again, its first two attempts having failed."""
+    step = run.status().steps["b"]
+    return step.state is StepState.RUNNING and step.attempts == 3
+
+
+@scene
+def test_the_second_turn_of_a_group_goes_on_after_its_worker_was_killed(place: Place) -> None:
+    twice = {"retry": {"maximum_attempts": 2, "initial_interval": 0.05}}
+    failing = [member("b", twice, fails=2, moves=1), member("c", twice, fails=2)]
+    with started(first := worker(place, app="tests.engine.barrier_app")):
+        run = place.client.submit(group(member("a"), *failing))
+        eventually(lambda: second_turn(run), within=SECONDS, what="b has its second turn")
+        first.kill()
+    with started(worker(place, "w2", app="tests.engine.barrier_app")):
+        status = run.wait(SECONDS)
+    assert status.state is RunState.SUCCESS, status
+    assert {name: status.steps[name].attempts for name in "abc"} == {"a": 1, "b": 4, "c": 3}
+    assert in_turn(status, "b", "c", "after")
+    assert decisions(run) == ["abort_and_fallback", "release"]
+
+
+@scene
+def test_a_child_and_then_the_worker_of_a_mapped_step_are_killed(place: Place) -> None:
+    """The second worker finishes it: every item is called at least once, none is lost, and none is there twice."""
+    stages = [
+        {"map": "double", "concurrency": 2},
+        {"map": "add", "with": {"n": 1}, "concurrency": 1},
+    ]
+    step = {"id": "a", "for_each": list(range(ITEMS)), "with": {"seconds": 0.002}, "chunk_size": 25, "pipeline": stages}
+
+    def ended() -> int:
+        return int((handle.status().steps["a"].message or "0").split()[0])
+
+    with started(first := worker(place, app="tests.engine.mapping_app", concurrency=3)):
+        handle = place.client.submit({"name": "killed", "steps": [step]})
+        eventually(lambda: ended() > 100, within=SECONDS, what="some items have ended")
+        os.kill(first.children()[0], signal.SIGKILL)
+        at = ended()
+        eventually(lambda: ended() > at + 50, within=SECONDS, what="it goes on")
+        first.kill()
+        assert ended() < ITEMS, "it was killed in the middle"
+    with started(worker(place, "w2", app="tests.engine.mapping_app", concurrency=3)):
+        status = handle.wait(SECONDS)
+    assert status.state is RunState.SUCCESS, status
+    results = [2 * number + 1 for number in range(ITEMS)]
+    assert handle.result()["a"] == {"count": ITEMS, "failed": 0, "results": results}
+    calls = place.client.redis.hgetall(f"effects:{handle.id}:double")
+    assert {int(item) for item in calls} == set(range(ITEMS))
+    told = place.client.redis.hmget(f"orc:{{{handle.id}}}:x:a", "items", "ended", "bad", "open:0")
+    assert [int(value or 0) for value in told] == [ITEMS, ITEMS, 0, 0]

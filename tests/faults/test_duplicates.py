@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from pathlib import Path
 from typing import Any
 
-import pytest
 import redis
 
 from orchestrator import Client, RunHandle
 from orchestrator.run.models import RunState
 from tests.conftest import Store, empty_database
+from tests.faults.scenes import Place, scene, started
 from tests.workers import Worker, announce, eventually
 
-SECONDS = 30
+SECONDS = 60
 
 
 def step(name: str, *needs: str, agent: str = "echo", **parameters: Any) -> dict[str, Any]:
@@ -58,17 +57,20 @@ def ended(handle: RunHandle) -> Counter[str]:
     return Counter([*(name for name in ends if name), *(event.state for event in events if event.type == "barrier")])
 
 
-@pytest.mark.parametrize("apart", [False, True], ids=["one server", "queues elsewhere"])
-def test_deliveries_that_come_three_times_do_their_work_once(store: Store, apart: bool, tmp_path: Path) -> None:
-    queues = empty_database(store.server) if apart else store
+def thrice(place: Place, queues: Store) -> None:
+    """Deliver everything three times, and again when the run has ended."""
+    announce(place.store.url)
     elsewhere = {"ORCHESTRATOR_BROKER_URL": queues.url}
-    announce(store.url)
-    with Client(store.url, broker_url=queues.url) as client, queues.server.client(queues.database) as broker:
+    with (
+        Client(place.store.url, broker_url=queues.url) as client,
+        queues.server.client(queues.database) as broker,
+    ):
         handle = client.submit(workflow())
         messages = waiting(broker)
         sent = twice_more(broker, messages)
         assert sent == 15, "the chain's first link and four members"
-        with Worker(store.url, tmp_path, environment=elsewhere) as worker:
+        worker = Worker(place.store.url, place.folder, environment=elsewhere)
+        with started(worker):
             status = handle.wait(SECONDS)
             assert status.state is RunState.PARTIAL, status
             everything = dict.fromkeys(status.steps, 1)
@@ -82,3 +84,13 @@ def test_deliveries_that_come_three_times_do_their_work_once(store: Store, apart
             eventually(lambda: not broker.hlen("unacked"), within=SECONDS, what="all are acknowledged")
             assert client.redis.xlen(f"orc:{{{handle.id}}}:events") == length
             assert worker.text().count(f"[{handle.id}.slow] received") == 6, "all of them were delivered"
+
+
+@scene
+def test_deliveries_that_come_three_times_do_their_work_once(place: Place) -> None:
+    thrice(place, place.store)
+
+
+@scene
+def test_deliveries_of_another_server_that_come_three_times_do_their_work_once(place: Place) -> None:
+    thrice(place, empty_database(place.store.server))

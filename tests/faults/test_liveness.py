@@ -15,7 +15,7 @@ from tests.faults.scenes import Place, scene, supervised
 from tests.front import Front
 from tests.workers import QUICK_ENGINE, Worker, eventually
 
-SECONDS = 60
+SECONDS = 100
 GRACE = 3
 
 

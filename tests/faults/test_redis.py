@@ -1,55 +1,66 @@
-"""Redis is killed, stopped, frozen, full, loses its connections, holds rubbish: what was accepted ends, each effect
-once. One server with a durable file and one supervised fleet, for the whole module."""
+"""Redis is killed, stopped, full, loses its connections, holds rubbish: what was accepted ends, each effect once.
+One server with a durable file and one supervised fleet; beside it, one is frozen, and one followed by its replica."""
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 import redis
 
-from orchestrator import Client, RunHandle
-from orchestrator.embedded import Stack, StackOptions
+from orchestrator import AsyncClient, Client, RunHandle
+from orchestrator.embedded import StackOptions
 from orchestrator.errors import BackpressureError, NotFound
 from orchestrator.run.models import RunState, StepState
+from tests.faults.scenes import Place, Played, scene, started, supervised
+from tests.faults.sentinel import watched
 from tests.servers import ValkeyServer
-from tests.workers import QUICK_ENGINE, eventually
+from tests.workers import QUICK_ENGINE, Worker, eventually
 
 SECONDS = 60
 STALL = 12.0
 """Longer than the 5 s that a client waits for an answer, and than every lease."""
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ValkeyServer]:
-    server = ValkeyServer(tmp_path_factory.mktemp("aof"), aof=True, options={"appendfsync": "always"})
-    server.start()
-    yield server
-    server.close()
+@contextmanager
+def fleet(folder: Path) -> Iterator[tuple[ValkeyServer, list[dict[str, Any]]]]:
+    """A server whose file is written before it answers, and two workers; what becomes of them."""
+    (folder / "data").mkdir()
+    server = ValkeyServer(folder / "data", aof=True, options={"appendfsync": "always"})
+    with closing(server):
+        server.start()
+        options = StackOptions(home=folder, workers=2, concurrency=2, broker_url=server.broker_url())
+        with supervised(server.broker_url(), options, ORCHESTRATOR_ENGINE_FILE=str(QUICK_ENGINE)) as told:
+            yield server, told
 
 
 @pytest.fixture(scope="module")
-def told(server: ValkeyServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[dict[str, Any]]]:
-    """What became of the fleet's two workers."""
-    events: list[dict[str, Any]] = []
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("ORCHESTRATOR_STORE_URL", server.url())
-        patch.setenv("ORCHESTRATOR_BROKER_URL", server.broker_url())
-        patch.setenv("ORCHESTRATOR_ENGINE_FILE", str(QUICK_ENGINE))
-        options = StackOptions(
-            home=tmp_path_factory.mktemp("home"), workers=2, concurrency=2, broker_url=server.broker_url()
-        )
-        with Stack(options, lambda event: events.append(dict(event))) as stack:
-            stack.wait_ready()
-            yield events
+def struck(
+    played: Played, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[ValkeyServer, list[dict[str, Any]]]]:
+    """The fleet of this module, while its scenes are played."""
+    with fleet(tmp_path_factory.mktemp("struck")) as found:
+        yield found
 
 
 @pytest.fixture
-def client(server: ValkeyServer, told: list[dict[str, Any]]) -> Iterator[Client]:
+def server(struck: tuple[ValkeyServer, list[dict[str, Any]]]) -> ValkeyServer:
+    return struck[0]
+
+
+@pytest.fixture
+def told(struck: tuple[ValkeyServer, list[dict[str, Any]]]) -> list[dict[str, Any]]:
+    return struck[1]
+
+
+@pytest.fixture
+def client(server: ValkeyServer) -> Iterator[Client]:
     with Client(server.url()) as connected:
         yield connected
         eventually(lambda: _hlen(connected.redis, "unacked") == 0, within=40, what="every message is acknowledged")
@@ -124,24 +135,6 @@ def test_what_a_crash_took_with_it_is_submitted_again_with_the_same_key(
     assert client.submit(diamond(), idempotency_key="once").id == again.id
 
 
-def test_a_stall_costs_no_attempt(client: Client, server: ValkeyServer) -> None:
-    """Every lease has lapsed when Redis answers again, and not one worker is gone."""
-    handles = [client.submit({"name": "long", "steps": [step("a", seconds=STALL + 4)]}) for _ in range(3)]
-    handles.append(client.submit(diamond()))
-    eventually(
-        lambda: all(handle.status().steps["a"].state is StepState.RUNNING for handle in handles[:3]),
-        within=20,
-        what="the long ones run",
-    )
-    server.freeze()
-    try:
-        _pass(STALL)
-    finally:
-        server.thaw()
-    each_effect_once(handles)
-    assert [handle.status().steps["a"].attempts for handle in handles[:3]] == [1, 1, 1]
-
-
 def _pass(seconds: float) -> None:
     """Let time pass: the fault itself is that nothing happens."""
     import select
@@ -149,9 +142,7 @@ def _pass(seconds: float) -> None:
     select.select([], [], [], seconds)
 
 
-def test_a_server_without_memory_refuses_runs_and_finishes_those_it_has(
-    client: Client, told: list[dict[str, Any]], server: ValkeyServer
-) -> None:
+def test_a_server_without_memory_refuses_runs_and_finishes_those_it_has(client: Client, server: ValkeyServer) -> None:
     handles = [client.submit(diamond(0.5)) for _ in range(3)]
     with server.client() as admin:
         admin.config_set("maxmemory", 1)
@@ -181,3 +172,50 @@ def test_rubbish_in_a_queue_ends_no_worker(
     each_effect_once([client.submit(diamond(0.05))])
     assert [event for event in told if event["event"] == "exited"] == before
     assert client.redis.llen("agents.drills") == 0
+
+
+@scene
+def test_a_stall_costs_no_attempt(place: Place) -> None:
+    """Every lease has lapsed when Redis answers again, and not one worker is gone."""
+    with fleet(place.folder) as (server, _), Client(server.url()) as client:
+        handles = [client.submit({"name": "long", "steps": [step("a", seconds=STALL + 4)]}) for _ in range(3)]
+        handles.append(client.submit(diamond()))
+        eventually(lambda: all(_runs_a(handle) for handle in handles[:3]), within=SECONDS, what="the long ones run")
+        server.freeze()
+        try:
+            _pass(STALL)
+        finally:
+            server.thaw()
+        each_effect_once(handles)
+        assert [handle.status().steps["a"].attempts for handle in handles[:3]] == [1, 1, 1]
+
+
+@scene
+def test_a_failover_in_the_middle_of_a_run(place: Place) -> None:
+    """Sentinel makes a replica the primary: workers and clients find it, and what runs goes on."""
+    with watched(place.folder) as servers:
+        url = servers.url(2)
+        with started(Worker(url, place.folder, concurrency=2)), Client(url) as client:
+            eventually(servers.knows_the_replica, within=20, what="sentinel has looked at the replica")
+            handle = client.submit(chain(3))
+            eventually(lambda: _runs_a(handle), within=SECONDS, what="a runs")
+            assert client.redis.wait(1, 5000) == 1, "the replica has it"
+            with servers.primary.client(2) as there:
+                assert there.exists("orc:active"), "the database in the URL is used"
+            servers.primary.kill()
+            assert handle.wait(SECONDS).state is RunState.SUCCESS
+            assert servers.leader() == ("127.0.0.1", servers.other)
+            assert asyncio.run(_again(url)) is RunState.SUCCESS
+
+
+async def _again(url: str) -> RunState:
+    async with AsyncClient(url) as client:
+        return (await (await client.submit(chain(0))).wait(SECONDS)).state
+
+
+def chain(seconds: float) -> dict[str, Any]:
+    return {"name": "failover", "steps": [step("a", seconds=seconds), step("b", "a", seconds=0)]}
+
+
+def _runs_a(handle: RunHandle) -> bool:
+    return handle.status().steps["a"].state is StepState.RUNNING

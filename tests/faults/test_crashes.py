@@ -13,6 +13,7 @@ from typing import Any
 import psutil
 
 from orchestrator import RunHandle
+from orchestrator.engine.runtime import pools
 from orchestrator.run.models import RunState, RunStatus, StepState
 from tests.engine.test_barriers import decisions, group, in_turn, member
 from tests.faults.scenes import Place, scene, started
@@ -186,12 +187,15 @@ def test_the_second_turn_of_a_group_goes_on_after_its_worker_was_killed(place: P
 
 @scene
 def test_a_child_and_then_the_worker_of_a_mapped_step_are_killed(place: Place) -> None:
-    """The second worker finishes it: every item is called at least once, none is lost, and none is there twice."""
+    """The second worker finishes it: every item is called at least once, none is lost, and none is there twice. What
+    the step needs of pools it holds once, for all its lanes, from its first item to its last, whichever are killed."""
     stages = [
         {"map": "double", "concurrency": 2},
         {"map": "add", "with": {"n": 1}, "concurrency": 1},
     ]
-    step = {"id": "a", "for_each": list(range(ITEMS)), "with": {"seconds": 0.002}, "chunk_size": 25, "pipeline": stages}
+    step = {"id": "a", "for_each": list(range(ITEMS)), "with": {"seconds": 0.002}, "chunk_size": 25}
+    step |= {"pipeline": stages, "resources": {"memory": 100}}
+    here = pools(place.client.redis, place.client.settings)
 
     def ended() -> int:
         return int((handle.status().steps["a"].message or "0").split()[0])
@@ -204,8 +208,10 @@ def test_a_child_and_then_the_worker_of_a_mapped_step_are_killed(place: Place) -
         eventually(lambda: ended() > at + 50, within=SECONDS, what="it goes on")
         first.kill()
         assert ended() < ITEMS, "it was killed in the middle"
+        assert [(one.step, one.takes["memory"]) for one in here.status().holders] == [("a", 100)]
     with started(worker(place, "w2", app="tests.engine.mapping_app", concurrency=3)):
         status = handle.wait(SECONDS)
+        eventually(lambda: not here.status().holders, within=SECONDS, what="its lease is over")
     assert status.state is RunState.SUCCESS, status
     results = [2 * number + 1 for number in range(ITEMS)]
     assert handle.result()["a"] == {"count": ITEMS, "failed": 0, "results": results}

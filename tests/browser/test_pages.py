@@ -241,8 +241,13 @@ def test_what_runs_say_stays_text_and_secrets_stay_hidden(open_page: OpenPage, d
 def test_filters_stay_in_the_address_and_two_runs_are_compared(
     open_page: OpenPage, client: Client, done: RunHandle
 ) -> None:
-    other = client.submit({"name": "other", "steps": [{"id": "first", "agent": "adder"}]})
+    cached = {"name": "other", "steps": [{"id": "first", "agent": "adder", "cache": True}]}
+    assert ended(client.submit(cached)) is RunState.SUCCESS
+    other = client.submit(cached)
     assert ended(other) is RunState.SUCCESS
+    page = open_page(f"/workflows/{other.id}")
+    expect(page.locator("#facts")).to_contain_text("1 of 1 steps, 1 cached")
+    expect(node(page, "first")).to_contain_text("cached")
     page = open_page("/workflows?state=success&search=sho")
     rows = page.locator("#rows tr")
     expect(rows.first).to_contain_text("shop")

@@ -9,7 +9,7 @@ import { gantt } from "./gantt.js";
 import { graphOf, nodesOf } from "./model.js";
 import { panel } from "./panel.js";
 import { sections } from "./sections.js";
-import { badge } from "./states.js";
+import { badge, word } from "./states.js";
 import { stepTable } from "./steptable.js";
 import { tabs } from "./tabs.js";
 import { orderSteps, runChart, spent } from "./timeline.js";
@@ -34,6 +34,7 @@ const draw = onceAFrame(drawNow);
 
 function note(step) {
   const parts = step.agent === step.id ? [] : [step.agent];
+  if (step.state === "cached") parts.push(word(step.state));
   if (step.state === "running") parts.push(step.message || duration(now() - step.started_at));
   else if (step.attempts.some((one) => one.started_at)) parts.push(duration(spent(step, now()).ran));
   else if (step.planned) parts.push(`~${duration(step.planned.duration_seconds)}`);
@@ -99,8 +100,9 @@ function drawHead() {
     const one = spent(step, until);
     return { ran: sum.ran + one.ran, waited: sum.waited + one.waited + one.held };
   }, { ran: 0, waited: 0 });
+  const cached = view.steps.filter((step) => step.state === "cached").length;
   const facts = [
-    ["Progress", `${ended} of ${view.steps.length} steps`, h("progress", { max: 1, value: view.progress, "aria-label": "Steps that have ended" })],
+    ["Progress", `${ended} of ${view.steps.length} steps${cached ? `, ${cached} cached` : ""}`, h("progress", { max: 1, value: view.progress, "aria-label": "Steps that have ended" })],
     ["Elapsed", duration(until - (view.started_at ?? view.created_at)), `planned ${duration(view.plan_seconds)}`],
     ["Running", duration(sums.ran), "all steps together"],
     ["Waiting", duration(sums.waited), "for workers, locks, limits"],

@@ -75,11 +75,14 @@ class Script:
         self, client: redis.asyncio.Redis, run_id: str, arguments: Mapping[str, Any] | str, payloads: Sequence[str] = ()
     ) -> Any:
         """The same on an asyncio client."""
-        any_client: Any = client
         text = arguments if isinstance(arguments, str) else encode(arguments)
-        parts = (run_prefix(run_id), text, *payloads)
+        return await self.at_async(client, run_prefix(run_id), text, *payloads)
+
+    async def at_async(self, client: redis.asyncio.Redis, key: str, *arguments: str) -> Any:
+        """As `at`, on an asyncio client."""
+        any_client: Any = client
         with guarded():
             try:
-                return await any_client.evalsha(self.sha, 1, *parts)
+                return await any_client.evalsha(self.sha, 1, key, *arguments)
             except NoScriptError:
-                return await any_client.eval(self.source, 1, *parts)
+                return await any_client.eval(self.source, 1, key, *arguments)

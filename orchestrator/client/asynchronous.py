@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import builtins
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+import threading
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Self, TypeVar
 
 from orchestrator import keys
@@ -15,12 +16,13 @@ from orchestrator.context.lock_models import LockStatus
 from orchestrator.context.merge_models import ABSENT
 from orchestrator.context.models import ContextConflict, Difference, Version
 from orchestrator.engine.runtime import message_limits
-from orchestrator.errors import WaitTimeout
+from orchestrator.errors import Cancelled, WaitTimeout
 from orchestrator.messages.channel import BLOCK_MS
 from orchestrator.messages.coroutines import AsyncChannel, look, newest
 from orchestrator.messages.cursor import Cursor
 from orchestrator.messages.models import Event
 from orchestrator.run.models import LogLine, RunState, RunStatus, RunSummary
+from orchestrator.workflow.builder import PATTERN_STEP, Named
 
 T = TypeVar("T")
 
@@ -64,6 +66,37 @@ class AsyncClient:
         )
         return [AsyncRunHandle(self, handle) for handle in handles]
 
+    async def scatter_gather(
+        self, items: Iterable[Any] | AsyncIterable[Any], agent: str | Named, **options: Any
+    ) -> AsyncRunHandle:
+        """As `Client.scatter_gather`; items may come from coroutines, too. Who cancels this stops feeding: the run then
+        waits for the rest, until the same call with its `idempotency_key` goes on, or it is cancelled itself."""
+        return await self._feeding(items, lambda fed: self.sync.scatter_gather(fed, agent, **options))
+
+    async def pipeline(
+        self, items: Iterable[Any] | AsyncIterable[Any], stages: Sequence[Mapping[str, Any]], **options: Any
+    ) -> AsyncRunHandle:
+        """As `Client.pipeline`, and `scatter_gather` here."""
+        return await self._feeding(items, lambda fed: self.sync.pipeline(fed, stages, **options))
+
+    async def fork_join(
+        self, data: Sequence[Any], forks: int, agent: str | Named, merge: str | Named | None = None, **options: Any
+    ) -> AsyncRunHandle:
+        """As `Client.fork_join`."""
+        handle = await self._in_thread(self.sync.fork_join, data, forks, agent, merge, **options)
+        return AsyncRunHandle(self, handle)
+
+    async def _feeding(
+        self, items: Iterable[Any] | AsyncIterable[Any], feed: Callable[[Iterable[Any]], RunHandle]
+    ) -> AsyncRunHandle:
+        """Feed in a thread, which ends with the task that waits for it."""
+        stop = threading.Event()
+        fed = _until(stop, items if isinstance(items, Iterable) else _in_step(items, asyncio.get_running_loop()))
+        try:
+            return AsyncRunHandle(self, await self._in_thread(feed, fed))
+        finally:
+            stop.set()
+
     async def get(self, run_id: str) -> AsyncRunHandle:
         """As `Client.get`."""
         return AsyncRunHandle(self, await self._in_thread(self.sync.get, run_id))
@@ -96,6 +129,27 @@ class AsyncClient:
         await self.close()
 
 
+def _until(stop: threading.Event, items: Iterable[Any]) -> Iterator[Any]:
+    for item in items:
+        if stop.is_set():
+            raise Cancelled("nobody waits for these items any more")
+        yield item
+
+
+def _in_step(items: AsyncIterable[Any], loop: asyncio.AbstractEventLoop) -> Iterator[Any]:
+    """What coroutines give, one item after another, for a thread that is not the loop's."""
+    iterator = aiter(items)
+    while (item := asyncio.run_coroutine_threadsafe(_next(iterator), loop).result()) is not _END:
+        yield item
+
+
+async def _next(iterator: AsyncIterator[Any]) -> Any:
+    return await anext(iterator, _END)
+
+
+_END = object()
+
+
 class AsyncRunHandle:
     """One run, for asyncio."""
 
@@ -111,6 +165,12 @@ class AsyncRunHandle:
     async def result(self) -> dict[str, Any]:
         """As `RunHandle.result`."""
         return await asyncio.to_thread(self._handle.result)
+
+    async def items(self, step: str = PATTERN_STEP) -> AsyncIterator[Any]:
+        """As `RunHandle.items`."""
+        rows = await asyncio.to_thread(self._handle.items, step)
+        while (item := await asyncio.to_thread(next, rows, _END)) is not _END:
+            yield item
 
     async def context(self, version: int | str | None = None) -> dict[str, Any]:
         """As `RunHandle.context`."""

@@ -21,12 +21,13 @@ from orchestrator.engine import recovery
 from orchestrator.engine.canvas import STEP
 from orchestrator.engine.delivery import keep_deliveries
 from orchestrator.engine.fleet import FleetMember
+from orchestrator.engine.forwarding import Forwarder
 from orchestrator.engine.liveness import Liveness
 from orchestrator.engine.policy import LOOKS
 from orchestrator.engine.runtime import Runtime, log, runtime_of
 from orchestrator.environment import Environment
 from orchestrator.errors import OrchestratorError, SettingsError
-from orchestrator.metrics.forwarding import Forwarder, channels
+from orchestrator.metrics.forwarding import channels
 
 REAP_SECONDS = 0.5
 """How often dead children are looked for; Celery's own look every 5 s is the first chance after a missed one."""

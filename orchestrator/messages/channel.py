@@ -64,18 +64,38 @@ class Speaker(Frozen):
     node: str = ""
 
 
-class Calls:
+class Stream:
+    """What groups share: the stream `key` = `prefix` + `part`, and a book of where they stand. A group that is silent
+    for `live` seconds holds nothing up. `bounded`: it keeps its newest entries, whoever has read them."""
+
+    def __init__(self, prefix: str, part: str, live: float, *, of_run: bool = False, bounded: bool = False) -> None:
+        self.prefix, self.key, self.book = prefix, prefix + part, f"{prefix}{part}:book"
+        self.live, self.bounded = live, bounded
+        self._of_run, self._part = of_run, part
+
+    def joining(self, group: str, consumer: str, start: str) -> str:
+        """Arguments of JOIN."""
+        return _encode(
+            {"run": self._of_run, "stream": self._part, "bounded": self.bounded, "group": group, "consumer": consumer,
+             "start": start, "live": self.live}
+        )  # fmt: skip
+
+    def joined(self, raw: Sequence[Any]) -> None:
+        """Raises NotFound."""
+        if raw[0] == b"refused":
+            raise NotFound(f"no run has the id '{self.prefix[5:-1]}'")
+
+
+class Calls(Stream):
     """What a channel sends and how its answers are read, for clients that block and for asyncio alike.
 
     `run_id` None is the channel of the deployment.
     """
 
     def __init__(self, run_id: str | None, limits: MessageLimits | None = None) -> None:
-        self.run_id = keys.EVERYBODY if run_id is None else run_id
-        self.key = keys.run_key(self.run_id, "messages")
-        self.book = keys.run_key(self.run_id, "messages:book")
         self.limits = limits or MessageLimits()
-        self._of_run = run_id is not None
+        self.run_id = keys.EVERYBODY if run_id is None else run_id
+        super().__init__(keys.run_prefix(self.run_id), ":messages", self.limits.live, of_run=run_id is not None)
         bounds = {"bytes": self.limits.bytes, "keep": self.limits.keep, "live": self.limits.live}
         self._always = _encode({"run": self._of_run, "limits": bounds})[:-1]
 
@@ -105,22 +125,20 @@ class Calls:
     def published(self, raw: Sequence[Any], speaker: Speaker | None) -> list[str]:
         """The ids that PUBLISH has given. Raises NotFound, LeaseLost."""
         if raw[0] == b"refused":
-            self._refuse(raw[1].decode(), speaker)
+            state = raw[1].decode()
+            if speaker is None or state == "unknown":
+                raise NotFound(f"no run has the id '{self.run_id}'")
+            raise LeaseLost(f"attempt {speaker.token} of step '{speaker.step}' was replaced; the step is {state}")
         return [entry.decode() for entry in raw[1:]]
 
-    def _refuse(self, state: str, speaker: Speaker | None) -> None:
-        if speaker is None or state == "unknown":
-            raise NotFound(f"no run has the id '{self.run_id}'")
-        raise LeaseLost(f"attempt {speaker.token} of step '{speaker.step}' was replaced; the step is {state}")
 
-    def joining(self, group: str, consumer: str, start: str) -> dict[str, Any]:
-        """Arguments of JOIN."""
-        return {"run": self._of_run, "group": group, "consumer": consumer, "start": start, "live": self.limits.live}
+class Broadcast(Stream):
+    """A stream of the deployment that others write, such as the news of all runs (`keys.NEWS`) or the alerts: for
+    groups. `client` is one for commands that wait."""
 
-    def joined(self, raw: Sequence[Any]) -> None:
-        """Raises NotFound."""
-        if raw[0] == b"refused":
-            self._refuse("unknown", None)
+    def __init__(self, client: redis.Redis, key: str) -> None:
+        super().__init__(key, "", MessageLimits().live, bounded=True)
+        self.client = client
 
 
 class Channel(Calls):

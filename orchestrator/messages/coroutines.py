@@ -61,7 +61,7 @@ class AsyncGroup(Places):
         while True:
             now = monotonic()
             if self.has_to_join(now):
-                self._channel.joined(await JOIN.call_async(client, self._channel.run_id, self.arguments))
+                self._channel.joined(await JOIN.at_async(client, self._channel.prefix, self.arguments))
             command = self.command(now, count, block)
             pipe = client.pipeline(transaction=False)
             pipe.execute_command(*command)
@@ -70,7 +70,7 @@ class AsyncGroup(Places):
                 raw, lost = await pipe.execute(raise_on_error=False)
             if self.is_gone(raw):
                 continue
-            found = self.delivery(command, raw, lost)
+            found = self.delivery(command, raw, lost, count)
             if found is not None:
                 return found
 

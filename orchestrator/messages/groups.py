@@ -7,11 +7,14 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import Any
 
+from redis.exceptions import ResponseError
+
 from orchestrator.connection import each, guarded
-from orchestrator.messages.channel import BLOCK_MS, JOIN, Calls, Channel
+from orchestrator.messages.channel import BLOCK_MS, JOIN, Broadcast, Channel, Stream
 from orchestrator.messages.cursor import READ_AT_ONCE
 from orchestrator.messages.models import Event, MissedEvent, parse_events
 
+GIVEN_UP_AT_ONCE = 100
 CLAIM_SECONDS = 0.05
 """What others have left lying is looked for no more often than this."""
 
@@ -33,12 +36,12 @@ class Places:
     """What a consumer asks for next, and how it reads the answer: first what its predecessor of the same name had not
     done with, then what others have left lying for `idle` seconds, else what is new."""
 
-    def __init__(self, calls: Calls, group: str, consumer: str, *, start: str = "0", idle: float = 30.0) -> None:
-        self._calls = calls
+    def __init__(self, stream: Stream, group: str, consumer: str, *, start: str = "0", idle: float = 30.0) -> None:
+        self._stream = stream
         self.group = group
         self.consumer = consumer
         self.idle = idle
-        self.arguments = calls.joining(group, consumer, start)
+        self.arguments = stream.joining(group, consumer, start)
         self._own: str | None = "0"
         self._join_at = self._claim_at = float("-inf")
 
@@ -46,12 +49,12 @@ class Places:
         """Whether it is time to say that the consumer is there."""
         if now < self._join_at:
             return False
-        self._join_at = now + self._calls.limits.live / 4
+        self._join_at = now + self._stream.live / 4
         return True
 
     def command(self, now: float, count: int, block: int | None) -> tuple[Any, ...]:
         """What is sent, and `lost` behind it."""
-        key = self._calls.key
+        key = self._stream.key
         if self._own is None and now >= self._claim_at:
             self._claim_at = now + max(self.idle / 2, CLAIM_SECONDS)
             return ("XAUTOCLAIM", key, self.group, self.consumer, int(self.idle * 1000), "0", "COUNT", count)
@@ -61,15 +64,18 @@ class Places:
 
     @property
     def lost(self) -> tuple[str, str, str]:
-        return ("HGET", self._calls.book, f"lost:{self.group}")
+        return ("HGET", self._stream.book, f"lost:{self.group}")
 
-    def delivery(self, command: tuple[Any, ...], raw: Any, lost: Any) -> Delivery | None:
-        """What came; None: that was the end of what was left lying, and something else has to be asked for."""
+    def delivery(self, command: tuple[Any, ...], raw: Any, lost: Any, count: int) -> Delivery | None:
+        """What came of asking for `count`; None: that was the end of what was left lying, and something else has to be
+        asked for."""
         rows = raw[1] if command[0] == "XAUTOCLAIM" else raw[0][1] if raw else ()
         if self._own is not None:
             self._own = rows[-1][0].decode() if rows else None
         events: tuple[Event, ...] = tuple(parse_events((entry, fields) for entry, fields in rows if fields))
         missed = int(lost or 0)
+        if self._stream.bounded and len(rows) >= count:
+            self._join_at = float("-inf")  # more is there, and it may be trimmed before it is read
         if not events and (command[0] == "XAUTOCLAIM" or command[-1] != ">"):
             return None
         if not missed:
@@ -91,9 +97,9 @@ class Places:
         """The commands that say that a delivery is done with."""
         commands: list[tuple[Any, ...]] = []
         if delivery.ids:
-            commands.append(("XACK", self._calls.key, self.group, *delivery.ids))
+            commands.append(("XACK", self._stream.key, self.group, *delivery.ids))
         if delivery.missed:
-            commands.append(("HINCRBY", self._calls.book, f"lost:{self.group}", -delivery.missed))
+            commands.append(("HINCRBY", self._stream.book, f"lost:{self.group}", -delivery.missed))
         return commands
 
 
@@ -105,7 +111,9 @@ class Group(Places):
     "$", what comes.
     """
 
-    def __init__(self, channel: Channel, group: str, consumer: str, *, start: str = "0", idle: float = 30.0) -> None:
+    def __init__(
+        self, channel: Channel | Broadcast, group: str, consumer: str, *, start: str = "0", idle: float = 30.0
+    ) -> None:
         super().__init__(channel, group, consumer, start=start, idle=idle)
         self._channel = channel
 
@@ -115,13 +123,13 @@ class Group(Places):
         while True:
             now = monotonic()
             if self.has_to_join(now):
-                self._channel.joined(JOIN(client, self._channel.run_id, self.arguments))
+                self._channel.joined(JOIN.at(client, self._channel.prefix, self.arguments))
             command = self.command(now, count, block)
             with guarded():
                 raw, lost = each(client, (command, self.lost))
             if self.is_gone(raw):
                 continue
-            found = self.delivery(command, raw, lost)
+            found = self.delivery(command, raw, lost, count)
             if found is not None:
                 return found
 
@@ -135,3 +143,18 @@ class Group(Places):
                 for command in commands:
                     pipe.execute_command(*command)
                 pipe.execute()
+
+    def give_up(self, attempts: int) -> list[str]:
+        """What was delivered so often, and nobody was `done` with for `idle` seconds, is not delivered again; returns
+        the ids of at most 100."""
+        client: Any = self._channel.client
+        key, idle = self._channel.key, int(self.idle * 1000)
+        with guarded():
+            try:
+                rows = client.xpending_range(key, self.group, "-", "+", GIVEN_UP_AT_ONCE, idle=idle)
+            except ResponseError:  # nobody has joined yet
+                return []
+            ids = [row["message_id"].decode() for row in rows if row["times_delivered"] >= attempts]
+            if ids:
+                client.xack(key, self.group, *ids)
+        return ids

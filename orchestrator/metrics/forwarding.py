@@ -1,33 +1,19 @@
-"""Alerts on their way to people: each channel is a consumer group of the stream, so that one worker sends each alert,
-another one repeats what could not be sent, and a channel that is down holds up none of the others."""
+"""The ways on which alerts get to people: a webhook, and e-mail."""
 
 from __future__ import annotations
 
 import json
-import logging
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
-import redis
-from redis.exceptions import ResponseError
-
-from orchestrator import keys
-from orchestrator.connection import guarded
 from orchestrator.engine_alerts import Alerting, EmailSettings, WebhookSettings
 from orchestrator.errors import OrchestratorError, Problem, SettingsError
-from orchestrator.metrics.alerts import Alert, read
-
-AT_ONCE = 20
-REPEAT_SECONDS = 30.0
-"""An alert that could not be sent is tried again after this, by whoever looks then."""
-ATTEMPTS = 5
-"""After so many it is given up, and stays in the stream."""
+from orchestrator.metrics.alerts import Alert
 
 Send = Callable[[Alert], None]
-log = logging.getLogger("orchestrator")
 
 
 class NotSent(OrchestratorError):
@@ -100,59 +86,3 @@ def mail(settings: EmailSettings, password: str | None, alert: Alert) -> None:
             server.send_message(message)
     except (OSError, smtplib.SMTPException) as error:
         raise NotSent(f"{settings.host}:{settings.port} took no e-mail: {error}") from error
-
-
-class Forwarder:
-    """One worker's part. Does nothing, and asks nothing, without channels."""
-
-    def __init__(self, client: redis.Redis, consumer: str, sends: Mapping[str, Send]) -> None:
-        self._client, self._consumer, self._sends = client, consumer, sends
-        self._looks = 0
-
-    def begin(self) -> None:
-        """Alerts from now on are sent; those before the first worker with this channel are not."""
-        for name in self._sends:
-            try:
-                self._client.xgroup_create(keys.ALERTS, name, id="$", mkstream=True)
-            except ResponseError as error:
-                if "BUSYGROUP" not in str(error):
-                    raise
-
-    def forward(self) -> int:
-        """Send what is new, and what somebody else could not send; how many were sent."""
-        sent = 0
-        for name, send in self._sends.items():
-            with guarded():
-                if not self._looks:
-                    self.begin()
-            entries = self._left(name)
-            with guarded():
-                fresh: Any = self._client.xreadgroup(name, self._consumer, {keys.ALERTS: ">"}, count=AT_ONCE)
-            entries += [entry for _, listed in fresh for entry in listed]
-            sent += sum(self._send(name, send, entry, fields) for entry, fields in entries)
-        self._looks += 1
-        return sent
-
-    def _left(self, name: str) -> list[tuple[bytes, Any]]:
-        with guarded():
-            waiting: Any = self._client.xpending_range(
-                keys.ALERTS, name, "-", "+", AT_ONCE, idle=int(REPEAT_SECONDS * 1000)
-            )
-            given_up = [one["message_id"] for one in waiting if one["times_delivered"] >= ATTEMPTS]
-            again = [one["message_id"] for one in waiting if one["times_delivered"] < ATTEMPTS]
-            if given_up:
-                log.error("%d alerts could not be sent by %s and are given up", len(given_up), name)
-                self._client.xack(keys.ALERTS, name, *given_up)
-            idle = int(REPEAT_SECONDS * 1000)
-            claimed: Any = self._client.xclaim(keys.ALERTS, name, self._consumer, idle, again) if again else []
-            return [(entry, fields) for entry, fields in claimed if fields]
-
-    def _send(self, name: str, send: Send, entry: bytes, fields: Any) -> bool:
-        try:
-            send(read(entry, fields))
-        except NotSent as error:
-            log.warning("alert %s: %s; it is tried again", entry.decode(), error)
-            return False
-        with guarded():
-            self._client.xack(keys.ALERTS, name, entry)
-        return True

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import itertools
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from orchestrator import Client
+from orchestrator import AsyncClient, Client
 from orchestrator.errors import InvalidValue
 from orchestrator.run.models import RunState
 from tests.conftest import Store
@@ -62,6 +64,38 @@ def test_stages_and_forks_from_python(client: Client) -> None:
     assert list(whole.items()) == [sum(2 * number for number in range(1000) if number % 3 == 0)]
     assert forked.wait(SECONDS).state is RunState.SUCCESS
     assert next(forked.items()) == {"slices": 3, "sorted": list(range(1, 21))}
+
+
+def test_the_same_for_asyncio_and_who_is_cancelled_feeds_no_more(client: Client, module_store: Store) -> None:
+    async def numbers(count: int) -> AsyncIterator[int]:
+        for number in range(count):
+            await asyncio.sleep(0)
+            yield number
+
+    async def go() -> None:
+        async with AsyncClient(module_store.url) as waiting:
+            stages = [{"map": "double"}, {"filter": "third"}]
+            scattered, whole, forked = await asyncio.gather(
+                waiting.scatter_gather(numbers(50), "double", concurrency=1),
+                waiting.pipeline(range(30), stages, chunk_size=5),
+                waiting.fork_join([3, 1, 2], 2, "sort", "join"),
+            )
+            for run in (scattered, whole, forked):
+                assert (await run.wait(SECONDS)).state is RunState.SUCCESS
+            assert [item async for item in scattered.items()] == list(range(0, 100, 2))
+            assert [item async for item in whole.items()] == list(range(0, 60, 6))
+            assert [item async for item in forked.items()] == [{"slices": 2, "sorted": [1, 2, 3]}]
+            given: list[int] = []
+            items = (given.append(number) or number for number in itertools.count())  # type: ignore[func-returns-value]
+            endless = asyncio.create_task(waiting.scatter_gather(items, "double", concurrency=1, chunk_size=5))
+            await asyncio.to_thread(eventually, lambda: len(given) > 20, within=SECONDS, what="it feeds")
+            endless.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await endless
+
+    asyncio.run(go())  # its threads have to end with it
+    (left,) = client.list(workflow="scatter_gather", state="running")
+    assert client.get(left.run_id).cancel()
 
 
 def test_a_feeder_that_dies_is_missed_and_another_one_goes_on_behind_it(client: Client, module_store: Store) -> None:

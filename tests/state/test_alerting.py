@@ -18,12 +18,14 @@ from aiosmtpd.handlers import Message as Messages
 
 from orchestrator import keys
 from orchestrator.connection import connect
+from orchestrator.engine import forwarding
+from orchestrator.engine.forwarding import ATTEMPTS, Forwarder
 from orchestrator.engine_alerts import Alerting, EmailSettings, WebhookSettings
 from orchestrator.errors import SettingsError
-from orchestrator.metrics import forwarding
 from orchestrator.metrics.alerts import Alert, Severity, alerts, raise_alert
-from orchestrator.metrics.forwarding import ATTEMPTS, Forwarder, channels
+from orchestrator.metrics.forwarding import channels
 from orchestrator.metrics.thresholds import Thresholds, forget
+from tests.workers import eventually
 
 LIMITS: dict[Any, float] = {"cpu_usage": 90, "queue_depth": 3}
 
@@ -182,9 +184,29 @@ def test_what_nobody_takes_is_given_up_and_a_redirect_is_not_followed(
     sending.forward()
     hook.status = 302
     raise_alert(client, ALERT)
-    assert [sending.forward() for _ in range(ATTEMPTS + 3)] == [0] * (ATTEMPTS + 3)
+
+    def given_up() -> bool:
+        assert sending.forward() == 0
+        return bool(client.xpending(keys.ALERTS, "webhook")["pending"] == 0)
+
+    eventually(given_up, within=20, what="it is given up")
     assert hook.paths == ["/secret-path"] * ATTEMPTS
-    assert client.xpending(keys.ALERTS, "webhook")["pending"] == 0
+
+
+def test_alerts_that_were_dropped_before_they_were_sent_are_missed(
+    store_url: str, hook: Hook, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = connect(store_url)
+    sending = Forwarder(client, "w1", channels(Alerting(webhook=alerting().webhook), hook.url, None))
+    sending.forward()
+    for _ in range(3):
+        raise_alert(client, ALERT)
+    client.xtrim(keys.ALERTS, maxlen=1, approximate=False)
+    later = Forwarder(client, "w2", channels(Alerting(webhook=alerting().webhook), hook.url, None))
+    assert [later.forward(), later.forward()] == [1, 0]
+    assert [record.message for record in caplog.records] == [
+        "alerts were dropped before webhook has sent them: there were too many"
+    ]
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,8 @@
--- Where groups stand in the stream. named(row): a reply of names and values as a table. before(a, b): of two ids.
+-- Where groups stand in the stream, P and A.stream (nil: ':messages'). named(row): a reply of names and values as a table. before(a, b): of two ids.
 -- wants(group): the first id that it has not done with. silent(group): for how many seconds it was not seen.
 -- tell(group, kept): what was before the id `kept` is gone, and the group has not done with all of it.
-local STREAM, BOOK = P .. ':messages', P .. ':messages:book'
+local STREAM = P .. (A.stream or ':messages')
+local BOOK = STREAM .. ':book'
 local function place(id)
   local ms, number = string.match(id, '^(%d+)-(%d+)$')
   return tonumber(ms), tonumber(number)
@@ -10,6 +11,11 @@ local function before(a, b)
   local ms, number = place(a)
   local other, its = place(b)
   return ms < other or (ms == other and number < its)
+end
+local function previous(id)
+  local ms, number = place(id)
+  if number > 0 then return string.format('%.0f-%.0f', ms, number - 1) end
+  return string.format('%.0f-18446744073709551615', ms - 1)
 end
 local function named(row)
   local found = {}

@@ -20,7 +20,7 @@ from orchestrator.processes import die_with_parent
 DATABASES = 1000
 """Each test gets one of its own, so that a straggler of the test before cannot write into it."""
 
-_START_SECONDS = 20.0
+_START_SECONDS = 60.0
 _POLL_SECONDS = 0.01
 
 

@@ -35,7 +35,8 @@ APP = """
         Path(f"begun-{ctx.run_id}-{ctx.step_id}").touch()
         ctx.log.info("cooking for %s s", seconds)
         began, until = time.monotonic(), Path(ctx.params.get("until", "."))
-        while time.monotonic() - began < seconds or not until.exists():
+        other = Path(f"begun-{ctx.run_id}-{ctx.params['meets']}" if "meets" in ctx.params else ".")
+        while time.monotonic() - began < seconds or not (until.exists() and other.exists()):
             ctx.progress(min(1.0, (time.monotonic() - began) / seconds), "simmering")
             time.sleep(0.05)
         with Path(f"effects-{ctx.run_id}").open("a") as effects:
@@ -66,7 +67,8 @@ APP = """
         time.sleep(600)
 
     environment = Environment.load()
-    quick = Runtime(lease_seconds=2.0, renew_seconds=0.5, sweep_seconds=0.5, lost_after=2.0,
+    lease = float(os.environ.get("KITCHEN_LEASE", "10"))
+    quick = Runtime(lease_seconds=lease, renew_seconds=0.5, sweep_seconds=0.5, lost_after=2.0,
                     cancel_grace=0.5)
     app = create_app(environment.broker_url, environment.store_url, EngineSettings(engine=quick),
                      workflows=[Path(__file__).parent / "config" / "workflows" / "tea.yaml"])
@@ -75,8 +77,8 @@ TEA = """
     name: tea
     description: Tea for two.
     steps:
-      - {id: kettle, agent: cook, with: {seconds: 0.6}, estimated_duration: 4m, description: Boils the water.}
-      - {id: cups, agent: cook, with: {seconds: 0.6}, estimated_duration: 1m}
+      - {id: kettle, agent: cook, with: {seconds: 0.3, meets: cups}, estimated_duration: 4m, description: Boils water.}
+      - {id: cups, agent: cook, with: {seconds: 0.3, meets: kettle}, estimated_duration: 1m}
       - {id: serve, agent: cook, needs: [kettle, cups], estimated_duration: 1m}
 """
 BURNT = """

@@ -17,7 +17,7 @@ from orchestrator.embedded.local import running_url
 from tests.acceptance.kitchen import Kitchen, assert_gone, find, tree_of
 from tests.workers import eventually
 
-SECONDS = 30.0
+SECONDS = 90.0
 
 
 @pytest.fixture
@@ -49,23 +49,23 @@ def test_run_prints_the_contract_writes_files_and_leaves_nothing(kitchen: Kitche
     document = json.loads(out)
     assert document["run_id"] == run_id
     assert document["state"] == "success"
-    assert 0.6 < document["wall_seconds"] < 10
     assert document["critical_path_seconds"] == 300
     assert list(document["steps"]) == ["kettle", "cups", "serve"]
     for step in document["steps"].values():
         assert step["state"] == "success"
         assert step["attempts"] == 1
-        assert abs(step["started_at"] - time.time()) < 60
+        assert abs(step["started_at"] - time.time()) < 600
         assert step["finished_at"] > step["started_at"]
         assert step["worker"].startswith("worker-1@")
     kettle, cups, serve = document["steps"].values()
+    assert document["wall_seconds"] >= serve["finished_at"] - kettle["started_at"] >= 0.3
     assert max(kettle["started_at"], cups["started_at"]) < min(kettle["finished_at"], cups["finished_at"])
     assert serve["started_at"] >= max(kettle["finished_at"], cups["finished_at"])
     folder = kitchen.folder / "out"
     assert json.loads((folder / "run.json").read_text()) == document
     assert json.loads((folder / "kettle" / "output.json").read_text()) == {"dish": "kettle", "guest": "Ada"}
     assert (folder / "serve" / "plates" / "note.txt").read_text() == "serve is served"
-    assert_gone(tree, 2.0)
+    assert_gone(tree, 20)
     assert not kitchen.sockets()
 
 
@@ -78,51 +78,59 @@ def test_ctrl_c_cancels_the_run_and_ends_everything(kitchen: Kitchen) -> None:
     status, _, err = ended(process)
     assert status == 130, err
     assert "Traceback" not in err
-    assert_gone(tree, 2.0)
+    assert_gone(tree, 20)
     assert not kitchen.sockets()
     assert kitchen.data("show", run_id)["state"] == "cancelled"
 
 
 def test_kill_9_leaves_no_process_and_no_socket_and_the_run_goes_on_at_the_next_start(kitchen: Kitchen) -> None:
-    process = kitchen.start("run", "stew")
+    kitchen.environment["KITCHEN_LEASE"] = "2"
+    (kitchen.folder / "salt").touch()
+    process = kitchen.start("run", "soup")
     run_id = started(process)
-    eventually(lambda: kitchen.begun(run_id, "simmer"), within=SECONDS, what="the stew simmers")
+    eventually(lambda: kitchen.begun(run_id, "simmer"), within=SECONDS, what="the soup simmers")
     tree = tree_of(process)
     assert len(tree) >= 6
     process.kill()
     ended(process)
-    assert_gone(tree, 8.0)
-    eventually(lambda: not kitchen.sockets(), within=1, what="no socket is left")
+    assert_gone(tree, 20)
+    eventually(lambda: not kitchen.sockets(), within=20, what="no socket is left")
 
     up = kitchen.start("up", "--no-beat")
     try:
         assert up.stdout is not None
         assert "export ORCHESTRATOR_BROKER_URL=" in up.stdout.readline()
-        done = kitchen.call("watch", run_id, "--timeout", "40s")
+        (kitchen.folder / "lid").touch()
+        done = kitchen.call("watch", run_id, "--timeout", "50s")
         assert done.returncode == 0, done.stderr
-        assert sorted(kitchen.effects(run_id)) == ["chop", "eat", "simmer"]
+        assert kitchen.effects(run_id) == ["chop", "simmer", "taste", "eat"]
     finally:
         tree = tree_of(up)
         up.send_signal(signal.SIGINT)
         status, _, err = ended(up)
     assert status == 130, err
     assert "Traceback" not in err
-    assert_gone(tree, 2.0)
+    assert_gone(tree, 20)
 
 
 def test_a_worker_that_is_killed_in_the_middle_costs_time_only(kitchen: Kitchen) -> None:
-    process = kitchen.start("run", "stew", "-o", "json")
+    kitchen.environment["KITCHEN_LEASE"] = "2"
+    (kitchen.folder / "salt").touch()
+    process = kitchen.start("run", "soup", "-o", "json")
     run_id = started(process)
-    eventually(lambda: kitchen.begun(run_id, "simmer"), within=SECONDS, what="the stew simmers")
+    eventually(lambda: kitchen.begun(run_id, "simmer"), within=SECONDS, what="the soup simmers")
     worker = find(tree_of(process), "--without-mingle")
     assert worker is not None
+    family = [worker, *worker.children(recursive=True)]
     worker.kill()
+    assert_gone(family, 20)
+    (kitchen.folder / "lid").touch()
     status, out, err = ended(process)
     assert status == 0, err
     document = json.loads(out)
     assert document["state"] == "success"
     assert document["steps"]["simmer"]["attempts"] == 2
-    assert kitchen.effects(run_id) == ["chop", "simmer", "eat"]
+    assert kitchen.effects(run_id) == ["chop", "simmer", "taste", "eat"]
     assert "is started again" in err
 
 
@@ -158,7 +166,9 @@ def test_up_restarts_what_exits(kitchen: Kitchen) -> None:
             again = partial(another, up, word, victim.pid)
             eventually(again, within=SECONDS, what=f"{word} is started again")
         eventually(lambda: running_url(kitchen.home) is not None, within=SECONDS, what="a new server answers")
-        assert kitchen.call("submit", "tea", "--wait", "--timeout", "30s").returncode == 0
+        for name in ("lid", "salt"):
+            (kitchen.folder / name).touch()
+        assert kitchen.call("submit", "soup", "--wait", "--timeout", "50s").returncode == 0
     finally:
         up.send_signal(signal.SIGTERM)
         assert ended(up)[0] == 143

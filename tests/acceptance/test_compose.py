@@ -28,7 +28,7 @@ WORKERS = ("planning", "design", "delivery", "drills", "benchmarks", "worker", "
 AGENTS = ("analyst", "pm", "ux_expert", "architect", "developer", "qa", "drills")
 EVERYTHING = {"control", *(f"agents.{name}" for name in AGENTS)}
 CREDENTIALS = "operator:correct-horse"
-STOP_SECONDS = 30
+STOP_SECONDS = 90
 
 
 @pytest.fixture(scope="module")
@@ -191,7 +191,7 @@ def test_the_workers_serve_every_queue_and_health_checks_see_them_go(
     for process in started:
         processes.await_ready(process, " ready.")
     with Celery(broker=store.broker_url) as app:
-        active = app.control.inspect(timeout=5, limit=len(WORKERS)).active_queues() or {}
+        active = app.control.inspect(timeout=60, limit=len(WORKERS)).active_queues() or {}
     served = {node.partition("@")[0]: {queue["name"] for queue in queues} for node, queues in active.items()}
     assert served == {
         "planning": {"agents.analyst", "agents.pm"},
@@ -216,7 +216,7 @@ def test_honcho_names_several_of_one_line_apart(
         processes.environment["HONCHO_PROCESS_NAME"] = params.env["HONCHO_PROCESS_NAME"]
         processes.start(params.cmd, " ready.")
     with Celery(broker=store.broker_url) as app:
-        answered = app.control.inspect(timeout=5, limit=2).ping() or {}
+        answered = app.control.inspect(timeout=60, limit=2).ping() or {}
     assert {name.partition("@")[0] for name in answered} == {"worker.1", "worker.2"}
 
 
@@ -235,7 +235,7 @@ def _status(url: str, credentials: str | None = None) -> int:
     if credentials:
         request.add_header("Authorization", f"Basic {base64.b64encode(credentials.encode()).decode()}")
     try:
-        with urllib.request.urlopen(request, timeout=20) as response:
+        with urllib.request.urlopen(request, timeout=60) as response:
             return int(response.status)
     except urllib.error.HTTPError as refused:
         return refused.code

@@ -20,7 +20,7 @@ from orchestrator.embedded.local import running_url
 from tests.acceptance.kitchen import assert_gone, find, tree_of
 from tests.workers import eventually
 
-SECONDS = 20.0
+SECONDS = 60.0
 
 APP = """
     import os, subprocess, sys
@@ -127,7 +127,7 @@ def store(url: str) -> redis.Redis:
 
 def add(folder: Path, url: str) -> int:
     """Let a worker of the stack add two numbers."""
-    script = "import nap_app; print(nap_app.app.send_task('add', (19, 23)).get(timeout=20))"
+    script = "import nap_app; print(nap_app.app.send_task('add', (19, 23)).get(timeout=60))"
     env = {**os.environ, "ORCHESTRATOR_BROKER_URL": url, "ORCHESTRATOR_STORE_URL": url}
     done = subprocess.run([sys.executable, "-c", script], cwd=folder, env=env, capture_output=True, check=True)
     return int(done.stdout)
@@ -144,7 +144,7 @@ def test_the_server_is_durable_refuses_eviction_and_workers_work(folder: Path, s
     assert add(folder, command.url) == 42
     assert command.sockets()
     assert command.finish() == 0
-    assert_gone(command.tree, 0.5)
+    assert_gone(command.tree, 20)
     assert not command.sockets()
 
 
@@ -164,17 +164,17 @@ def test_processes_that_agents_left_behind_end_too(folder: Path, start_command: 
     subprocess.run([sys.executable, "-c", script], cwd=folder, env=env, check=True)
     eventually((folder / "littered").exists, within=SECONDS, what="the task has littered")
     tree = [command.guardian, *command.guardian.children(recursive=True)]
-    assert {"sleep", "valkey-server"} <= {process.name() for process in tree}
+    assert all(find(tree, name) for name in ("sleep", "valkey-server"))
     os.kill(command.process.pid, signal.SIGKILL)
     command.process.wait(SECONDS)
-    assert_gone(tree, 8.0)
+    assert_gone(tree, 20)
     assert not command.sockets()
 
 
 def test_a_killed_guardian_takes_server_and_workers_with_it(start_command: StartCommand) -> None:
     command = start_command(1)
     command.guardian.kill()
-    assert_gone(command.tree, 8.0)
+    assert_gone(command.tree, 20)
 
 
 def test_a_killed_server_comes_back_with_its_data(start_command: StartCommand) -> None:
@@ -183,7 +183,7 @@ def test_a_killed_server_comes_back_with_its_data(start_command: StartCommand) -
         client.set("kept", "1")
     server = command.find("valkey-server")
     server.kill()
-    assert_gone([server], 8.0)
+    assert_gone([server], 20)
     eventually(lambda: running_url(command.home) is not None, within=SECONDS, what="a new server answers")
     with store(command.url) as client:
         assert client.get("kept") == b"1"
@@ -196,10 +196,10 @@ def test_two_commands_share_one_server_and_the_last_one_ends_it(folder: Path, st
     worker = first.find("--without-mingle")
     workers = [worker, *worker.children()]
     assert first.finish() == 0  # although its guardian stays for the second
-    assert_gone(workers, 1.0)
+    assert_gone(workers, 20)
     assert add(folder, second.url) == 42
     assert second.finish() == 0
-    assert_gone([*first.tree, *second.tree], 3.0)
+    assert_gone([*first.tree, *second.tree], 20)
     assert not second.sockets()
 
 
@@ -210,14 +210,14 @@ def test_another_command_takes_over_when_the_owner_of_the_server_is_killed(
     with store(first.url) as client:
         client.set("kept", "1")
     first.guardian.kill()
-    assert_gone(first.tree, 8.0)
+    assert_gone(first.tree, 20)
     eventually(lambda: running_url(second.home) == second.url, within=SECONDS, what="the second has taken over")
     with store(second.url) as client:
         assert client.get("kept") == b"1"
     assert add(folder, second.url) == 42
     tree = tree_of(second.process)
     assert second.finish() == 0
-    assert_gone(tree, 0.5)
+    assert_gone(tree, 20)
 
 
 def test_a_long_home_gets_a_short_socket(folder: Path) -> None:

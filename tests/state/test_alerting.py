@@ -123,7 +123,7 @@ class Inbox(Messages):
 @contextmanager
 def mail_server(port: int) -> Iterator[Inbox]:
     inbox = Inbox()
-    controller = Controller(inbox, hostname="127.0.0.1", port=port)
+    controller = Controller(inbox, hostname="127.0.0.1", port=port, ready_timeout=60)
     controller.start()
     try:
         yield inbox
@@ -133,9 +133,9 @@ def mail_server(port: int) -> Iterator[Inbox]:
 
 def alerting(port: int = 25) -> Alerting:
     return Alerting(
-        webhook=WebhookSettings(allowed_hosts=("127.0.0.1",), timeout=2),
+        webhook=WebhookSettings(allowed_hosts=("127.0.0.1",), timeout=60),
         email=EmailSettings(host="127.0.0.1", port=port, starttls=False, recipients=("ops@example.com",
-        "b@example.com"), timeout=2),
+        "b@example.com"), timeout=60),
     )  # fmt: skip
 
 

@@ -34,7 +34,7 @@ FAST = settings(
 )
 THOROUGH = settings(FAST, max_examples=500, stateful_step_count=60)
 HUNT = settings(THOROUGH, phases=[Phase.generate], print_blob=False, report_multiple_bugs=False)
-RULES = CacheRules("tried", 1_000_000, 60.0, lease=0.5)
+RULES = CacheRules("tried", 1_000_000, 60.0, lease=60.0)
 
 
 @pytest.fixture
@@ -112,11 +112,11 @@ def test_fifty_threads_that_ask_for_one_key_compute_it_once(cache: Cache, store_
 
     def work() -> bytes:
         computed.append(1)
-        eventually(lambda: _blocked(store_client) == 49, within=20, what="all others wait")
+        eventually(lambda: _blocked(store_client) == 49, within=60, what="all others wait")
         return b"worth it"
 
     def ask(_: int) -> bytes:
-        gate.wait(20)
+        gate.wait(60)
         return cache.compute("key", "family", work)
 
     with ThreadPoolExecutor(50) as threads:
@@ -134,9 +134,9 @@ def test_those_who_wait_send_nothing_meanwhile(cache: Cache, store_client: redis
     assert isinstance(building, Building)
     with building, ThreadPoolExecutor(1) as threads:
         waiting = threads.submit(cache.enter, "key")
-        eventually(lambda: _blocked(store_client) == 1, within=10, what="the other one waits")
+        eventually(lambda: _blocked(store_client) == 1, within=60, what="the other one waits")
         building.keep(b"value", family="family", cost=1.0)
-        entered = waiting.result(10)
+        entered = waiting.result(60)
     assert isinstance(entered, Hit)
     assert entered.value == b"value"
 
@@ -146,12 +146,13 @@ def _blocked(client: redis.Redis) -> int:
     return int(info["blocked_clients"])
 
 
+LEASE = 2.0
 COMPUTER = """
 import sys, time
 from orchestrator.cache.models import CacheRules
 from orchestrator.cache.store import Cache
 from orchestrator.connection import connect
-RULES = CacheRules("tried", 1_000_000, 60.0, lease=0.5)
+RULES = CacheRules("tried", 1_000_000, 60.0, lease=float(sys.argv[2]))
 with Cache(connect(sys.argv[1]), RULES).enter("key"):
     print("computing", flush=True)
     time.sleep(600)
@@ -160,7 +161,7 @@ with Cache(connect(sys.argv[1]), RULES).enter("key"):
 
 def test_a_computer_that_is_killed_is_replaced_within_its_lease(cache: Cache, store: Store) -> None:
     computer = subprocess.Popen(
-        [sys.executable, "-c", COMPUTER, store.url], cwd=ROOT, stdout=subprocess.PIPE,
+        [sys.executable, "-c", COMPUTER, store.url, str(LEASE)], cwd=ROOT, stdout=subprocess.PIPE,
         preexec_fn=die_with_parent,  # noqa: PLW1509 - one prepared call, safe between fork and exec
     )  # fmt: skip
     assert computer.stdout is not None
@@ -173,12 +174,12 @@ def test_a_computer_that_is_killed_is_replaced_within_its_lease(cache: Cache, st
 
     with store.server.client(store.database) as client, ThreadPoolExecutor(8) as threads:
         asking = [threads.submit(cache.compute, "key", "family", work) for _ in range(8)]
-        eventually(lambda: _blocked(client) == 8, within=10, what="all wait")
+        eventually(lambda: _blocked(client) == 8, within=60, what="all wait")
         lease: Any = client.pttl(keys.run_key(keys.cache_place("tried"), "build:key"))
-        assert 0 < lease <= RULES.lease * 1000
+        assert 0 < lease <= LEASE * 1000
         os.kill(computer.pid, signal.SIGKILL)
         computer.wait()
-        assert {one.result(20) for one in asking} == {b"done"}
+        assert {one.result(60) for one in asking} == {b"done"}
     assert len(computed) == 1, "one of those who waited has taken over"
 
 
@@ -187,15 +188,15 @@ def test_a_failed_computation_passes_on_the_right_to_the_next(cache: Cache, stor
 
     def fail() -> bytes:
         begun.set()
-        eventually(lambda: _blocked(store_client) == 1, within=10, what="the other one waits")
+        eventually(lambda: _blocked(store_client) == 1, within=60, what="the other one waits")
         raise ValueError("no luck")
 
     with ThreadPoolExecutor(2) as threads:
         failing = threads.submit(cache.compute, "key", "family", fail)
-        assert begun.wait(10)
-        assert threads.submit(cache.compute, "key", "family", lambda: b"luck").result(10) == b"luck"
+        assert begun.wait(60)
+        assert threads.submit(cache.compute, "key", "family", lambda: b"luck").result(60) == b"luck"
         with pytest.raises(ValueError, match="no luck"):
-            failing.result(10)
+            failing.result(60)
 
 
 def test_values_are_compressed_only_where_that_is_worth_it(store_url: str) -> None:

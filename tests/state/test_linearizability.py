@@ -31,7 +31,7 @@ def processes() -> Iterator[ProcessPoolExecutor]:
 def history(store: Store, pool: ProcessPoolExecutor, kind: Work) -> list[Operation]:
     """What all of them saw."""
     tasks = [pool.submit(histories.work, store.url, kind, process, OPERATIONS, KEYS) for process in range(PROCESSES)]
-    seen = [operation for task in tasks for operation in task.result(60)]
+    seen = [operation for task in tasks for operation in task.result(200)]
     assert len(seen) == PROCESSES * OPERATIONS
     assert _overlapping(seen) > 100, "the processes worked one after another, which shows nothing"
     return seen

@@ -109,17 +109,22 @@ def test_the_comparison_finds(name: str, store_url: str) -> None:
     assert any(disagreement(store_url, seed, 60, broken) for seed in range(150))
 
 
+def look(client: Any, highest: dict[str, int]) -> None:
+    """Note what is taken of each pool, if it is more than before."""
+    for name, amount in client.hgetall(f"{keys.POOLS}:used").items():
+        highest[name.decode()] = max(highest.get(name.decode(), 0), int(amount))
+
+
 def test_a_hundred_threads_never_take_more_than_there_is(store_url: str) -> None:
     """120 cpu units (100, oversubscribed by 1.2), 100 of memory, three at a time; read in one moment by a script."""
     pools = Pools(connect(store_url), CAPACITY)
     highest: dict[str, int] = {}
-    watching, guard = threading.Event(), threading.Lock()
+    watching, guard, asked = threading.Event(), threading.Lock(), threading.Barrier(101)
 
     def watch() -> None:
-        client: Any = connect(store_url)
+        client = connect(store_url)
         while not watching.is_set():
-            for name, amount in client.hgetall(f"{keys.POOLS}:used").items():
-                highest[name.decode()] = max(highest.get(name.decode(), 0), int(amount))
+            look(client, highest)
 
     held: set[str] = set()
 
@@ -127,6 +132,8 @@ def test_a_hundred_threads_never_take_more_than_there_is(store_url: str) -> None
         chance = random.Random(number)
         mine = [ask(str(at), chance.choice(KINDS[:4]), run=f"r{number}", ms=1) for at in range(3)]
         got = pools.exchange(mine).granted
+        for _ in range(2):  # all have asked; the test has looked
+            asked.wait(60)
         for _ in range(40):
             with guard:
                 held.update(name for name, _ in got)
@@ -141,6 +148,9 @@ def test_a_hundred_threads_never_take_more_than_there_is(store_url: str) -> None
     threads = [threading.Thread(target=work, args=(number,)) for number in range(100)]
     for thread in threads:
         thread.start()
+    asked.wait(60)
+    look(connect(store_url), highest)
+    asked.wait(60)
     for thread in threads:
         thread.join()
     for _ in range(300):

@@ -72,7 +72,7 @@ def test_the_server_dies_with_a_killed_test_process(tmp_path: Path, root: Path) 
         server = psutil.Process(int(owner.stdout.readline()))
         assert "valkey-server" in server.name()
         owner.kill()
-        server.wait(timeout=5)
+        server.wait(timeout=60)
 
 
 def test_single_commands_share_few_connections_and_outlive_the_server(

@@ -39,12 +39,12 @@ def test_a_child_takes_no_message_from_a_connection_that_waits_in_its_parents_po
             finally:
                 os._exit(0)
         try:
-            eventually(lambda: ended(child), within=10, what="the child is through with its clean-up")
+            eventually(lambda: ended(child), within=60, what="the child is through with its clean-up")
         except AssertionError:
             os.kill(child, signal.SIGKILL)
             os.waitpid(child, 0)
             raise
         with Connection(str(app.conf.broker_write_url)) as other:
             Producer(other.default_channel).publish({"n": 1}, routing_key="waiting")
-        connection.drain_events(timeout=5)
+        connection.drain_events(timeout=60)
         assert [message.payload for message in received] == [{"n": 1}]

@@ -43,7 +43,7 @@ def test_a_batch_leaves_full_or_flushed_and_each_type_apart() -> None:
     with BatchProcessor({"twos": twos, "others": others}, limits=HOURS) as processor:
         full = [processor.add("twos", number) for number in (1, 2, 3)]
         alone = processor.add("others", 4)
-        assert [one.result(10) for one in full] == [2, 4, 6]
+        assert [one.result(60) for one in full] == [2, 4, 6]
         assert twos.batches == [[1, 2, 3]]
         assert not alone.done()
         with pytest.raises(TimeoutError):
@@ -59,9 +59,9 @@ def test_a_batch_is_bounded_in_bytes() -> None:
     recorder = Recorder()
     limits = BatchLimits(timeout=3600, size=100, bytes=10, latency=7200)  # however slow the machine
     with BatchProcessor({"n": recorder}, limits=limits, size_of=lambda item: item) as processor:
-        assert [processor.add("n", number).result(10) for number in (10, 25)] == [20, 50], "more than fits goes alone"
+        assert [processor.add("n", number).result(60) for number in (10, 25)] == [20, 50], "more than fits goes alone"
         asked = [processor.add("n", number) for number in (4, 5, 6)]
-        assert [asked[0].result(10), asked[1].result(10), asked[2].done()] == [8, 10, False]
+        assert [asked[0].result(60), asked[1].result(60), asked[2].done()] == [8, 10, False]
     assert recorder.batches == [[10], [25], [4, 5], [6]]
 
 
@@ -69,7 +69,7 @@ def test_an_item_that_fails_or_is_refused_leaves_its_neighbours_alone() -> None:
     recorder = Recorder()
     with BatchProcessor({"n": recorder}, limits=BatchLimits(timeout=3600, size=8), retry=SOON) as processor:
         asked = {number: processor.add("n", number) for number in (1, 2, 7, 4, 13, 6, 8, 9)}
-        errors = {number: type(one.exception(10)) for number, one in asked.items()}
+        errors = {number: type(one.exception(60)) for number, one in asked.items()}
     assert errors == dict.fromkeys((1, 2, 4, 6, 8, 9), type(None)) | {7: KeyError, 13: ValueError}
     assert recorder.batches.count([13]) == 1, "what is refused for good is not tried again"
 
@@ -79,7 +79,7 @@ def test_what_fails_in_passing_is_tried_again_and_not_for_ever() -> None:
         recorder = Recorder(away)
         with BatchProcessor({"n": recorder}, limits=HOURS, retry=SOON) as processor:
             asked = [processor.add("n", number) for number in (1, 2, 3)]
-            assert [type(one.exception(10)) for one in asked] == [outcome or type(None)] * 3
+            assert [type(one.exception(60)) for one in asked] == [outcome or type(None)] * 3
         assert sum(map(len, recorder.batches)) == 9, "three attempts of three items"
 
 
@@ -92,9 +92,9 @@ def test_wrong_answers_and_exits_of_a_handler_are_errors_of_its_items() -> None:
 
     with BatchProcessor({"short": short, "leaving": leaving}, limits=HOURS) as processor:
         asked = [processor.add("short", number) for number in (1, 2, 3)]
-        assert [type(one.exception(10)) for one in asked] == [BatchError] * 3
+        assert [type(one.exception(60)) for one in asked] == [BatchError] * 3
         left = [processor.add("leaving", number) for number in (1, 2, 3)]
-        assert [type(one.exception(10)) for one in left] == [SystemExit] * 3
+        assert [type(one.exception(60)) for one in left] == [SystemExit] * 3
 
 
 def test_who_adds_waits_for_room_and_the_end_reports_what_is_left() -> None:
@@ -102,12 +102,12 @@ def test_who_adds_waits_for_room_and_the_end_reports_what_is_left() -> None:
 
     def held(items: Sequence[int]) -> Sequence[int]:
         entered.set()
-        gate.wait(30)
+        gate.wait(60)
         return items
 
     processor = BatchProcessor({"n": held}, limits=BatchLimits(timeout=30, size=2, queue=3))
     asked = [processor.add("n", number) for number in (1, 2)]
-    assert entered.wait(10)
+    assert entered.wait(60)
     asked.append(processor.add("n", 3))
     with pytest.raises(BackpressureError) as refused:
         processor.add("n", 4, timeout=0.01)
@@ -132,7 +132,7 @@ def test_threads_share_one_processor_and_lose_nothing() -> None:
 
         def work(first: int) -> None:
             asked = {number: processor.add("n", number) for number in range(first, 4000, 4) if number not in (7, 13)}
-            found.update({number: one.result(30) for number, one in asked.items()})
+            found.update({number: one.result(60) for number, one in asked.items()})
 
         threads = [threading.Thread(target=work, args=(first,)) for first in range(4)]
         for thread in threads:

@@ -44,7 +44,7 @@ def folder(tmp_path: Path) -> Path:
 
 def rendered(folder: Path, text: str, **variables: object) -> str:
     (folder / "tried.txt.j2").write_text(text)
-    return Templates((folder,), timeout=20, limit=10_000).render("tried.txt.j2", variables)
+    return Templates((folder,), timeout=60, limit=10_000).render("tried.txt.j2", variables)
 
 
 def test_a_template_gets_its_variables_as_data(folder: Path) -> None:
@@ -124,17 +124,17 @@ def test_a_host_renders_so_many_at_a_time(folder: Path) -> None:
     def hold() -> None:
         with engine_templates._turn(2):
             begun.release()
-            assert over.wait(20)
+            assert over.wait(60)
 
     (folder / "plain.j2").write_text("done")
     with ThreadPoolExecutor(3) as threads:
         holding = [threads.submit(hold) for _ in range(2)]
-        assert all(begun.acquire(timeout=20) for _ in holding)
+        assert all(begun.acquire(timeout=60) for _ in holding)
         third = threads.submit(Templates((folder,), concurrent=2).render, "plain.j2", {})
-        eventually(_waits_for_a_lock, within=20, what="the third one waits for its turn")
+        eventually(_waits_for_a_lock, within=60, what="the third one waits for its turn")
         assert not third.done()
         over.set()
-        assert third.result(20) == "done"
+        assert third.result(60) == "done"
 
 
 def _waits_for_a_lock() -> bool:

@@ -71,7 +71,7 @@ def test_waiting_drills_end_when_the_run_is_cancelled(
     monkeypatch.setattr(AgentContext, "cancelled", property(lambda self: next(looks) >= 2))
     start = time.monotonic()
     call(agent, **params)
-    assert time.monotonic() - start < 5
+    assert time.monotonic() - start < 30
 
 
 def test_blob_has_the_size_asked_for() -> None:

@@ -48,7 +48,7 @@ def _holds(message: bytes, wanted: str) -> bool:
         return False
     try:
         return bool(json.loads(message)[0]["headers"]["id"] == wanted)
-    except (ValueError, KeyError, TypeError, IndexError):
+    except (ValueError, KeyError, TypeError, IndexError, RecursionError):
         return True
 
 
@@ -57,7 +57,7 @@ def _published_after(app: Celery, message: bytes, item: Due, wanted: str) -> boo
     try:
         found = json.loads(message)["headers"]["id"]
         run_id, _, node = found.partition(".")
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return False
     if found == wanted:
         return False

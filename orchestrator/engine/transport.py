@@ -55,10 +55,10 @@ class _Channel:
         super()._after_fork()  # type: ignore[misc]
 
     def _brpop_read(self, **options: Any) -> Any:
-        """Take one message. An entry that is no JSON is dropped: kombu would let the worker end with it."""
+        """Take one message. An entry that nobody can read is dropped: kombu would let the worker end with it."""
         try:
             return super()._brpop_read(**options)  # type: ignore[misc]
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             log.error("an entry of a queue was dropped that is no message: %s", error)
             return True
 

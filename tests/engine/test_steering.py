@@ -263,20 +263,20 @@ def message(identity: str, *, body: str = "[[], {}, {}]", encoding: str = "utf-8
 
 
 def test_messages_that_nobody_can_run_are_recorded_and_the_worker_goes_on(client: Client, tmp_path: Path) -> None:
-    sent = {
-        "unknown_task": message("unknown", task="orchestrator.of_tomorrow"),
-        "undecodable": message("truncated", body="[[], {"),
-        "rejected": message("pickled").replace(b"application/json", b"application/x-python-serialize"),
-    }
-    client.redis.lpush(agent_queue("steering"), *sent.values())
+    sent = [
+        message("unknown", task="orchestrator.of_tomorrow"),
+        message("truncated", body="[[], {"),
+        message("nested", body="[" * 100_000 + "]" * 100_000),
+        message("pickled").replace(b"application/json", b"application/x-python-serialize"),
+    ]
+    client.redis.lpush(agent_queue("steering"), *sent)
     kept = eventually(
-        lambda: len(found := dead_letters.messages(client.redis)) >= 3 and found, within=SECONDS, what="all are kept"
+        lambda: len(found := dead_letters.messages(client.redis)) >= 4 and found, within=SECONDS, what="all are kept"
     )
-    by_reason = {one.reason: one for one in kept or ()}
-    assert {reason: one.headers["id"] for reason, one in by_reason.items()} == {
-        "unknown_task": "unknown", "undecodable": "truncated", "rejected": "pickled",
+    assert {one.headers["id"]: one.reason for one in kept or ()} == {
+        "unknown": "unknown_task", "truncated": "undecodable", "nested": "undecodable", "pickled": "rejected",
     }  # fmt: skip
-    found = by_reason["unknown_task"]
+    found = next(one for one in kept or () if one.reason == "unknown_task")
     assert (found.task, found.queue, found.worker) == ("orchestrator.of_tomorrow", "q", "w1@test")
     assert found.body == "[[], {}, {}]"
     dead_letters.drop_message(client.redis, found.id)

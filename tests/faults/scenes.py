@@ -54,7 +54,7 @@ def played(
     module = request.module.__name__
     asked = [item.name for item in request.session.items if getattr(item, "module", None) is request.module]
     plays = {name: _SCENES[module, name] for name in asked if (module, name) in _SCENES}
-    with ThreadPoolExecutor(len(plays)) as threads:
+    with ThreadPoolExecutor(max(1, len(plays))) as threads:
         yield {
             name: threads.submit(_played, play, empty_database(valkey_server), tmp_path_factory.mktemp(name[:40]))
             for name, play in plays.items()

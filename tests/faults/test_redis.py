@@ -158,10 +158,12 @@ def test_a_server_without_memory_refuses_runs_and_finishes_those_it_has(client: 
     [
         b"\x80\x04K\x01.",
         b"[1, 2]",
+        b"[" * 100_000 + b"]" * 100_000,
         b'{"body": "x"}',
         b'{"properties": {"body_encoding": "rot13", "delivery_tag": "t", "delivery_info": {}}, "body": "x"}',
         b'{"properties": {"body_encoding": "base64", "delivery_tag": "t", "delivery_info": {}}, "body": "x"}',
     ],
+    ids=["pickle", "list", "nested", "no properties", "no encoding", "no base64"],
 )
 def test_rubbish_in_a_queue_ends_no_worker(
     client: Client, told: list[dict[str, Any]], server: ValkeyServer, rubbish: bytes

@@ -108,6 +108,13 @@ class Shop:
         self.asked[name] = self.model.now
         self.step([Ask(name, 1, kind, priority, run, weight, ms, "noop")])
 
+    def pair(self, run: str, kind: str, priority: int, ms: int) -> list[str]:
+        """Two members of a group."""
+        names = [lease_id(run, str(len(self.asked) + at)) for at in range(2)]
+        self.asked |= dict.fromkeys(names, self.model.now)
+        self.step([Ask(name, 1, kind, priority, run, 1.0, ms, "noop", group="@g") for name in names])
+        return names
+
     def step(self, asks: list[Ask] | None = None, returned: list[tuple[str, int]] | None = None) -> None:
         for name, _ in self.model.exchange(asks or [], returned or []):
             lease = self.model.leases[name]
@@ -126,18 +133,22 @@ class Shop:
 
 
 def test_nothing_starves_under_two_hours_of_urgent_work() -> None:
-    """A large step of the lowest priority among endless small urgent ones, that alone want more than there is: it is on
-    the highest level after 300 s, and what it needs is kept for it."""
+    """A large step and a group of the lowest priority among endless small urgent ones, that alone want more than there
+    is: they are on the highest level after 300 s, and what they need is kept for them."""
     shop = Shop(1)
+    for _ in range(3):
+        shop.ask("rich", SMALL, 10, 30_000)
     shop.ask("poor", SMALL, 5, 1000)
     shop.ask("large", LARGE, 0, 1000)
+    members = shop.pair("pair", SMALL, 0, 1000)
     for round_ in range(240):
         for run in ("rich", "rich", "richer", "richer"):
             shop.ask(run, SMALL, 10, 30_000)
         shop.until((round_ + 1) * 30_000 + 1_000_000)
-    waited = [shop.waited.get(lease_id(run, str(number))) for number, run in enumerate(("poor", "large"))]
+    waited = [shop.waited.get(name) for name in (lease_id("poor", "3"), lease_id("large", "4"), *members)]
     assert all(one is not None for one in waited), waited
     assert max(one or 0 for one in waited) < 400_000
+    assert waited[2] == waited[3], "one of the group has begun before the other"
     assert len(shop.model.waiting) > 200, "there was no shortage"
 
 

@@ -20,9 +20,11 @@ from orchestrator import keys
 from orchestrator.connection import client_url, connect
 from orchestrator.engine.delivery import list_of
 from orchestrator.engine.depths import depths
+from orchestrator.engine.registry import known_agents
 from orchestrator.engine.routing import REDIS_PRIORITIES, agent_queue
 from orchestrator.engine.runtime import Runtime, log, runtime_of
 from orchestrator.errors import BackpressureError, StoreUnavailable
+from orchestrator.fleet.learning import durations, mean_seconds
 from orchestrator.fleet.store import tell
 from orchestrator.scripts import Script, encode, fragment
 
@@ -78,10 +80,14 @@ def entered(client: redis.Redis, run_ids: Sequence[str]) -> None:
 
 def _refuse(runtime: Runtime, steps: Iterable[Node], agent_class: str, waits: int) -> None:
     most = runtime.settings.resource_manager.backlog.most_of(agent_class)
-    seconds = [float(node.definition.get("seconds", 0.0)) for node in steps if node.definition["queue"] == agent_class]
+    agents = [name for name, one in known_agents(runtime.client).items() if one["queue"] == agent_class]
+    seconds = mean_seconds(durations(runtime.client), agents)
+    if seconds is None:
+        own = [float(node.definition.get("seconds", 0.0)) for node in steps if node.definition["queue"] == agent_class]
+        seconds = sum(own) / len(own)
     workers = tell(runtime.client, None, runtime.settings.engine.lease_seconds)[2]
     slots = sum(worker.slots for worker in workers.values() if agent_queue(agent_class) in worker.takes)
-    after = retry_after(waits - most + 1, sum(seconds) / len(seconds), slots)
+    after = retry_after(waits - most + 1, seconds, slots)
     raise BackpressureError(
         f"{waits} steps wait for agents of the class '{agent_class}', and {most} may; "
         f"nothing was submitted, try again in {after:.0f} s",
@@ -90,6 +96,7 @@ def _refuse(runtime: Runtime, steps: Iterable[Node], agent_class: str, waits: in
 
 
 def retry_after(too_many: int, seconds: float, slots: int) -> float:
-    """How long it should take until so many of the waiting steps are through, each of which takes `seconds` (declared,
-    or learned from earlier runs) in one of `slots`. Nobody is sent away for longer than LONGEST_SECONDS."""
+    """How long it should take until so many of the waiting steps are through, each of which takes `seconds` (what the
+    agents of the class took lately, else what the refused steps declare) in one of `slots`. Nobody is sent away for
+    longer than LONGEST_SECONDS."""
     return min(LONGEST_SECONDS, max(SHORTEST_SECONDS, too_many * seconds / max(1, slots)))

@@ -18,6 +18,7 @@ from orchestrator.engine import backpressure, registry
 from orchestrator.engine.agent import REGISTRY
 from orchestrator.engine.app import create_app
 from orchestrator.engine.runtime import Runtime
+from orchestrator.fleet.learning import Sample, learn
 from orchestrator.flower.problems import problem_of
 from orchestrator.settings import EngineSettings
 from tests.conftest import Store
@@ -114,6 +115,10 @@ def test_every_way_to_submit_carries_the_time_to_come_back(client: Client, store
         assert answer is not None
         assert (answer.status, answer.retry_after) == (503, 240.0)
     assert len(client.list()) == 1
+    learn(client.redis, [Sample(agent="noop", size=0, seconds=3.0), Sample(agent="pm", size=0, seconds=900.0)])
+    with pytest.raises(BackpressureError) as refused:
+        client.submit(TWO)
+    assert refused.value.retry_after == 18.0, "agents of the class took three seconds lately, whatever is declared"
 
 
 def test_who_was_let_in_and_died_is_forgotten(client: Client) -> None:

@@ -157,8 +157,9 @@ class AgentContext(Patterns):
         """In a cross-validation, the agent's own step in the group; else empty."""
         self.item = item
         """In a mapped step, what this call is about: one item, or for a reduce and a merge the list of them."""
-        self.index = index
-        """The place of the item among all, from 0; None outside mapped steps."""
+        self._index = index
+        self.placed = False
+        """Whether the agent has asked for its item's place."""
         self.log = logging.getLogger(f"agent.{agent}")
         self.writes: dict[str, Any] = {}
         """What goes to the step's own namespace, by key."""
@@ -329,6 +330,12 @@ class AgentContext(Patterns):
     def _wrote(self, section: str) -> bool:
         prefix = f"{section}."
         return bool(section == self.step_id and self.writes) or any(field.startswith(prefix) for field in self.shared)
+
+    @property
+    def index(self) -> int | None:
+        """The place of the item among all, from 0; None outside mapped steps."""
+        self.placed = True
+        return self._index
 
     @property
     def validates(self) -> tuple[str, ...]:

@@ -27,6 +27,7 @@ from orchestrator.engine.agent_context import AgentContext
 from orchestrator.engine.agent_messages import RunPost
 from orchestrator.engine.attempt_log import AttemptLog, flush_left
 from orchestrator.engine.index import look_soon
+from orchestrator.engine.item_memory import item_memory_of
 from orchestrator.engine.items import Failure, Item, Part, pack_items, unpack_failures, unpack_items
 from orchestrator.engine.join import follow
 from orchestrator.engine.runtime import is_current, log, runtime_of
@@ -78,6 +79,10 @@ class Lane:
         self._access = step_access(self._runtime, run_id, self._definition, *lists)
         own = self._stage.get("with")
         self._params: Mapping[str, Any] = self._definition.get("with", {}) if own is None else own
+        self._memory = item_memory_of(
+            self._runtime, self._definition, self._agent, self._access, self._params, self._reader, self._inputs,
+            anew=lambda: self._opened > 1 and self._runtime.ledger.spent(run_id, self._step) > 0,
+        )  # fmt: skip
         self._began = self._stored = self._asked = monotonic()
         self._cancelled = False
 
@@ -88,6 +93,8 @@ class Lane:
         with lines.capture():
             while isinstance(answer, Given):
                 answer = self._exchange(self._chunk(answer))
+            if self._memory is not None and self._memory.recalled:
+                log.info("%d items are cached: they are as they were made before", self._memory.recalled)
         return isinstance(answer, Rested) and answer.over
 
     def _exchange(self, end: ChunkEnd | None) -> Given | Rested | None:
@@ -159,19 +166,29 @@ class Lane:
 
     def _one(self, part: Part, item: Item, waits: list[float]) -> None:
         try:
-            value = self._agent.value(self._context(item.value, item.place, part))
+            text = self._result(part, item)
             if self._kind is StageKind.FILTER:
-                if not isinstance(value, bool):
-                    raise InvalidValue(
-                        f"a filter says true or false; agent '{self._agent.name}' returned {value!r:.100}"
-                    )
-                part.done[item.place] = item.text if value else None
+                if text not in ("true", "false"):
+                    raise InvalidValue(f"a filter says true or false; agent '{self._agent.name}' returned {text:.100}")
+                part.done[item.place] = item.text if text == "true" else None
             else:
-                part.done[item.place] = canonical(value, limit=self._limit, what=f"the result of item {item.place}")
+                part.done[item.place] = text
         except LeaseLost:
             raise
         except Exception as error:  # noqa: BLE001 - whatever an agent raises is its item's failure, never ours
             self._failed(part, item, Cause.ERROR, error, waits)
+
+    def _result(self, part: Part, item: Item) -> str:
+        """What the agent makes of an item, or has made of it before, as canonical JSON."""
+        recalled = None if self._memory is None else self._memory.recall(item.text)
+        if recalled is not None:
+            return recalled
+        context, begun = self._context(item.value, item.place, part), monotonic()
+        value = self._agent.value(context)
+        text = canonical(value, limit=self._limit, what=f"the result of item {item.place}")
+        if self._memory is not None:
+            self._memory.remember(item.text, text, monotonic() - begun, context)
+        return text
 
     def _failed(self, part: Part, item: Item, cause: Cause, error: Exception, waits: list[float]) -> None:
         tries = part.tries[item.place] = part.tries.get(item.place, 0) + 1

@@ -143,14 +143,15 @@ class Memory:
     def _first(self) -> str:
         definition = self._attempt.definition
         rules = self._attempt.access(self._agent).rules.model_dump(mode="json")
-        return _hash([self._version, rules, {name: definition.get(name) for name in _TELLING}])
+        return key_of([self._version, rules, {name: definition.get(name) for name in _TELLING}])
 
     def _second(self) -> str:
         content = self._attempt.reader.content(sorted(self._seen.context))
-        return _hash([self._first(), content, self._attempt.inputs.content(self._seen.inputs)])
+        return key_of([self._first(), content, self._attempt.inputs.content(self._seen.inputs)])
 
 
-def _hash(value: Any) -> str:
+def key_of(value: Any) -> str:
+    """The key of whatever depends on a JSON value alone."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"))
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 

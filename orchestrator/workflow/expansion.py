@@ -128,8 +128,6 @@ class Mapped(Protocol):
     def fork_join(self) -> ForkJoin | None: ...
     @property
     def barrier(self) -> Any: ...
-    @property
-    def cache(self) -> Any: ...
 
 
 def check_mapped(step: Mapped) -> None:
@@ -139,8 +137,6 @@ def check_mapped(step: Mapped) -> None:
             if getattr(step, key):
                 raise ValueError(f"'{key}' needs the items it is for; write for_each: pm.user_stories")
         return
-    if step.cache:
-        raise ValueError("results of items are not cached; remove cache")
     if step.pipeline and step.fork_join is not None:
         raise ValueError("a step has a pipeline or a fork_join; remove one of them")
     if step.fork_join is not None and (step.concurrency or step.chunk_size or isinstance(step.for_each, Feed)):

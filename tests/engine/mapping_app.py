@@ -45,6 +45,14 @@ def double(ctx: AgentContext) -> Any:
     return 2 * ctx.item
 
 
+@agent("priced", queue="items", cache=True, version="1")
+def priced(ctx: AgentContext) -> Any:
+    """The item at the run's rate."""
+    with Path(ctx.params["log"]).open("a") as log:
+        log.write(f"{ctx.item}\n")
+    return ctx.item * ctx.inputs["rate"]
+
+
 @_named("moody")
 def moody(ctx: AgentContext) -> Any:
     """Fails for as long as the test's folder says so."""

@@ -63,6 +63,32 @@ def test_items_come_from_inputs_from_other_steps_and_from_large_results(client: 
     assert result["nothing"] == {"count": 0, "failed": 0, "results": []}
 
 
+def test_items_that_were_worked_on_before_are_taken_from_the_cache(client: Client, tmp_path: Path) -> None:
+    """Wherever they stand now; not for another parameter, nor after another value of what the agent has read."""
+    log = tmp_path / "log"
+
+    def counted(items: list[Any], rate: int, **keys: Any) -> tuple[Any, list[str]]:
+        log.write_text("")
+        priced = mapped("priced", items, "priced", with_={"log": str(log)}, concurrency=2, **keys)
+        status, result = ran(client, priced, inputs={"rate": rate, "other": len(items)})
+        assert status.state is RunState.SUCCESS, status
+        return result["priced"]["results"], sorted(log.read_text().split())
+
+    assert counted([1, 2, 3], 10) == ([10, 20, 30], ["1", "2", "3"])
+    assert counted([3, 4, 1, 2], 10) == ([30, 40, 10, 20], ["4"])
+    assert counted([1, 2], 20) == ([20, 40], ["1", "2"])
+    assert counted([1, 4], 10, cache=False) == ([10, 40], ["1", "4"])
+    assert counted([1, 5], 10, cache=True) == ([10, 50], ["5"])
+    log.write_text("")
+    steps = [mapped("priced", [1, 5], "priced", with_={"log": str(log)})]
+    run = client.submit({"name": "mapped", "steps": steps}, {"rate": 10})
+    assert run.wait(SECONDS).state is RunState.SUCCESS
+    assert log.read_text() == ""
+    run.retry("priced")
+    assert run.wait(SECONDS).state is RunState.SUCCESS
+    assert sorted(log.read_text().split()) == ["1", "5"], "what is begun anew by hand is computed anew"
+
+
 def test_a_pipeline_maps_filters_and_reduces(client: Client) -> None:
     pipeline = [{"map": "double", "concurrency": 2}, {"map": "add", "with": {"n": 1}, "concurrency": 2},
                 {"filter": "third"}, {"reduce": "total", "concurrency": 2}]  # fmt: skip

@@ -109,7 +109,6 @@ steps:
         ({"for_each": [1], "pipeline": [{"map": "x"}], "concurrency": 2}, "each stage of a pipeline has its own"),
         ({"for_each": [1], "fork_join": {"forks": 2, "agent": "x"}, "chunk_size": 2}, "fork_join cuts a list"),
         ({"for_each": [1], "barrier": {"timeout": "1m"}}, "its timeout is the step's own"),
-        ({"for_each": [1], "cache": True}, "results of items are not cached"),
     ],
 )
 def test_mistakes_are_told_in_words(keys: dict[str, Any], told: str) -> None:

@@ -225,10 +225,10 @@ def connect_blocking(url: str) -> redis.Redis:
     )
 
 
-def connect_once(url: str) -> redis.Redis:
-    """A client that gives up after a second, for whoever must not wait. The caller closes it."""
+def connect_once(url: str, seconds: float = 1.0) -> redis.Redis:
+    """A client that tries once and gives up after so long, for whoever must not wait. The caller closes it."""
     retry = Retry(ExponentialBackoff(), 0)
-    return _client(url, protocol=2, socket_timeout=1.0, socket_connect_timeout=1.0, retry=retry)
+    return _client(url, protocol=2, socket_timeout=seconds, socket_connect_timeout=seconds, retry=retry)
 
 
 def connect_async(url: str) -> redis.asyncio.Redis:

@@ -110,9 +110,9 @@ def stored_run(run_id: str) -> Iterator[RunHandle]:
 
 def reach(url: str) -> None:
     """Raises StoreUnavailable at once when the server does not answer; the client itself would be patient."""
-    from orchestrator.connection import connect_blocking, guarded
+    from orchestrator.connection import SOCKET_TIMEOUT, connect_once, guarded
 
-    with guarded(), connect_blocking(url) as client:
+    with guarded(), connect_once(url, SOCKET_TIMEOUT) as client:
         client.ping()
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 Paths = tuple[str, ...]
 
 
-class Access(Frozen):
+class Access(Frozen, defer_build=False):  # every step needs it: before children are forked
     """What one step may touch. None for a list means that it was not declared.
 
     `reads` and `writes` are the step's lists, `agent_reads` and `agent_writes` those of its agent's declaration; a

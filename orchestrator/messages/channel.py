@@ -32,7 +32,7 @@ BLOCK_MS = int(BLOCK_SECONDS * 1000)
 NONCE_BYTES = 8
 
 
-class MessageLimits(Frozen):
+class MessageLimits(Frozen, defer_build=False):
     """A stream keeps about its newest `keep` bytes, and up to `bytes` for groups that were seen within `live` seconds
     and have not read them. One message has at most `message` bytes."""
 
@@ -55,7 +55,7 @@ class Message(Frozen):
     key: Name | Literal[""] = ""
 
 
-class Speaker(Frozen):
+class Speaker(Frozen, defer_build=False):  # of every step, as its limits: before children are forked
     """The attempt that publishes; its messages are refused once it is not the current one. `node` names it in the
     ledger where it works for another step than its own."""
 

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -28,7 +29,7 @@ ANSI = re.compile(r"\x1b\[[0-9;]*m")
 def kitchen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kitchen]:
     """A project whose stack is kept up by `orchestrator up`, its URLs set as a user would set them."""
     kitchen = Kitchen.build(tmp_path_factory.mktemp("kitchen"))
-    up = kitchen.start("up", "--no-beat")
+    up = kitchen.start("up", "--no-beat", "--concurrency", "4")
     try:
         assert up.stdout is not None
         exports = [up.stdout.readline(), up.stdout.readline()]
@@ -302,16 +303,18 @@ def test_a_narrow_terminal_shows_whole_ids_and_no_color_means_no_colour(kitchen:
 def test_doctor_finds_a_healthy_stack_and_what_a_server_lacks(
     kitchen: Kitchen, tmp_path: Path, start_server: StartServer
 ) -> None:
-    healthy = kitchen.data("doctor", "--scan-queues")
+    poor = start_server(tmp_path, options={"maxmemory-policy": "allkeys-lru"})
+    sick = Kitchen(kitchen.folder, dict.fromkeys(kitchen.environment, poor.broker_url(0)))
+    with ThreadPoolExecutor() as beside:
+        told = beside.submit(sick.data, "doctor", status=69)
+        healthy = kitchen.data("doctor", "--scan-queues")
     assert healthy["ok"] is True
     assert {check["status"] for check in healthy["checks"]} == {"ok"}
     names = {check["name"] for check in healthy["checks"]}
     server = {"redis", "version", "maxmemory-policy", "append-only file", "clock"}
     assert server | {"workers", "queues", "messages"} <= names
 
-    poor = start_server(tmp_path, options={"maxmemory-policy": "allkeys-lru"})
-    sick = Kitchen(kitchen.folder, dict.fromkeys(kitchen.environment, poor.broker_url(0)))
-    found = {check["name"]: check for check in sick.data("doctor", status=69)["checks"]}
+    found = {check["name"]: check for check in told.result()["checks"]}
     assert found["maxmemory-policy"]["status"] == "fail"
     assert "noeviction" in found["maxmemory-policy"]["remedy"]
     assert found["append-only file"]["status"] == "warn"

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from celery import Celery
 from jsonschema import Draft7Validator
 
 from orchestrator.processes import die_with_parent, kill_group
-from tests.conftest import Store
+from tests.conftest import Store, unused_ports
 
 WORKERS = ("planning", "design", "delivery", "drills", "benchmarks", "worker", "control")
 AGENTS = ("analyst", "pm", "ux_expert", "architect", "developer", "qa", "drills")
@@ -113,43 +113,19 @@ def test_only_flower_is_reachable_and_only_from_this_host(compose: dict[str, Any
     assert published == {"flower": ["127.0.0.1:5555:5555"]}
 
 
-class Processes:
-    """Lines of the Procfile, each run by a shell as honcho and compose do it."""
-
-    def __init__(self, root: Path, environment: dict[str, str], running: ExitStack) -> None:
-        self._root = root
-        self.environment = environment
-        self._running = running
-
-    def start(self, line: str, ready: str) -> subprocess.Popen[str]:
-        """Start a line and return when it has printed `ready`. Fails with its output if it ends before."""
-        return self.await_ready(self.spawn(line), ready)
-
-    def spawn(self, line: str) -> subprocess.Popen[str]:
-        """Start a line; it is ended with the test."""
-        process = subprocess.Popen(
-            ["sh", "-c", line],
-            cwd=self._root,
-            env=self.environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-            preexec_fn=die_with_parent,  # noqa: PLW1509 - one prepared prctl call, safe between fork and exec
-        )
-        self._running.callback(_end, process)
-        return process
-
-    def await_ready(self, process: subprocess.Popen[str], ready: str) -> subprocess.Popen[str]:
-        """Read what the process prints up to `ready`. The test's own timeout bounds the wait."""
-        assert process.stdout is not None
-        output = []
-        for text in process.stdout:
-            output.append(text)
-            if ready in text:
-                return process
-        raise AssertionError(f"{process.args!r} ended with {process.wait()}:\n{''.join(output)}")
+def _spawn(root: Path, environment: Mapping[str, str], line: str) -> subprocess.Popen[str]:
+    """A line of the Procfile, run by a shell as honcho and compose do it."""
+    return subprocess.Popen(
+        ["sh", "-c", line],
+        cwd=root,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+        preexec_fn=die_with_parent,  # noqa: PLW1509 - one prepared prctl call, safe between fork and exec
+    )
 
 
 def _end(process: subprocess.Popen[str]) -> None:
@@ -157,18 +133,15 @@ def _end(process: subprocess.Popen[str]) -> None:
     process.communicate()
 
 
-@pytest.fixture
-def processes(root: Path, store: Store, tmp_path: Path) -> Iterator[Processes]:
-    environment = {
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-        "HOME": str(tmp_path),
-        "ORCHESTRATOR_HOME": str(tmp_path / "home"),
-        "ORCHESTRATOR_BROKER_URL": store.broker_url,
-        "ORCHESTRATOR_STORE_URL": store.url,
-        "FLOWER_BASIC_AUTH": CREDENTIALS,
-    }
-    with ExitStack() as running:
-        yield Processes(root, environment, running)
+def _await(process: subprocess.Popen[str], ready: str) -> subprocess.Popen[str]:
+    """Read what it prints up to `ready`; the test's own timeout bounds the wait. Fails when it ends before."""
+    assert process.stdout is not None
+    output = []
+    for text in process.stdout:
+        output.append(text)
+        if ready in text:
+            return process
+    raise AssertionError(f"{process.args!r} ended with {process.wait()}:\n{''.join(output)}")
 
 
 def _stop(process: subprocess.Popen[str]) -> None:
@@ -177,21 +150,54 @@ def _stop(process: subprocess.Popen[str]) -> None:
     assert process.returncode == 0, output
 
 
+@pytest.fixture(scope="module")
+def environment(module_store: Store, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    home = tmp_path_factory.mktemp("home")
+    return {
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "HOME": str(home),
+        "ORCHESTRATOR_HOME": str(home / "orchestrator"),
+        "ORCHESTRATOR_BROKER_URL": module_store.broker_url,
+        "ORCHESTRATOR_STORE_URL": module_store.url,
+        "FLOWER_BASIC_AUTH": CREDENTIALS,
+        "FLOWER_PORT": str(unused_ports(1)[0]),
+    }
+
+
+@pytest.fixture(scope="module")
+def started(
+    root: Path, environment: dict[str, str], procfile: dict[str, str]
+) -> Iterator[dict[str, subprocess.Popen[str]]]:
+    """All lines at once: as compose runs them, and `worker` as honcho does where two of it are wanted."""
+    several = honcho.environ.expand_processes({"worker": procfile["worker"]}, concurrency={"worker": 2})
+    own: dict[str, str] = {}
+    lines = {name: (line, own) for name, line in procfile.items() if name != "worker"}
+    lines |= {one.name: (one.cmd, one.env) for one in several}
+    with ExitStack() as running:
+        found = {}
+        for name, (line, its) in lines.items():
+            found[name] = _spawn(root, {**environment, **its}, line)
+            running.callback(_end, found[name])
+        yield found
+
+
 def test_the_workers_serve_every_queue_and_health_checks_see_them_go(
-    root: Path, store: Store, processes: Processes, procfile: dict[str, str], compose: dict[str, Any]
+    root: Path,
+    module_store: Store,
+    environment: dict[str, str],
+    started: dict[str, subprocess.Popen[str]],
+    compose: dict[str, Any],
 ) -> None:
     _, check = compose["services"]["control"]["healthcheck"]["test"]
 
     def healthy() -> bool:
         command = ["sh", "-c", check.replace("$$", "$")]
-        done = subprocess.run(command, cwd=root, env=processes.environment, capture_output=True, check=False)
+        done = subprocess.run(command, cwd=root, env=environment, capture_output=True, check=False)
         return done.returncode == 0
 
-    started = [processes.spawn(procfile[name]) for name in WORKERS]
-    for process in started:
-        processes.await_ready(process, " ready.")
-    with Celery(broker=store.broker_url) as app:
-        active = app.control.inspect(timeout=60, limit=len(WORKERS)).active_queues() or {}
+    workers = [_await(process, " ready.") for name, process in started.items() if name.partition(".")[0] in WORKERS]
+    with Celery(broker=module_store.broker_url) as app:
+        active = app.control.inspect(timeout=60, limit=len(workers)).active_queues() or {}
     served = {node.partition("@")[0]: {queue["name"] for queue in queues} for node, queues in active.items()}
     assert served == {
         "planning": {"agents.analyst", "agents.pm"},
@@ -199,25 +205,15 @@ def test_the_workers_serve_every_queue_and_health_checks_see_them_go(
         "delivery": {"agents.developer", "agents.qa"},
         "drills": {"agents.drills"},
         "benchmarks": {"agents.benchmarks"},
-        "worker": EVERYTHING,
+        "worker.1": EVERYTHING,
+        "worker.2": EVERYTHING,
         "control": {"control"},
     }
     assert healthy()
-    for process in started:
+    for process in workers:
         process.terminate()
-    assert [process.wait(timeout=STOP_SECONDS) for process in started] == [0] * len(WORKERS)
+    assert [process.wait(timeout=STOP_SECONDS) for process in workers] == [0] * len(workers)
     assert not healthy()
-
-
-def test_honcho_names_several_of_one_line_apart(
-    root: Path, store: Store, processes: Processes, procfile: dict[str, str]
-) -> None:
-    for params in honcho.environ.expand_processes({"worker": procfile["worker"]}, concurrency={"worker": 2}):
-        processes.environment["HONCHO_PROCESS_NAME"] = params.env["HONCHO_PROCESS_NAME"]
-        processes.start(params.cmd, " ready.")
-    with Celery(broker=store.broker_url) as app:
-        answered = app.control.inspect(timeout=60, limit=2).ping() or {}
-    assert {name.partition("@")[0] for name in answered} == {"worker.1", "worker.2"}
 
 
 def test_every_worker_is_asked_for_itself(compose: dict[str, Any]) -> None:
@@ -225,9 +221,8 @@ def test_every_worker_is_asked_for_itself(compose: dict[str, Any]) -> None:
         assert f"--destination {name}@$$(hostname)" in compose["services"][name]["healthcheck"]["test"][1]
 
 
-def test_beat_sends_what_is_due(processes: Processes, procfile: dict[str, str]) -> None:
-    beat = processes.start(procfile["beat"], "Scheduler: Sending due task")
-    _stop(beat)
+def test_beat_sends_what_is_due(started: dict[str, subprocess.Popen[str]]) -> None:
+    _stop(_await(started["beat"], "Scheduler: Sending due task"))
 
 
 def _status(url: str, credentials: str | None = None) -> int:
@@ -241,10 +236,9 @@ def _status(url: str, credentials: str | None = None) -> int:
         return refused.code
 
 
-def test_flower_asks_who_is_there(processes: Processes, procfile: dict[str, str], free_port: int) -> None:
-    processes.environment["FLOWER_PORT"] = str(free_port)
-    flower = processes.start(procfile["flower"], "Connected to")
-    address = f"http://127.0.0.1:{free_port}"
+def test_flower_asks_who_is_there(environment: dict[str, str], started: dict[str, subprocess.Popen[str]]) -> None:
+    flower = _await(started["flower"], "Connected to")
+    address = f"http://127.0.0.1:{environment['FLOWER_PORT']}"
     assert _status(f"{address}/workers") == 401
     assert _status(f"{address}/workers", "operator:wrong") == 401
     assert _status(f"{address}/workers", CREDENTIALS) == 200
@@ -253,7 +247,9 @@ def test_flower_asks_who_is_there(processes: Processes, procfile: dict[str, str]
     flower.communicate(timeout=STOP_SECONDS)
 
 
-def test_flower_does_not_start_without_credentials(processes: Processes, procfile: dict[str, str]) -> None:
-    del processes.environment["FLOWER_BASIC_AUTH"]
+def test_flower_does_not_start_without_credentials(
+    root: Path, environment: dict[str, str], procfile: dict[str, str]
+) -> None:
+    unlocked = {name: value for name, value in environment.items() if name != "FLOWER_BASIC_AUTH"}
     with pytest.raises(AssertionError, match="set it to user:password"):
-        processes.start(procfile["flower"], "Connected to")
+        _await(_spawn(root, unlocked, procfile["flower"]), "Connected to")

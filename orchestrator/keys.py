@@ -66,6 +66,9 @@ AGENTS = "orc:agents"
 WORKFLOWS = "orc:workflows"
 """hash: name -> registered definition as YAML, published by workers when they start."""
 
+WORKFLOW_FILES = "orc:workflows:files"
+"""string: a hash of the files that were registered last, and of the code that read them."""
+
 POOLS = "orc:{pools}"
 """prefix of what the pools of the deployment keep, with a hash tag of their own:
   :leases  hash  `<run id>/<step>` -> a lease as JSON; :looks a zset, when it is looked at next

@@ -13,6 +13,7 @@ from orchestrator import keys
 from orchestrator.connection import guarded
 from orchestrator.engine.agent import Agent
 from orchestrator.engine.runtime import Runtime, log
+from orchestrator.engine.versions import digest_of
 from orchestrator.errors import InvalidDocument
 
 if TYPE_CHECKING:
@@ -32,19 +33,39 @@ def declaration(agent: Agent) -> dict[str, Any]:
 
 
 def publish(runtime: Runtime, agents: Iterable[Agent], workflows: Iterable[Path]) -> None:
-    """Write agents, settings and registered workflows to the store; one transaction."""
+    """Write agents, settings and registered workflows to the store; one transaction. Files that are registered already
+    are not parsed again: a worker does little else between its imports and its first step."""
     declared = {agent.name: json.dumps(declaration(agent)) for agent in agents}
-    from orchestrator.workflow.writer import to_yaml
-
-    definitions = {one.name: to_yaml(one) for one in read(workflows)}
+    files = tuple(workflows)
+    digest = _digest(files)
+    with guarded():
+        fresh = not digest or runtime.client.get(keys.WORKFLOW_FILES) != digest.encode()
+    definitions = _texts(files) if fresh else {}
     with guarded():
         pipe = runtime.client.pipeline(transaction=True)
         if declared:
             pipe.hset(keys.AGENTS, mapping=declared)  # type: ignore[arg-type]
         if definitions:
             pipe.hset(keys.WORKFLOWS, mapping=definitions)  # type: ignore[arg-type]
+        if digest and len(definitions) == len(files):  # a file with a mistake is told of at every start
+            pipe.set(keys.WORKFLOW_FILES, digest)
         pipe.set(keys.SETTINGS, runtime.settings.model_dump_json())
         pipe.execute()
+
+
+def _digest(files: Iterable[Path]) -> str:
+    """Of the files and of the code that reads them; empty when there are none, or one cannot be read."""
+    code = sorted((Path(__file__).parents[1] / "workflow").glob("*.py"))
+    try:
+        return digest_of([*files, *code]) if files else ""
+    except OSError:
+        return ""
+
+
+def _texts(files: Iterable[Path]) -> dict[str, str]:
+    from orchestrator.workflow.writer import to_yaml
+
+    return {one.name: to_yaml(one) for one in read(files)}
 
 
 def read(paths: Iterable[Path]) -> Iterator[WorkflowSpec]:

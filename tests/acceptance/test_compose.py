@@ -181,6 +181,10 @@ def started(
         yield found
 
 
+def test_beat_sends_what_is_due(started: dict[str, subprocess.Popen[str]]) -> None:
+    _stop(_await(started["beat"], "Scheduler: Sending due task"))
+
+
 def test_the_workers_serve_every_queue_and_health_checks_see_them_go(
     root: Path,
     module_store: Store,
@@ -219,10 +223,6 @@ def test_the_workers_serve_every_queue_and_health_checks_see_them_go(
 def test_every_worker_is_asked_for_itself(compose: dict[str, Any]) -> None:
     for name in WORKERS:
         assert f"--destination {name}@$$(hostname)" in compose["services"][name]["healthcheck"]["test"][1]
-
-
-def test_beat_sends_what_is_due(started: dict[str, subprocess.Popen[str]]) -> None:
-    _stop(_await(started["beat"], "Scheduler: Sending due task"))
 
 
 def _status(url: str, credentials: str | None = None) -> int:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import os
 import signal
-import socket
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ import hypothesis
 import pytest
 import redis
 
+from tests import servers
 from tests.servers import DATABASES, ValkeyServer
 
 ROOT = Path(__file__).parents[1]
@@ -148,8 +148,7 @@ def free_port() -> int:
 
 def unused_ports(number: int) -> list[int]:
     """So many of them."""
-    with ExitStack() as open_sockets:
-        probes = [open_sockets.enter_context(socket.socket()) for _ in range(number)]
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [int(probe.getsockname()[1]) for probe in probes]
+    found = set[int]()
+    while len(found) < number:
+        found.add(servers.free_port())
+    return sorted(found)

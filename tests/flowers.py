@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import urllib.error
@@ -17,12 +16,13 @@ from types import TracebackType
 from typing import Any, Self
 
 from orchestrator.processes import die_with_parent, kill_group
+from tests.servers import free_port
 from tests.workers import QUICK_ENGINE, ROOT, eventually
 
 USER = "Basic dXNlcjpwYXNzd29yZA=="
 """user:password, as the header Authorization has it."""
 TOKEN = "0123456789abcdef0123"
-READY_SECONDS = 60.0
+READY_SECONDS = 120.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +61,7 @@ class Flower:
         environment: Mapping[str, str] | None = None,
         **options: str,
     ) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as probe:
-            self.port = int(probe.getsockname()[1])
+        self.port = free_port()
         self.prefix = f"/{options['url_prefix'].strip('/')}" if "url_prefix" in options else ""
         self.log = directory / "flower.log"
         self._arguments = [
@@ -141,7 +140,7 @@ class Flower:
         body: Any = None,
         authorization: str | None = f"Bearer {TOKEN}",
         headers: Mapping[str, str] | None = None,
-        timeout: float = 30.0,
+        timeout: float = 60.0,
     ) -> Answer:
         """One request; `body` is bytes, or what is sent as JSON. No redirect is followed."""
         data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()

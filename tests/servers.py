@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import secrets
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 from collections.abc import Mapping
@@ -22,6 +24,19 @@ DATABASES = 1000
 
 _START_SECONDS = 60.0
 _POLL_SECONDS = 0.01
+
+
+_PORTS = range(10_000, 30_000)
+"""Below those that the kernel gives to connections: nobody gets one by chance before the server listens on it."""
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 that nobody listens on."""
+    while True:
+        port = secrets.choice(_PORTS)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 class ValkeyServer:

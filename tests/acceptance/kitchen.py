@@ -21,7 +21,7 @@ import orchestrator.client  # noqa: F401 - for the commands, which are forked fr
 from orchestrator.cli import main
 from tests.workers import eventually
 
-SECONDS = 60
+SECONDS = 120
 APP = """
     import os, subprocess, sys, time
     from pathlib import Path

@@ -78,7 +78,7 @@ def environment(root: Path, folder: Path) -> dict[str, str]:
 
 def _run(command: str, folder: Path, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        ["sh", "-c", command], cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=100
+        ["sh", "-c", command], cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=250
     )
 
 

@@ -19,7 +19,7 @@ from tests.flowers import Flower
 from tests.workers import Worker
 
 APP = "tests.engine.flower_app"
-SECONDS = 30
+SECONDS = 60
 PICTURES = ROOT / "build" / "screenshots"
 CHROMIUM = next((path for path in map(shutil.which, ("chromium", "chromium-browser", "google-chrome")) if path), None)
 OPTIONS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
@@ -80,6 +80,7 @@ def open_page(browser: Browser, flower: Flower, request: pytest.FixtureRequest) 
             http_credentials={"username": "user", "password": "password"},
             reduced_motion="reduce",
         )
+        context.set_default_timeout(SECONDS * 1000)
         contexts.append(context)
         page = context.new_page()
         page.on("console", told)

@@ -257,7 +257,7 @@ def test_filters_stay_in_the_address_and_two_runs_are_compared(
     page.get_by_role("button", name="success").click()
     page.get_by_role("button", name="cancelling").click()
     expect(page.locator("#none")).to_be_visible()
-    assert page.url.endswith("?state=cancelling")
+    expect(page).to_have_url(re.compile(r"\?state=cancelling$"))
     page.go_back()
     for run in (done, other):
         page.locator(f'tr[data-run="{run.id}"] input').check()

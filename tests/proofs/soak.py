@@ -14,7 +14,6 @@ import heapq
 import itertools
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -33,7 +32,7 @@ import psutil
 from orchestrator import Client, OrchestratorError, RunHandle
 from orchestrator.processes import die_with_parent, kill_group
 from orchestrator.run.models import RunState
-from tests.servers import ValkeyServer
+from tests.servers import ValkeyServer, free_port
 from tests.workers import QUICK_ENGINE, ROOT, Worker, announce, eventually
 
 LEASE = 1.5
@@ -68,9 +67,7 @@ class Fleet:
     """A server, workers and beats that are started again when they end. Everything is done in the main thread."""
 
     def __init__(self, directory: Path) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
+        port = free_port()
         data = directory / "data"
         data.mkdir()
         options = {"port": str(port), "bind": "127.0.0.1", "appendfsync": "always"}

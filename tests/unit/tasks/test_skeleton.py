@@ -41,7 +41,7 @@ def test_its_tests_pass_as_its_readme_runs_them(run: Outcome, tmp_path: Path) ->
     done = subprocess.run(
         [sys.executable, "-I", "-c", f"import sys; sys.path.insert(0, '.'); sys.argv = {command.split()[2:]!r}; "
          "import unittest; unittest.main(module=None)"],
-        cwd=folder, capture_output=True, text=True, timeout=60, check=False,
+        cwd=folder, capture_output=True, text=True, timeout=200, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     expected = len(run.context["developer"]["tests"]) + 4

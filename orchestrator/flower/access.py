@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hmac
 from http import HTTPStatus
+from pathlib import PurePosixPath
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from flower.views import BaseHandler
 from tornado.web import HTTPError, RequestHandler
 
+from orchestrator.flower.messages import FILE_TYPE, File
 from orchestrator.flower.problems import MEDIA_TYPE, ProblemDocument, document, problem_of
 from orchestrator.flower.service import Service, service_of
 
@@ -89,6 +91,16 @@ class ApiHandler(Handler):
         if location is not None:
             self.set_header("Location", location)
         self.finish(body)
+
+    def send_file(self, file: File) -> None:
+        """Answer with a file to save. An agent made it: no browser runs it or guesses what it is."""
+        name = PurePosixPath(file.name).name
+        self.set_header("Content-Type", FILE_TYPE)
+        self.set_header("X-Content-Type-Options", "nosniff")
+        self.set_header("Content-Disposition", f"attachment; filename*=UTF-8''{quote(name, safe='')}")
+        self.set_header("Content-Security-Policy", "sandbox; default-src 'none'")
+        self.set_header("Cache-Control", "no-store")
+        self.finish(file.content)
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         """A problem document, whatever went wrong."""

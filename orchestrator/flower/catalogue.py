@@ -58,6 +58,8 @@ OPERATIONS = (
     Operation("GET", f"{_RUN}/inputs", operations.run_inputs, messages.Values, fails=(404,)),
     Operation("GET", f"{_STEP}/log", operations.step_log, messages.StepLog, query=messages.LogQuery, fails=(404,)),
     Operation("GET", f"{_STEP}/output", operations.step_output, messages.Values, fails=(404,)),
+    Operation("GET", f"{_STEP}/artifact", operations.step_artifact, messages.File, query=messages.FileQuery,
+              fails=(404,)),
     Operation("GET", f"{_RUN}/versions", operations.versions, messages.VersionList, fails=(404,)),
     Operation("GET", f"{_RUN}/versions/{{version}}", operations.version, messages.Values, fails=(404,)),
     Operation("GET", f"{_RUN}/diff", operations.diff, messages.DifferenceList, query=messages.DiffQuery, fails=(404,)),

@@ -15,7 +15,7 @@ from orchestrator.fields import Frozen
 from orchestrator.flower.access import ApiHandler
 from orchestrator.flower.bodies import BODY_BYTES, read_body, read_query
 from orchestrator.flower.catalogue import Operation
-from orchestrator.flower.messages import Accepted, Nothing
+from orchestrator.flower.messages import Accepted, File, Nothing
 from orchestrator.flower.openapi import openapi
 from orchestrator.flower.operations import Call
 from orchestrator.flower.problems import Rejected
@@ -64,9 +64,12 @@ class Endpoint(ApiHandler):
         if len(self._body) > BODY_BYTES:
             raise Rejected(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"a body may have {BODY_BYTES:,} bytes")
         done = await self.service.call(self._called, operation, path)
-        self.send(*done)
+        if isinstance(done, File):
+            self.send_file(done)
+        else:
+            self.send(*done)
 
-    def _called(self, operation: Operation, path: Mapping[str, str]) -> tuple[str, int, str | None]:
+    def _called(self, operation: Operation, path: Mapping[str, str]) -> File | tuple[str, int, str | None]:
         """In a thread: the answer, its status, and where what was made is."""
         request, service = self.request, self.service
         body: Frozen = Nothing()
@@ -82,6 +85,8 @@ class Endpoint(ApiHandler):
             idempotency_key=self._idempotency_key(),
         )
         answer = operation.does(call)
+        if isinstance(answer, File):
+            return answer
         location = answer.url if isinstance(answer, Accepted) else None
         return answer.model_dump_json(), operation.status, location
 

@@ -17,6 +17,7 @@ from orchestrator.run.models import LogLine, RunState
 from orchestrator.views.models import RunRow, Shown
 
 MOST_ROWS = 200
+FILE_TYPE = "application/octet-stream"
 Choice = Literal["ours", "theirs", "base", "accept"]
 
 
@@ -188,6 +189,19 @@ class Values(Frozen):
     """Named values, masked but whole."""
 
     values: Mapping[str, Shown]
+
+
+class FileQuery(Frozen):
+    """Which artifact of a step: its `name`, as the document of the run tells it."""
+
+    name: Annotated[str, Field(min_length=1, max_length=1024)]
+
+
+class File(Frozen):
+    """A file as it is, sent to be saved and never to be shown by a browser."""
+
+    name: str
+    content: bytes
 
 
 class VersionList(Frozen):

@@ -14,7 +14,7 @@ from pydantic.json_schema import JsonSchemaMode, models_json_schema
 from orchestrator.fields import Frozen
 from orchestrator.flower.catalogue import OPERATIONS, PARTS, Operation
 from orchestrator.flower.events import RunEvents
-from orchestrator.flower.messages import Accepted, EventsQuery, Nothing
+from orchestrator.flower.messages import FILE_TYPE, Accepted, EventsQuery, File, Nothing
 from orchestrator.flower.problems import MEDIA_TYPE, ProblemDocument
 from orchestrator.messages.models import Told
 
@@ -65,7 +65,8 @@ def openapi(api: str) -> dict[str, Any]:
 def _schemas() -> dict[str, Any]:
     wanted: list[tuple[type[BaseModel], JsonSchemaMode]] = [(ProblemDocument, "serialization")]
     for operation in (*OPERATIONS, _EVENTS):
-        wanted.append((operation.answer, "serialization"))
+        if operation.answer is not File:
+            wanted.append((operation.answer, "serialization"))
         wanted.append((operation.query, "validation"))
         if operation.body is not None:
             wanted.append((operation.body, "validation"))
@@ -75,9 +76,7 @@ def _schemas() -> dict[str, Any]:
 
 def _told(operation: Operation, schemas: Mapping[str, Any]) -> dict[str, Any]:
     is_stream = operation is _EVENTS
-    media = "text/event-stream" if is_stream else "application/json"
-    schema = {"type": "string"} if is_stream else _reference(operation.answer)
-    success: dict[str, Any] = _answer(operation.status, media, schema)
+    success: dict[str, Any] = _answer(operation.status, *_content(operation))
     if operation.answer is Accepted:
         success["headers"] = {"Location": {"schema": {"type": "string"}, "description": "The document of the run."}}
     statuses = {*_EVERYWHERE, *operation.fails, *(_WITH_BODY if operation.body is not None else ())}
@@ -97,6 +96,13 @@ def _told(operation: Operation, schemas: Mapping[str, Any]) -> dict[str, Any]:
         content = {"application/json": {"schema": _reference(operation.body)}}
         told["requestBody"] = {"required": not _may_be_empty(operation.body), "content": content}
     return told
+
+
+def _content(operation: Operation) -> tuple[str, Mapping[str, str]]:
+    """The media type of an answer, and its schema; bytes have none."""
+    if operation is _EVENTS:
+        return "text/event-stream", {"type": "string"}
+    return (FILE_TYPE, {}) if operation.answer is File else ("application/json", _reference(operation.answer))
 
 
 def _in_path(path: str) -> Iterator[dict[str, Any]]:

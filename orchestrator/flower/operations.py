@@ -131,6 +131,15 @@ def step_output(call: Plain) -> messages.Values:
     return messages.Values(values=shown)
 
 
+def step_artifact(call: Call[messages.FileQuery, messages.Nothing]) -> messages.File:
+    """A file that a step has kept. What it contains is sent as it is; a file with a masked name is not sent."""
+    run, name = call.run, call.query.name
+    step = _step(run, call.path["step"])
+    if call.mask.hides_file(name):
+        raise Rejected(403, "artifacts of this name are masked: see masked_names of the engine's settings")
+    return messages.File(name=name, content=call.client.reader.file(run.id, step, name))
+
+
 def run_inputs(call: Plain) -> messages.Values:
     """What a run was given, whole."""
     with guarded():

@@ -1,19 +1,22 @@
 """The pages. What they show they fetch themselves, from the address in `api`; see `routes` for what is there.
 
 Their templates know `api` (that address, with Flower's prefix), `asset(name)` (the address of a file of
-`orchestrator.pages`), `may_act` (whether this Flower takes requests that change something) and `run_id`, empty but on
-the page of a run. The token for such requests is in the page, and is sent as the header `X-XSRFToken`.
+`orchestrator.pages`), `script(page)` (that of all modules of a page as one), `may_act` (whether this Flower takes
+requests that change something) and `run_id`, empty but on the page of a run. The token for such requests is in the
+page, and is sent as the header `X-XSRFToken`.
 """
 
 from __future__ import annotations
 
+import hashlib
+from functools import cache
 from http import HTTPStatus
 
 from tornado.web import HTTPError, StaticFileHandler, authenticated
 
 from orchestrator.errors import NotFound, StoreUnavailable
 from orchestrator.flower.access import Handler
-from orchestrator.pages.bundle import DAGRE, STATIC
+from orchestrator.pages.bundle import DAGRE, STATIC, bundle
 
 POLICY = "; ".join(
     (
@@ -38,6 +41,7 @@ class Page(Handler):
             template,
             api=self.reverse_url("workflows_data"),
             asset=self._asset,
+            script=self._script,
             dagre=DAGRE,
             may_act=self.may_act,
             run_id=run_id,
@@ -46,6 +50,9 @@ class Page(Handler):
     def _asset(self, name: str) -> str:
         version = StaticFileHandler.get_version({"static_path": str(STATIC)}, name)
         return f"{self.reverse_url('workflows_static', name)}?v={version or ''}"
+
+    def _script(self, page: str) -> str:
+        return f"{self.reverse_url('workflows_script', page)}?v={_script_of(page)[1]}"
 
 
 class ListPage(Page):
@@ -78,11 +85,28 @@ class ComparePage(Page):
         self.show("workflows_compare.html")
 
 
-class StaticPage(Handler, StaticFileHandler):
-    """Files of our pages. Modules import each other without a version: a browser asks whether its copy is the same."""
+@cache
+def _script_of(page: str) -> tuple[str, str]:
+    """The modules of a page as one script, and its version. A page of many requests is slow where Flower is busy."""
+    text = bundle(page)
+    return text, hashlib.sha256(text.encode()).hexdigest()[:32]
 
-    def set_extra_headers(self, path: str) -> None:
-        self.set_header("Cache-Control", "no-cache")
+
+class Script(Handler):
+    """`/workflows/static/<page>.bundle.js`: kept by browsers, whose copy of another version has another address."""
+
+    def get(self, page: str) -> None:
+        if not self.current_user:
+            raise HTTPError(HTTPStatus.UNAUTHORIZED)
+        text, version = _script_of(page)
+        kept = "max-age=31536000, immutable" if self.get_query_argument("v", "") == version else "no-cache"
+        self.set_header("Content-Type", "text/javascript; charset=UTF-8")
+        self.set_header("Cache-Control", f"private, {kept}")
+        self.finish(text)
+
+
+class StaticPage(Handler, StaticFileHandler):
+    """Files of our pages."""
 
     def prepare(self) -> None:
         if not self.current_user:

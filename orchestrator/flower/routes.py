@@ -22,6 +22,7 @@ def routes() -> list[URLSpec]:
     return [
         url("/workflows", pages.ListPage, name="workflows"),
         url("/workflows/compare", pages.ComparePage, name="workflows_compare"),
+        url(r"/workflows/static/(runs|run|compare)\.bundle\.js", pages.Script, name="workflows_script"),
         url("/workflows/static/(.+)", pages.StaticPage, {"path": str(STATIC)}, name="workflows_static"),
         *_api(DATA, name="workflows_data", open_reading=True),
         url(f"/workflows/({PARTS['run']})", pages.RunPage, name="workflow"),

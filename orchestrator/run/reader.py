@@ -134,6 +134,24 @@ class RunReader:
             raw = cast("dict[bytes, bytes]", self.client.hgetall(keys.run_key(run_id, "files")))
         return {name.decode(): content for name, content in raw.items()}
 
+    def file_sizes(self, run_id: str) -> dict[str, int]:
+        """`<step>/<name>` -> bytes of every artifact. Two round trips."""
+        key = keys.run_key(run_id, "files")
+        with guarded():
+            names = sorted(cast("list[bytes]", self.client.hkeys(key)))
+            pipe = self.client.pipeline(transaction=False)
+            for name in names:
+                pipe.hstrlen(key, name.decode())
+            return {name.decode(): size for name, size in zip(names, pipe.execute(), strict=True)}
+
+    def file(self, run_id: str, step: str, name: str) -> bytes:
+        """The content of one artifact. Raises NotFound."""
+        with guarded():
+            found = cast("bytes | None", self.client.hget(keys.run_key(run_id, "files"), f"{step}/{name}"))
+        if found is None:
+            raise NotFound(f"step {step} of run {run_id} has no artifact '{name[:200]}'")
+        return found
+
     def logs(self, run_id: str, step: str, attempt: int | None = None) -> list[LogLine]:
         """The lines that the attempts of a step logged, oldest first."""
         return [line for line in self.log_tail(run_id, step).lines if attempt in (None, line.attempt)]

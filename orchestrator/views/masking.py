@@ -34,6 +34,10 @@ class Mask:
             known = self._known[name] = self._matches(name.lower().replace("-", "_")) is not None
         return known
 
+    def hides_file(self, name: str) -> bool:
+        """Whether an artifact of that name is not shown: a folder of it, or what stands between its dots, is masked."""
+        return any(map(self.hides, re.split(r"[/.]", name)))
+
     def value(self, value: Any) -> Any:
         """The JSON value with every masked part replaced."""
         if self._matches is None:

@@ -186,6 +186,14 @@ class ConflictView(Frozen):
     otherwise: str = ""
 
 
+class Artifact(Frozen):
+    """A file that a step has kept. `name` is relative, with `/` between folders."""
+
+    step: str
+    name: str
+    bytes: int
+
+
 class RunView(RunRow):
     """Everything a page of one run shows, its line in the list included.
 
@@ -212,3 +220,4 @@ class RunView(RunRow):
     versions: tuple[Version, ...] = ()
     alerts: tuple[Alert, ...] = ()
     quality: tuple[QualityMark, ...] = ()
+    artifacts: tuple[Artifact, ...] = ()

@@ -24,6 +24,7 @@ from orchestrator.views.history import History
 from orchestrator.views.masking import Mask
 from orchestrator.views.models import (
     Action,
+    Artifact,
     ConflictView,
     GroupView,
     LockHolder,
@@ -95,6 +96,7 @@ class RunViews:
             conflicts=tuple(conflict_view(found, mask, values=values) for found in store.contexts.conflicts(run_id)),
             versions=tuple(store.contexts.history(run_id, VERSIONS_SHOWN)),
             alerts=tuple(one for one in alerts(store.redis, limit=ALERTS_LOOKED_AT) if one.run_id == run_id),
+            artifacts=_artifacts(store.reader.file_sizes(run_id), mask),
         )  # fmt: skip
 
     def _history(self, run_id: str) -> History:
@@ -151,6 +153,12 @@ def _group(group: GroupStatus, history: History) -> GroupView:
 
 def _inputs(raw: Mapping[bytes, bytes], mask: Mask) -> dict[str, Shown]:
     return {name.decode(): mask.shown(name.decode(), json.loads(text)) for name, text in sorted(raw.items())}
+
+
+def _artifacts(sizes: Mapping[str, int], mask: Mask) -> tuple[Artifact, ...]:
+    found = (Artifact(step=step, name=name, bytes=size) for (step, _, name), size in
+             ((path.partition("/"), size) for path, size in sizes.items()))  # fmt: skip
+    return tuple(one for one in found if not mask.hides_file(one.name))
 
 
 def _lock(section: str, lock: LockStatus) -> LockView:

@@ -212,7 +212,8 @@ def test_nothing_without_credentials_and_no_change_without_a_token(
     run = started(client, tmp_path)
     api = f"/workflows/-/{run.id}"
     reads = ["/workflows", f"/workflows/{run.id}", f"/workflows/compare?a={run.id}&b={done.id}", "/workflows/-",
-             "/workflows/static/run.js", api, f"{api}/events", f"{api}/steps/cart/log", f"{api}/steps/cart/output",
+             "/workflows/static/run.bundle.js", "/workflows/static/chart.css", api, f"{api}/events",
+             f"{api}/steps/cart/log", f"{api}/steps/cart/output", f"{api}/steps/cart/artifact?name=a",
              f"{api}/inputs", f"{api}/versions", f"{api}/diff?a=0&b=1", "/workflows/-/events"]  # fmt: skip
     assert {path: flower.ask(path, authorization=None).status for path in reads} == dict.fromkeys(reads, 401)
     actions: dict[str, Any] = {

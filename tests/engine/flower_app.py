@@ -14,7 +14,9 @@ from tests.workers import QUICK_ENGINE, eventually
 
 @agent("adder", queue="flower")
 def adder(ctx: AgentContext) -> dict[str, Any]:
-    """Nothing to do."""
+    """Nothing to do but to keep files, if there are any to keep."""
+    for name, content in ctx.params.get("files", {}).items():
+        ctx.artifact(name, content)
     return {"done": True}
 
 

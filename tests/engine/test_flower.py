@@ -11,9 +11,11 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import psutil
 import pytest
+from tornado.web import create_signed_value
 
 from orchestrator import Client, RunHandle
 from orchestrator.flower.service import THREADS
@@ -55,13 +57,13 @@ def _started(flower: Flower) -> Iterator[Flower]:
 
 @pytest.fixture(scope="module")
 def client(
-    module_store: Store, flower: Flower, bare: Flower, tmp_path_factory: pytest.TempPathFactory
+    module_store: Store, flower: Flower, bare: Flower, guarded: Flower, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Client]:
-    """A client of a worker with four slots for the agents of `flower_app`, when both Flowers are there as well."""
+    """A client of a worker with four slots for the agents of `flower_app`, when the Flowers are there as well."""
     directory = tmp_path_factory.mktemp("flower-worker")
     with Worker(module_store.url, directory, app=APP), Client(module_store.url) as connected:
-        flower.wait()
-        bare.wait()
+        for one in (flower, bare, guarded):
+            one.wait()
         yield connected
 
 
@@ -372,6 +374,73 @@ def test_one_failed_step_is_retried_and_its_log_is_told(flower: Flower, client: 
     assert flower.get(f"/{run.id}/steps/a/output").json["values"]["attempt"]["value"] == 2
     hint = flower.get(f"/{run.id}/steps/aa/log").json["detail"]
     assert hint == f"run {run.id} has no step 'aa'; did you mean 'a'?"
+
+
+def test_artifacts_are_listed_and_sent_to_be_saved(flower: Flower, client: Client) -> None:
+    page = "<script>alert(1)</script>"
+    files = {"design/ä page.html": page, "notes.txt": "x" * 10, "client_secret.txt": "hidden"}
+    steps = [{"id": "a", "agent": "adder", "with": {"files": files}}]
+    run = client.submit({"name": "files", "steps": steps})
+    assert run.wait(SECONDS).state is RunState.SUCCESS
+    assert flower.get(f"/{run.id}").json["artifacts"] == [
+        {"step": "a", "name": "design/ä page.html", "bytes": len(page)},
+        {"step": "a", "name": "notes.txt", "bytes": 10},
+    ]
+    answer = flower.get(f"/{run.id}/steps/a/artifact?{urlencode({'name': 'design/ä page.html'})}", authorization=USER)
+    assert (answer.status, answer.text) == (200, page)
+    told = answer.headers
+    assert (told["Content-Type"], told["X-Content-Type-Options"]) == ("application/octet-stream", "nosniff")
+    assert told["Content-Disposition"] == "attachment; filename*=UTF-8''%C3%A4%20page.html"
+    assert told["Content-Security-Policy"].startswith("sandbox")
+    for name, status in {"client_secret.txt": 403, "nosuch": 404, "../b/notes.txt": 404, "": 422}.items():
+        assert flower.get(f"/{run.id}/steps/a/artifact?{urlencode({'name': name})}").status == status, name
+
+
+OAUTH = {
+    "auth": "ada@example.com", "auth_provider": "flower.views.auth.OktaLoginHandler", "oauth2_key": "key",
+    "oauth2_secret": "secret", "oauth2_redirect_uri": "http://127.0.0.1/login", "cookie_secret": "of the tests",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def guarded(module_store: Store, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Flower]:
+    """A Flower that sends people to a provider of identities, which nobody asks here."""
+    directory = tmp_path_factory.mktemp("guarded")
+    okta = {"FLOWER_OAUTH2_OKTA_BASE_URL": "http://127.0.0.1:9/oauth2"}
+    yield from _started(Flower(module_store.url, directory, app=APP, credentials=False, environment=okta, **OAUTH))
+
+
+def test_with_oauth_nothing_of_ours_is_shown_before_somebody_has_logged_in(
+    guarded: Flower, client: Client, done: RunHandle
+) -> None:
+    """Flower gives who has logged in a signed cookie; pages lead the others to its login, and that to the provider."""
+    run, data = f"/workflows/{done.id}", f"/workflows/-/{done.id}"
+    shown = ["/workflows", run, f"/workflows/compare?a={done.id}&b={done.id}"]
+    read = ["/workflows/static/run.bundle.js", "/workflows/static/chart.css", "/workflows/-", "/workflows/-/events",
+            data, f"{data}/events", f"{data}/inputs", f"{data}/steps/first/log", f"{data}/steps/first/artifact?name=a",
+            "/api/workflows", f"/api/workflows/{done.id}/events", "/api/workflows/openapi.json"]  # fmt: skip
+
+    def signed(email: str, secret: str = OAUTH["cookie_secret"]) -> dict[str, str]:
+        return {"Cookie": f"user={create_signed_value(secret, 'user', email).decode()}; _xsrf=0123abcd"}
+
+    strangers: list[dict[str, str]] = [
+        {}, {"Authorization": USER}, signed("eve@example.com"), signed("ada@example.com", "of others"),
+    ]  # fmt: skip
+    for headers in strangers:
+        for path in shown:
+            answer = guarded.ask(path, authorization=None, headers=headers)
+            assert (answer.status, answer.headers["Location"].partition("?")[0]) == (302, "/login"), path
+        statuses = {path: guarded.ask(path, authorization=None, headers=headers).status for path in read}
+        assert statuses == dict.fromkeys(read, 401), headers
+    provider = guarded.ask("/login", authorization=None)
+    assert provider.headers["Location"].startswith("http://127.0.0.1:9/oauth2/v1/authorize?")
+    ada = signed("ada@example.com")
+    seen = [*shown, *(path for path in read if not path.partition("?")[0].endswith(("events", "artifact")))]
+    statuses = {path: guarded.ask(path, authorization=None, headers=ada).status for path in seen}
+    assert statuses == dict.fromkeys(seen, 200)
+    posts = [guarded.ask(f"{data}/cancel", method="POST", body={}, authorization=None, headers=ada | more)
+             for more in ({}, {"X-XSRFToken": "0123abcd"})]  # fmt: skip
+    assert [answer.status for answer in posts] == [403, 409], "a cookie alone changes nothing"
 
 
 def test_a_conflict_is_resolved_and_versions_are_compared(flower: Flower, client: Client) -> None:

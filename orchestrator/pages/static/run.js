@@ -21,6 +21,7 @@ let skew = 0;
 let picked = null;
 let shownView = "graph";
 let shape = "";
+let drawnShape = null;
 let asking = null;
 let askAgain = false;
 
@@ -47,6 +48,7 @@ async function read() {
   skew = view.now - Date.now() / 1000;
   view.byId = new Map(view.steps.map((step) => [step.id, step]));
   orderSteps(view);
+  shape = JSON.stringify([view.edges, view.groups.map((group) => [group.id, group.members])]);
   // The sides of conflicts are values: they are asked for only where somebody has to decide.
   if (view.conflicts.some((one) => one.state === "open")) view.conflicts = (await get(`/${page.run}`)).conflicts;
   drawNow();
@@ -73,9 +75,8 @@ function soon() {
 }
 
 function drawNow() {
-  const same = JSON.stringify([view.edges, view.groups.map((group) => [group.id, group.members])]);
-  if (same !== shape) {
-    shape = same;
+  if (drawnShape !== shape) {
+    drawnShape = shape;
     graph.show(graphOf(view, note));
   } else if (shownView === "graph") graph.update(nodesOf(view, note));
   if (shownView === "timeline-panel") timeline.show(runChart(view, now()));

@@ -2,7 +2,7 @@
 import { attempt } from "./actions.js";
 import { get, page } from "./api.js";
 import { h } from "./dom.js";
-import { duration, moment } from "./format.js";
+import { bytes, duration, moment } from "./format.js";
 import { badge } from "./states.js";
 import { named, shown } from "./values.js";
 
@@ -12,6 +12,7 @@ export function sections(view, after) {
   fill("quality", view.quality.length + view.alerts.length, () => quality(view));
   fill("locks", view.locks.length + view.lock_waits.length, () => locks(view));
   fill("versions", view.versions.length, () => versions(view));
+  fill("artifacts", view.artifacts.length, () => artifacts(view));
   fill("inputs", 1, () => inputs(view));
 }
 
@@ -126,6 +127,13 @@ async function difference(view, a, b, place) {
   } catch (error) {
     place.replaceChildren(h("p", { class: "error" }, error.message));
   }
+}
+
+function artifacts(view) {
+  if (!changed("artifacts", view.artifacts)) return null;
+  return h("div", { class: "scroll tall", tabindex: 0, role: "region", "aria-label": "Artifacts" }, table(["File", "Step", "Size"], view.artifacts.map((one) => [
+    h("a", { href: `${page.api}/${view.run_id}/steps/${one.step}/artifact?${new URLSearchParams({ name: one.name })}`, download: "" }, one.name), one.step, bytes(one.bytes),
+  ])));
 }
 
 function inputs(view) {

@@ -206,6 +206,64 @@ def test_a_conflict_is_decided_and_the_run_goes_on(open_page: OpenPage, client: 
     expect(page.locator(".difference table")).to_be_visible()
 
 
+def test_what_a_run_has_waited_for_and_what_its_barrier_has_decided(
+    open_page: OpenPage, client: Client, tmp_path: Path
+) -> None:
+    folder = {"folder": str(tmp_path)}
+    waits = {"agent": "waiter", "retry": ONCE, "estimated_duration": 10}
+    keeps = {"agent": "adder", "with": {"files": {"plans/cart.html": HOSTILE}}, "estimated_duration": 30}
+    (tmp_path / "fail-moving").touch()
+    run = client.submit(
+        {
+            "name": "decided",
+            "steps": [
+                {"id": "hold", **waits, "with": folder, "locks": {"board": "write"}},
+                {"id": "first", "agent": "adder", "estimated_duration": 30},
+                {"id": "last", "agent": "adder", "needs": ["locked", "moving"], "estimated_duration": 5},
+            ],
+            "execution_groups": {
+                "g": {
+                    "agents": [
+                        {"id": "locked", **keeps, "locks": {"board": "write"}},
+                        {"id": "moving", **waits, "with": folder | {"moves": True}, "defaults": {"attempt": 0}},
+                    ],
+                    "parallel_capable": True,
+                    "dependencies": ["first"],
+                    "barrier": {"timeout": "1s", "extension": "5m", "max_extensions": 1},
+                }
+            },
+        }
+    )
+    page = open_page(f"/workflows/{run.id}#step=%40g")
+    details = page.locator("#details")
+    expect(details).to_contain_text("extended once")
+    expect(details.get_by_role("table", name="Decisions")).to_contain_text("by 5m. moving made progress")
+    lock = page.locator("#locks tbody tr").first
+    expect(lock).to_have_text(re.compile("board.*hold .write, declared..*locked .write"))
+    (tmp_path / "go").touch()
+    expect(state(page)).to_have_text("partial")
+    expect(details.get_by_role("table", name="Decisions")).to_contain_text("continue with partial")
+    expect(details).to_contain_text(re.compile("Defaults for.*moving"))
+    expect(page.locator("#quality")).to_contain_text("medium")
+    expect(page.locator("#facts")).to_contain_text(re.compile("Quality impact.*medium"))
+    marked = page.locator(".node-step.critical").evaluate_all("all => all.map(one => one.dataset.id).sort()")
+    assert marked == ["first", "last", "locked"]
+    assert page.locator("path.edge-critical").get_attribute("d")
+    with page.expect_download() as kept:
+        page.get_by_role("link", name="plans/cart.html").click()
+    assert (kept.value.suggested_filename, kept.value.path().read_text()) == ("cart.html", HOSTILE)
+    page.get_by_role("tab", name="Timeline").click()
+    rows = page.locator(".gantt-row")
+    locked = rows.filter(has=page.get_by_role("button", name=re.compile("^locked:")))
+    assert [locked.locator(f".bar-{kind}").count() for kind in ("planned", "hold", "run")] == [1, 1, 1]
+    extended = rows.filter(has_text="barrier of g").locator(".tick-extended")
+    expect(extended).to_have_attribute("title", "extended: moving made progress")
+    expect(locked.get_by_role("button")).to_have_accessible_name(re.compile("on the critical path"))
+    locked.get_by_role("button").click()
+    expect(details).to_contain_text(re.compile("Held.*by locks, limits or a pause"))
+    expect(details).to_contain_text("planned 30s")
+
+
 def test_nothing_without_credentials_and_no_change_without_a_token(
     flower: Flower, client: Client, done: RunHandle, tmp_path: Path
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -30,14 +31,17 @@ def flaky(ctx: AgentContext) -> dict[str, Any]:
 
 @agent("waiter", queue="flower")
 def waiter(ctx: AgentContext) -> dict[str, Any]:
-    """Say that it has begun, log what the test wants, wait until it may end, fail as long as the test wants."""
+    """Say that it has begun, log what the test wants, report progress if it shall, wait until it may end, fail as long
+    as the test wants."""
     log = logging.getLogger("agent")
     log.info("attempt %d begins", ctx.attempt)
     folder = Path(ctx.params["folder"])
     (folder / f"begun-{ctx.step_id}").touch()
-    words = folder / f"say-{ctx.step_id}"
+    words, looks = folder / f"say-{ctx.step_id}", count()
 
     def may_go() -> bool:
+        if next(looks) % 10 == 0 and ctx.params.get("moves"):
+            ctx.progress(0.5, "moving")
         if words.exists():
             log.info("%s", words.read_text())
             words.unlink()

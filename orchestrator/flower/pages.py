@@ -34,8 +34,8 @@ POLICY = "; ".join(
 class Page(Handler):
     """A page under Flower's navigation bar."""
 
-    def show(self, template: str, *, run_id: str = "") -> None:
-        """Render one of our templates."""
+    def show(self, template: str, *, run_id: str = "", **more: str) -> None:
+        """Render one of our templates, which may know `more`."""
         self.set_header("Content-Security-Policy", POLICY)
         self.render(
             template,
@@ -45,6 +45,7 @@ class Page(Handler):
             dagre=DAGRE,
             may_act=self.may_act,
             run_id=run_id,
+            **more,
         )
 
     def _asset(self, name: str) -> str:
@@ -71,10 +72,18 @@ class RunPage(Page):
         try:
             await self.service.call(lambda: self.service.client.reader.state(run_id))
         except NotFound as error:
-            raise HTTPError(HTTPStatus.NOT_FOUND, "%s", error) from error
+            self.set_status(HTTPStatus.NOT_FOUND)
+            self._missing("There is no such run", error, "Runs are forgotten some time after their end, as retention "
+                          "in the engine's settings says. Is the whole id in the address?")  # fmt: skip
         except StoreUnavailable as error:
-            raise HTTPError(HTTPStatus.SERVICE_UNAVAILABLE, "%s", error) from error
-        self.show("workflow.html", run_id=run_id)
+            self.set_status(HTTPStatus.SERVICE_UNAVAILABLE)
+            self._missing("The store does not answer", error, "Nothing is lost: runs go on when it is back. Then load "
+                          "this page again.")  # fmt: skip
+        else:
+            self.show("workflow.html", run_id=run_id)
+
+    def _missing(self, title: str, error: Exception, hint: str) -> None:
+        self.show("workflow_missing.html", title=title, said=str(error), hint=hint)
 
 
 class ComparePage(Page):

@@ -107,7 +107,8 @@ def test_every_page_has_the_tab_and_asks_for_credentials(flower: Flower, done: R
         bar = answer.text[answer.text.index("<nav") : answer.text.index("</nav>")]
         assert bar.count('href="/workflows"') == 1, f"one tab on {page}"
         assert flower.ask(page, authorization=None).status == 401, page
-    assert flower.ask("/workflows/nosuch", authorization=USER).status == 404
+    missing = flower.ask("/workflows/nosuch", authorization=USER)
+    assert (missing.status, "no run has the id" in missing.text, missing.text.count("<nav")) == (404, True, 1)
     for data in ("/api/workflows", f"/api/workflows/{done.id}", f"/api/workflows/{done.id}/events", "/workflows/-",
                  "/api/workflows/openapi.json"):  # fmt: skip
         assert flower.ask(data, authorization=None).status == 401, data

@@ -39,7 +39,8 @@ async function draw() {
   at("heads").replaceChildren(...runs.map((run, index) => h("div", { class: "compared" }, h("h2", {}, h("span", { class: "letter" }, "AB"[index]), h("a", { href: `${page.base}/${run.run_id}` }, run.workflow)), h("code", { class: "id" }, run.run_id),
     h("p", {}, badge(run.state), ` ${duration(ends[index] - (run.started_at ?? run.created_at))}, submitted ${moment(run.created_at)}`))));
   const length = (index) => ends[index] - (runs[index].started_at ?? runs[index].created_at);
-  at("verdict").textContent = `B took ${signed(length(1) - length(0))} against A.`;
+  const more = length(1) - length(0);
+  at("verdict").textContent = Math.abs(more) < 0.005 ? "Both took the same time." : `B took ${duration(Math.abs(more))} ${more > 0 ? "more" : "less"} than A.`;
   at("rows").replaceChildren(...names.map((name) => {
     const [a, b] = sums.map((found) => found.get(name));
     const delta = a && b ? b.ran - a.ran : null;

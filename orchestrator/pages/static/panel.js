@@ -91,9 +91,9 @@ export function panel(place, { close, pick, after }) {
       step.state === "running" && step.progress !== null && step.progress !== undefined
         ? h("div", { class: "meter" }, h("progress", { max: 1, value: step.progress, "aria-label": "Progress" }), h("span", {}, `${Math.round(step.progress * 100)}% ${step.message}`)) : null,
       step.error ? h("p", { class: "error", role: "note" }, step.error) : null,
-      step.reason && step.reason !== step.error ? h("p", { class: "dim" }, step.reason) : null,
       rows([
         ["Agent", step.agent],
+        ["Reason", ["error", step.error].includes(step.reason) ? null : step.reason?.replaceAll("_", " ")],
         ["Ran", h("span", {}, duration(sums.ran), planned ? h("span", { class: "dim" }, ` planned ${duration(planned.duration_seconds)}`) : null)],
         ["Waited", sums.waited ? `${duration(sums.waited)} for a worker` : null],
         ["Held", sums.held >= 0.05 ? `${duration(sums.held)} by locks, limits or a pause` : null],

@@ -11,16 +11,17 @@ export function runChart(view, now) {
   const elapsed = Math.max(0.05, until - origin);
   const plannedEnd = offset + view.plan_seconds;
   const shown = plannedEnd <= elapsed * 3 ? Math.max(elapsed, plannedEnd) : elapsed;
+  const fits = plannedEnd <= shown;
   const barriers = new Map();
   for (const group of view.groups) {
     const last = Math.max(...group.members.map((id) => view.places.get(id) ?? 0));
     barriers.set(last, [...(barriers.get(last) ?? []), group]);
   }
   const rows = view.ordered.flatMap((step, index) => [
-    stepRow(step, origin, offset, until),
+    stepRow(step, origin, fits ? offset : null, until),
     ...(barriers.get(index) ?? []).map((group) => barrierRow(group, origin, until, view)),
   ]);
-  return { rows, total: shown * 1.07, now: view.ended ? null : until - origin, plannedEnd: plannedEnd <= shown ? plannedEnd : 0 };
+  return { rows, total: shown * 1.07, now: view.ended ? null : until - origin, plannedEnd: fits ? plannedEnd : 0 };
 }
 
 // Steps in the order in which the plan starts them, kept in `view` until it is read anew.
@@ -42,10 +43,11 @@ export function spent(step, now) {
   return sums;
 }
 
+// `offset` is where the plan begins; null when what was planned is too long to be shown.
 function stepRow(step, origin, offset, until) {
   const bars = [];
   const bar = (kind, state, from, to, title) => { if (to > from) bars.push({ kind, state, from: from - origin, to: to - origin, title: `${title} ${duration(to - from)}` }); };
-  if (step.planned) {
+  if (step.planned && offset !== null) {
     const { start_seconds: start, finish_seconds: finish } = step.planned;
     bars.push({ kind: "planned", state: "pending", from: offset + start, to: offset + finish, title: `planned: ${duration(start)} to ${duration(finish)}` });
   }
@@ -77,7 +79,7 @@ function barrierRow(group, origin, until, view) {
     for (const one of group.decisions.filter((each) => each.state === "extended")) marks.push({ at: one.at - origin, kind: "extended", title: `extended: ${one.reason}` });
     if (group.deadline && group.deadline <= until) marks.push({ at: group.deadline - origin, kind: "deadline", title: "deadline" });
   }
-  return { id: group.node, label: `barrier of ${group.id}`, kind: "barrier", state: group.state, critical: false, bars, marks, note: barrierNote(group, until, view.ended), says: `barrier of ${group.id}: ${word(group.state)}, ${barrierNote(group, until, view.ended)}` };
+  return { id: group.node, label: group.id, kind: "barrier", state: group.state, critical: false, bars, marks, note: barrierNote(group, until, view.ended), says: `barrier of ${group.id}: ${word(group.state)}, ${barrierNote(group, until, view.ended)}` };
 }
 
 // What a barrier is about to do, or has done, in a few words.

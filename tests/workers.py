@@ -122,6 +122,11 @@ class Worker:
         assert self.process is not None
         self.process.wait()
 
+    def end(self) -> None:
+        """Kill it if it runs: where nobody looks at it any more, a warm shutdown only takes a second and a half."""
+        if self.process is not None and self.process.poll() is None:
+            self.kill()
+
     def stop(self) -> None:
         """Warm shutdown, bounded."""
         if self.process is None or self.process.poll() is not None:
@@ -142,9 +147,7 @@ class Worker:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Its database is nobody else's, so that there is nothing to finish; a warm shutdown would take a second."""
-        if self.process is not None and self.process.poll() is None:
-            self.kill()
+        self.end()
 
 
 def announce(store_url: str) -> None:

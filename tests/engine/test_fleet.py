@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -51,13 +50,10 @@ def fleet(module_store: Store, tmp_path_factory: pytest.TempPathFactory, slow: P
         )
         for name, queue in named.items()
     }
-    pipes = [worker.launch() for worker in workers.values()]
-    for pipe in pipes:
-        assert os.read(pipe, 1)
-        os.close(pipe)
+    Worker.start_all(*workers.values())
     yield workers
     for worker in workers.values():
-        worker.stop()
+        worker.end()
 
 
 @pytest.fixture(scope="module")

@@ -29,7 +29,7 @@ def narrow(module_store: Store, tmp_path_factory: pytest.TempPathFactory) -> Ite
     """A worker with one child, started when the backlog is there."""
     worker = Worker(module_store.url, tmp_path_factory.mktemp("narrow"), concurrency=1)
     yield worker
-    worker.stop()
+    worker.end()
 
 
 def test_a_late_urgent_step_overtakes_a_backlog(module_store: Store, narrow: Worker) -> None:

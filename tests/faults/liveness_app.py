@@ -9,18 +9,11 @@ from typing import Any
 
 from celery import bootsteps
 
-from orchestrator import AgentContext, agent
+from tests.faults import slow_agent
 
+from config.celery_app import app  # isort: skip - the agent has to be declared before
 
-@agent("slow_at_first", queue="drills")
-def slow_at_first(ctx: AgentContext) -> None:
-    """Take `seconds`; whoever has to do it again is quick."""
-    threading.Event().wait(float(ctx.params["seconds"]) if ctx.attempt == 1 else 0)
-
-
-from config.celery_app import app  # noqa: E402 - the agent has to be declared before
-
-__all__ = ["app"]
+__all__ = ["app", "slow_agent"]
 
 BROKEN = Path(os.environ.get("HOME", "."), "broken")
 """What is to break is written in this file; the worker removes it when it is done."""

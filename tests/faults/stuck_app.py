@@ -1,10 +1,11 @@
-"""This deployment's application with an agent that never looks up."""
+"""This deployment's application with agents that take their time, or never look up."""
 
 from __future__ import annotations
 
 import threading
 
 from orchestrator import AgentContext, agent
+from tests.faults import slow_agent
 
 
 @agent("deaf", queue="drills")
@@ -15,4 +16,4 @@ def deaf(ctx: AgentContext) -> None:
 
 from config.celery_app import app  # noqa: E402 - the agent has to be declared before
 
-__all__ = ["app"]
+__all__ = ["app", "slow_agent"]

@@ -19,20 +19,27 @@ from tests.engine.test_barriers import decisions, group, in_turn, member
 from tests.faults.scenes import Place, scene, started
 from tests.workers import Worker, eventually
 
+APP = "tests.faults.stuck_app"
 SECONDS = 60
+HELD = 300
+"""Seconds that nothing here lasts."""
 ITEMS = 600
 
 
 def worker(place: Place, name: str = "w1", **options: Any) -> Worker:
-    return Worker(place.store.url, place.folder, name=name, **{"concurrency": 2, **options})
+    return Worker(place.store.url, place.folder, name=name, **{"concurrency": 2, "app": APP, **options})
 
 
-def product(*slow: str) -> dict[str, Any]:
-    """The documents' shape: analyst, pm, two designers side by side, developer, qa. `slow` steps can be met."""
+def product(*held: str, again: float = 0) -> dict[str, Any]:
+    """The documents' shape: analyst, pm, two designers side by side, developer, qa. The first attempt of a `held` step
+    lasts until its process dies, another one `again` seconds."""
 
     def step(name: str, *needs: str) -> dict[str, Any]:
-        seconds = 2 if name in slow else 0.1
-        return {"id": name, "agent": "sleep", "with": {"seconds": seconds}, "needs": list(needs)}
+        return {"id": name, "needs": list(needs)} | (
+            {"agent": "slow_at_first", "with": {"seconds": HELD, "again": again}}
+            if name in held
+            else {"agent": "echo", "with": {"text": name}}
+        )
 
     return {
         "name": "product",
@@ -62,10 +69,10 @@ def test_a_worker_is_killed_twice_and_others_carry_on(place: Place) -> None:
     """Once while the members of a group run, once in the middle of a chain."""
     with started(first := worker(place)):
         handle = place.client.submit(product("ux_expert", "architect", "developer"))
-        eventually(lambda: running(handle, "ux_expert", "architect"), within=20, what="the designers run")
+        eventually(lambda: running(handle, "ux_expert", "architect"), within=SECONDS, what="the designers run")
         first.kill()
     with started(second := worker(place, "w2")):
-        eventually(lambda: running(handle, "developer"), within=20, what="the developer runs")
+        eventually(lambda: running(handle, "developer"), within=SECONDS, what="the developer runs")
         second.kill()
     with started(worker(place, "w3")):
         status = handle.wait(SECONDS)
@@ -77,12 +84,12 @@ def test_a_worker_is_killed_twice_and_others_carry_on(place: Place) -> None:
 @scene
 def test_a_killed_child_costs_one_attempt_and_no_visibility_timeout(place: Place) -> None:
     with started(one := worker(place)):
-        handle = place.client.submit(product("ux_expert", "architect"))
-        eventually(lambda: running(handle, "ux_expert", "architect"), within=20, what="the designers run")
+        handle = place.client.submit(product("ux_expert", "architect", again=1))
+        eventually(lambda: running(handle, "ux_expert", "architect"), within=SECONDS, what="the designers run")
         busy = [pid for pid in one.children() if psutil.Process(pid).is_running()]
         os.kill(busy[0], signal.SIGKILL)
         os.kill(busy[1], signal.SIGKILL)
-        status = handle.wait(15)
+        status = handle.wait(25)
         assert_each_effect_once(handle, status)
         assert status.steps["ux_expert"].attempts == status.steps["architect"].attempts == 2
         assert_each_has_its_own_connections(one)
@@ -117,19 +124,18 @@ def test_a_step_that_kills_every_process_is_given_up_and_the_rest_flows_on(place
     assert status.steps["other"].state is StepState.SUCCESS
 
 
-def asleep(place: Place, seconds: float) -> RunHandle:
-    """A run of one step that sleeps by now."""
-    handle = place.client.submit(
-        {"name": "asleep", "steps": [{"id": "a", "agent": "sleep", "with": {"seconds": seconds}}]}
-    )
-    eventually(lambda: running(handle, "a"), within=20, what="a runs")
+def begun(place: Place, seconds: float) -> RunHandle:
+    """A run of one step whose first attempt takes so long, and runs."""
+    step = {"id": "a", "agent": "slow_at_first", "with": {"seconds": seconds}}
+    handle = place.client.submit({"name": "begun", "steps": [step]})
+    eventually(lambda: running(handle, "a"), within=SECONDS, what="a runs")
     return handle
 
 
 @scene
 def test_a_frozen_worker_loses_its_lease_and_its_late_result(place: Place) -> None:
     with started(first := worker(place)):
-        handle = asleep(place, 2)
+        handle = begun(place, 6)
         with first.frozen(), started(worker(place, "w2", concurrency=1)):
             handle.wait(SECONDS)
         eventually(lambda: not place.client.redis.hlen("unacked"), within=SECONDS, what="its late work has ended")
@@ -141,7 +147,7 @@ def test_a_frozen_worker_loses_its_lease_and_its_late_result(place: Place) -> No
 @scene
 def test_a_warm_shutdown_lets_its_steps_end_and_renews_their_leases(place: Place) -> None:
     with started(first := worker(place), worker(place, "w2", concurrency=1, queues=["control"])):
-        handle = asleep(place, 4)
+        handle = begun(place, 4)
         os.kill(first.pid, signal.SIGTERM)
         status = handle.wait(SECONDS)
         assert_each_effect_once(handle, status)
@@ -152,10 +158,10 @@ def test_a_warm_shutdown_lets_its_steps_end_and_renews_their_leases(place: Place
 def test_a_worker_that_froze_takes_its_own_step_up_again_and_is_not_poisoned(place: Place) -> None:
     """Its old child still runs when the new attempt is claimed in the same worker: only the old one is ended."""
     with started(first := worker(place), worker(place, "w2", concurrency=1, queues=["control"])):
-        handle = asleep(place, 5)
+        handle = begun(place, HELD)
         os.kill(first.pid, signal.SIGSTOP)
         try:
-            eventually(lambda: handle.status().steps["a"].state is StepState.QUEUED, within=20, what="a was taken")
+            eventually(lambda: handle.status().steps["a"].state is StepState.QUEUED, within=SECONDS, what="a was taken")
         finally:
             os.kill(first.pid, signal.SIGCONT)
         status = handle.wait(SECONDS)

@@ -28,5 +28,9 @@ def held_back(*, once: bool = False) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-    if caught:
-        signal.raise_signal(caught[0])
+    if caught:  # here, and not in whatever Python calls next
+        handler = before[signal.Signals(caught[0])]
+        if callable(handler):
+            handler(caught[0], None)
+        else:
+            signal.raise_signal(caught[0])

@@ -198,7 +198,7 @@ class Kitchen:
         """What the command prints with `-o json`."""
         run = self.anew if arguments[0] == "doctor" else self.call
         done = run(*arguments, "-o", "json")
-        assert done.returncode == status, done.stderr
+        assert done.returncode == status, done.stdout + done.stderr
         return json.loads(done.stdout)
 
     def sockets(self) -> list[Path]:

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -305,10 +306,14 @@ def test_doctor_finds_a_healthy_stack_and_what_a_server_lacks(
 ) -> None:
     poor = start_server(tmp_path, options={"maxmemory-policy": "allkeys-lru"})
     sick = Kitchen(kitchen.folder, dict.fromkeys(kitchen.environment, poor.broker_url(0)))
+
+    def examined() -> Any:
+        found = json.loads(kitchen.anew("doctor", "--scan-queues", "-o", "json").stdout)
+        return found["ok"] and found  # all workers have answered in time
+
     with ThreadPoolExecutor() as beside:
         told = beside.submit(sick.data, "doctor", status=69)
-        healthy = kitchen.data("doctor", "--scan-queues")
-    assert healthy["ok"] is True
+        healthy = eventually(examined, within=120, what="nothing is wrong")
     assert {check["status"] for check in healthy["checks"]} == {"ok"}
     names = {check["name"] for check in healthy["checks"]}
     server = {"redis", "version", "maxmemory-policy", "append-only file", "clock"}
@@ -354,7 +359,12 @@ def test_worker_serves_the_named_classes_only(kitchen: Kitchen, broker_url: str)
         assert idle.returncode == 69
         remedy = "start one with `orchestrator worker --agents cook`"
         assert idle.stderr.splitlines()[-1] == f"error: no worker takes from agents.cook: {remedy}"
-        found = [check["message"] for check in own.data("doctor", status=1)["checks"] if check["name"] == "queues"]
+
+        def of_queues() -> list[str]:
+            done = own.anew("doctor", "-o", "json")
+            return [check["message"] for check in json.loads(done.stdout)["checks"] if check["name"] == "queues"]
+
+        found = eventually(of_queues, within=120, what="the worker answers in time")
         assert any("agents.cook has no worker" in message for message in found)
         assert "agents.litter has no worker" in found
         assert not any("agents.burn" in message for message in found)

@@ -27,11 +27,12 @@ from orchestrator.engine.agent_context import AgentContext
 from orchestrator.engine.agent_messages import RunPost
 from orchestrator.engine.attempt_log import AttemptLog, flush_left
 from orchestrator.engine.index import look_soon
+from orchestrator.engine.item_limit import limited
 from orchestrator.engine.item_memory import item_memory_of
 from orchestrator.engine.items import Failure, Item, Part, pack_items, unpack_failures, unpack_items
 from orchestrator.engine.join import follow
 from orchestrator.engine.runtime import is_current, log, runtime_of
-from orchestrator.errors import AgentError, InvalidValue, LeaseLost
+from orchestrator.errors import AgentError, InvalidValue, LeaseLost, StepTimeout
 from orchestrator.messages.channel import Speaker
 from orchestrator.run.expansions import ChunkEnd, Given, Rested
 from orchestrator.run.models import StepState
@@ -68,6 +69,7 @@ class Lane:
         self._kind = StageKind(self._stage["kind"])
         self._last = self._number == len(stages) - 1 or stages[self._number + 1]["kind"] == StageKind.MERGE
         self._retry = RetryPolicy.model_validate(self._definition.get("retry", {}))
+        self._item_timeout = self._definition["expand"].get("item_timeout")
         self._limit = self._runtime.settings.engine.max_value_bytes
         self._reader = ContextReader(
             self._runtime.context, run_id, version=said["version"], branches=said["branches"],
@@ -176,7 +178,7 @@ class Lane:
         except LeaseLost:
             raise
         except Exception as error:  # noqa: BLE001 - whatever an agent raises is its item's failure, never ours
-            self._failed(part, item, Cause.ERROR, error, waits)
+            self._failed(part, item, Cause.TIMEOUT if isinstance(error, StepTimeout) else Cause.ERROR, error, waits)
 
     def _result(self, part: Part, item: Item) -> str:
         """What the agent makes of an item, or has made of it before, as canonical JSON."""
@@ -184,7 +186,8 @@ class Lane:
         if recalled is not None:
             return recalled
         context, begun = self._context(item.value, item.place, part), monotonic()
-        value = self._agent.value(context)
+        with limited(self._item_timeout):
+            value = self._agent.value(context)
         text = canonical(value, limit=self._limit, what=f"the result of item {item.place}")
         if self._memory is not None:
             self._memory.remember(item.text, text, monotonic() - begun, context)

@@ -53,6 +53,7 @@ class PatternKeys(TypedDict, total=False):
     defaults: Mapping[str, Any]
     timeout: str | float
     idle_timeout: str | float
+    item_timeout: str | float
     chunk_size: int
     priority: int
     queue: str

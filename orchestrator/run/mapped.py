@@ -30,6 +30,8 @@ def mapped(
     }
     if step.chunk_size is not None:
         document["chunk_size"] = step.chunk_size
+    if step.item_timeout is not None:
+        document["item_timeout"] = step.item_timeout
     if step.fork_join is not None:
         document["forks"] = step.fork_join.forks
     return document

@@ -59,6 +59,7 @@ class StepKeys(TypedDict, total=False):
     map: str | Named
     concurrency: int
     chunk_size: int
+    item_timeout: Duration
     pipeline: Sequence[Mapping[str, Any]]
     fork_join: Mapping[str, Any]
     barrier: Mapping[str, Any]

@@ -133,7 +133,7 @@ class Mapped(Protocol):
 def check_mapped(step: Mapped) -> None:
     """Raises ValueError for keys of a mapped step that do not go together."""
     if step.for_each is None:
-        for key in ("concurrency", "chunk_size", "pipeline", "fork_join", "barrier"):
+        for key in ("concurrency", "chunk_size", "item_timeout", "pipeline", "fork_join", "barrier"):
             if getattr(step, key):
                 raise ValueError(f"'{key}' needs the items it is for; write for_each: pm.user_stories")
         return

@@ -276,6 +276,7 @@ class StepSpec(Frozen):
     for_each: Items | None = None
     concurrency: Concurrency | None = None
     chunk_size: PositiveCount | None = None
+    item_timeout: Seconds | None = None
     pipeline: tuple[StageSpec, ...] = ()
     fork_join: ForkJoin | None = None
     barrier: BarrierSpec | None = None

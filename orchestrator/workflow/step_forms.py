@@ -24,7 +24,7 @@ _COMMON = frozenset(
         "rate_limit",
     }
 )
-_MAPPED = frozenset({"concurrency", "chunk_size", "pipeline", "fork_join"})
+_MAPPED = frozenset({"concurrency", "chunk_size", "item_timeout", "pipeline", "fork_join"})
 _PLAIN = _COMMON | _MAPPED | {"id", "agent", "with", "defaults", "outputs", "locks", "description"}
 _DEFAULTABLE = _COMMON | {"resources", "resource_requirements"}
 

@@ -13,7 +13,7 @@ from orchestrator.workflow.models import BarrierSpec, GroupSpec, InputSpec, Step
 
 _PLAIN_TEXT = re.compile(r"[A-Za-z][A-Za-z0-9_]*(?:[ ./-][A-Za-z0-9_]+)*")
 _WORDS = frozenset({"yes", "no", "on", "off", "y", "n", "true", "false", "null"})
-_DURATIONS = ("timeout", "idle_timeout", "schedule_timeout")
+_DURATIONS = ("timeout", "idle_timeout", "schedule_timeout", "item_timeout")
 _RETRY_DURATIONS = ("initial_interval", "maximum_interval")
 
 

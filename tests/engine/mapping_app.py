@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -95,7 +96,11 @@ def third(ctx: AgentContext) -> bool:
 
 @_named("slow")
 def slow(ctx: AgentContext) -> Any:
-    """Takes as many seconds as the item says."""
+    """Takes as many seconds as the item says; one that is stubborn wants to go on when its time is over."""
+    if ctx.item == "stubborn":
+        with suppress(Exception):
+            time.sleep(600)
+        time.sleep(600)
     time.sleep(ctx.item)
     return ctx.item
 

@@ -256,6 +256,17 @@ def test_a_timeout_ends_the_step_or_goes_on_with_what_there_is(client: Client, t
     assert status.steps["late"].error == "StepTimeout: 0 of 3 items had ended in time"
 
 
+def test_an_item_has_its_own_time(client: Client) -> None:
+    """One that sleeps on and one that catches the error are both ended; their neighbours are not."""
+    keys = {"item_timeout": "2s", "chunk_size": 2, "concurrency": 2, "barrier": {"min_success": 2}}
+    status, result = ran(client, mapped("a", [0, 600, "stubborn", 0], "slow", **keys))
+    assert status.steps["a"].state == "success", status
+    assert result["a"] == {"count": 4, "failed": 2, "results": [0, 0]}
+    said = [line.text for line in client.get(status.run_id).logs("a") if "StepTimeout" in line.text]
+    assert len(said) == 2, said
+    assert all("the item took longer than 2 s" in text for text in said)
+
+
 def test_a_mapped_step_leaves_nothing_behind_that_does_not_expire(client: Client) -> None:
     handle = client.submit({"name": "mapped", "steps": [mapped("a", [1, 2, 3], with_={"fail": [2]})]})
     handle.wait(SECONDS)

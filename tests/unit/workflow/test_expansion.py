@@ -100,6 +100,7 @@ steps:
     [
         ({"map": "x"}, "'map' needs the items it is for"),
         ({"barrier": {"min_success": 1}}, "'barrier' needs the items it is for"),
+        ({"item_timeout": "1s"}, "'item_timeout' needs the items it is for"),
         ({"for_each": {"x": 1}}, "items are a list, or the path of one"),
         ({"for_each": "no path!"}, "is no path of the context"),
         ({"for_each": [1], "map": "x", "agent": "y"}, "says again"),

@@ -111,7 +111,8 @@ class Segments:
             _write(file, zlib.crc32(data).to_bytes(_CHECKSUM, "big"), data)
         finally:
             os.close(file)
-        path.rename(run / name)  # from here on it is there, and whole
+        with self._locked():  # whoever counts must not miss it between its two names
+            path.rename(run / name)
 
     def _make_room(self, size: int) -> None:
         segments = sorted(self._all())

@@ -16,7 +16,7 @@ _CAUSES = {
     "between": "between steps (barriers, releases)",
     "held": "held (locks, pools, pauses)",
     "queued": "waiting for a worker",
-    "failed": "in attempts that failed",
+    "failed": "in attempts that failed, and until the next",
 }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
+from itertools import pairwise
 
 from orchestrator.fields import Frozen
 from orchestrator.views.models import Attempt, RunView, StepView
@@ -14,7 +15,8 @@ BLOCKING = ("needs", "member", "barrier")
 class Leg(Frozen):
     """One step of the chain, in seconds. `between`: from the end of the one before to its own turn, which is where
     barriers and the engine take theirs; `held`: for locks, pools or the end of a pause; `queued`: for a worker;
-    `failed`: in attempts that did not count; `running`: in the one that did. `planned`: what the plan foresaw of it."""
+    `failed`: in attempts that did not count, and from the end of each to the next; `running`: in the one that did.
+    `planned`: what the plan foresaw of it."""
 
     step: str
     agent: str
@@ -99,7 +101,7 @@ def _legs(chain: list[StepView], begun: float, now: float) -> list[Leg]:
     legs = []
     for step in chain:
         last = step.attempts[-1]
-        first = step.attempts[0].held_at or step.attempts[0].queued_at or step.attempts[0].started_at or begun
+        first = _begin(step.attempts[0], begun)
         legs.append(
             Leg(
                 step=step.id,
@@ -108,7 +110,7 @@ def _legs(chain: list[StepView], begun: float, now: float) -> list[Leg]:
                 between=max(0.0, first - begun),
                 held=sum(_passed(one.held_at, one.queued_at or one.ended_at, now) for one in step.attempts),
                 queued=sum(_passed(one.queued_at, one.started_at or one.ended_at, now) for one in step.attempts),
-                failed=sum(_ran(one, now) for one in step.attempts[:-1]),
+                failed=sum(_ran(one, now) + _pause(one, after) for one, after in pairwise(step.attempts)),
                 running=_ran(last, now),
                 planned=step.planned.duration_seconds if step.planned else None,
             )
@@ -119,6 +121,15 @@ def _legs(chain: list[StepView], begun: float, now: float) -> list[Leg]:
 
 def _end(step: StepView, now: float) -> float:
     return step.attempts[-1].ended_at or now
+
+
+def _begin(attempt: Attempt, otherwise: float) -> float:
+    return attempt.held_at or attempt.queued_at or attempt.started_at or otherwise
+
+
+def _pause(one: Attempt, after: Attempt) -> float:
+    """From the end of an attempt to the beginning of the next one."""
+    return 0.0 if one.ended_at is None else max(0.0, _begin(after, one.ended_at) - one.ended_at)
 
 
 def _ran(attempt: Attempt, now: float) -> float:

@@ -93,7 +93,8 @@ def test_attempts_that_failed_and_waits_for_locks_are_told_apart() -> None:
         )
     )
     (leg,) = found.path
-    assert (leg.attempts, leg.held, leg.queued, leg.failed, leg.running) == (2, 2, 1, 4, 2)
+    assert (leg.attempts, leg.held, leg.queued, leg.failed, leg.running) == (2, 2, 1, 5, 2)
+    assert leg.total == found.took, "the pause before another attempt is in it"
 
 
 def test_a_run_that_goes_on_is_told_up_to_now_and_an_empty_one_too() -> None:

@@ -11,6 +11,7 @@ from time import monotonic
 from typing import Any, Literal
 
 from celery.worker import autoscale
+from celery.worker import state as worker_state
 
 from orchestrator.engine.depths import depths
 from orchestrator.engine.runtime import log, runtime_of
@@ -34,7 +35,8 @@ class Autoscaler(autoscale.Autoscaler):
         super().__init__(pool, max_concurrency, min_concurrency, worker=worker, keepalive=LOOK_SECONDS, mutex=mutex)
         worker.max_concurrency = None  # or its consumer would take so many messages from the start
         self._rules = runtime_of(worker.app).settings.fleet
-        self._looked_at = self._changed_at = monotonic()
+        self._looked_at = self._changed_at = self._took_at = monotonic()
+        self._taken = 0
         self._newest: deque[tuple[float, int]] = deque()
 
     def maybe_scale(self, req: Any = None) -> None:
@@ -55,8 +57,11 @@ class Autoscaler(autoscale.Autoscaler):
         self._newest.append((now, busy))
         while self._newest[0][0] < now - self._rules.scale_cooldown:
             self._newest.popleft()
-        full = busy >= self.processes
-        depth, seconds = self._backlog() if full and self.processes < self.max_concurrency else (int(full), 0.0)
+        full, taken = busy >= self.processes, sum(worker_state.total_count.values())
+        if not full or taken != self._taken:
+            self._taken, self._took_at = taken, now
+        may_grow = full and self.processes < self.max_concurrency
+        depth, seconds = self._backlog(busy - self.processes) if may_grow else (int(full), 0.0)
         load = Load(
             processes=self.processes,
             busy=busy,
@@ -66,6 +71,7 @@ class Autoscaler(autoscale.Autoscaler):
             least=self.min_concurrency,
             most=self.max_concurrency,
             settled=now - self._changed_at >= self._rules.scale_cooldown,
+            waited=now - self._took_at,  # behind a step that takes longer than usual
         )
         target, reason = policy.scale(self._rules, load)
         before = self.processes
@@ -77,13 +83,15 @@ class Autoscaler(autoscale.Autoscaler):
             self._changed_at = now
             self._tell(before, reason)
 
-    def _backlog(self) -> tuple[int, float]:
-        """How many messages wait in the queues of this worker, and what one takes on average."""
+    def _backlog(self, held: int) -> tuple[int, float]:
+        """How many messages wait, in the queues of this worker or as the `held` that it took when it had more
+        processes, and what one takes on average."""
         app = self.worker.app
         waiting = depths(app, app.amqp.queues.consume_from)
         known = runtime_of(app).queue_seconds
-        depth = sum(waiting.values())
-        work = sum(number * known.get(name, DEFAULT_STEP_SECONDS) for name, number in waiting.items())
+        seconds = {name: known.get(name, DEFAULT_STEP_SECONDS) for name in waiting}
+        depth = sum(waiting.values()) + held
+        work = sum(number * seconds[name] for name, number in waiting.items()) + held * max(seconds.values(), default=0)
         return depth, work / depth if depth else 0.0
 
     def _tell(self, before: int, reason: str) -> None:

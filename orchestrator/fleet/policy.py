@@ -27,7 +27,8 @@ LONGEST_PAUSE = 32
 @dataclass(frozen=True, slots=True)
 class Load:
     """One worker's pool: `busy` of its `processes` work, at most `peak` have lately; `depth` steps of `seconds` each
-    wait in its queues. It may have `least` to `most` processes. `settled`: none has come or gone for the cool-down."""
+    wait in its queues, and none was taken for `waited` seconds. It may have `least` to `most` processes. `settled`:
+    none has come or gone for the cool-down."""
 
     processes: int
     busy: int
@@ -37,15 +38,16 @@ class Load:
     least: int
     most: int
     settled: bool
+    waited: float = 0.0
 
 
 def scale(rules: FleetRules, load: Load) -> tuple[int, str]:
     """How many processes a pool should have, and why; the present number when nothing is to be done."""
-    wait = load.depth * load.seconds / max(1, load.processes)
+    wait = max(load.depth * load.seconds / max(1, load.processes), load.waited)
     if load.processes < load.least:
         return load.least, f"at least {load.least}"
     if load.depth and load.busy >= load.processes < load.most and wait > rules.target_wait:
-        wanted = ceil(load.depth * load.seconds / rules.target_wait)
+        wanted = max(1, ceil(load.depth * load.seconds / rules.target_wait))
         target = min(load.most, load.processes + min(load.depth, wanted))
         return target, f"{load.depth} steps wait, about {wait:.3g} s with {load.processes} processes"
     needed = max(load.least, load.peak)

@@ -31,7 +31,8 @@ def test_a_commit_a_read_and_a_lock_cost_so_many_commands(report: Report) -> Non
         assert set(commands.values()) == {1}, "one commit is one round trip, and so is one read"
     else:
         assert commands.pop("acquire + release, free") == 2
-        assert all(2 <= (sent or 0) <= 3.5 for sent in commands.values()), "asking, being woken, releasing"
+        # Asking, being woken, releasing; whoever is not woken for a while asks again, and whoever polls does so often.
+        assert all(2 <= (sent or 0) < 5 for sent in commands.values())
         assert all(measure.peer_commands for measure in report.measures)
 
 

@@ -6,10 +6,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from celery import Celery, states
+from celery.app.task import Context
 from celery.backends.redis import RedisBackend, SentinelBackend
 
-from orchestrator.engine import attempt
+from orchestrator.engine import losing
 from orchestrator.engine.canvas import STEP, is_step_task
+from orchestrator.engine.canvas import task_id as task_id_of
+from orchestrator.engine.requests import LOST
 from orchestrator.engine.runtime import runtime_of
 
 if TYPE_CHECKING:
@@ -39,7 +42,7 @@ class _Ledger(_Base):
         """Count a member of a chord. One of ours counts when its step has ended, whatever its outcome."""
         if _ours(request) and state in states.PROPAGATE_STATES:
             run_id, step = request.args[:2]
-            outcome = attempt.outcome(runtime_of(self.app), run_id, step)
+            outcome = losing.outcome(runtime_of(self.app), run_id, step)
             if outcome is None:
                 return
             state, result = states.SUCCESS, {"step": step, "state": outcome}
@@ -55,10 +58,16 @@ class _Ledger(_Base):
         call_errbacks: bool = True,
         state: str = states.FAILURE,
     ) -> None:
-        """Store a failure. When a child was lost and its step gets another attempt, the task is in retry instead."""
-        if _ours(request) and not attempt.judged(exc):
+        """Store a failure. When a child was lost and its step gets another attempt, the task is in retry instead; the
+        step that it had come to, if it had gone on."""
+        if _ours(request) and not losing.judged(exc):
             run_id, step = request.args[:2]
-            if attempt.lost(self.app, run_id, step, exc):
+            loss = losing.lost(self.app, run_id, step, exc)
+            if loss.step != step:  # what it was given has ended well, and counts in its chord already
+                task_id = task_id_of(run_id, loss.step)
+                setattr(request, LOST, task_id)
+                request = Context(id=task_id, task=STEP, args=[run_id, loss.step], kwargs={})
+            if loss.goes_on:
                 self.mark_as_retry(task_id, exc, traceback=traceback, request=request, store_result=store_result)
                 return
         super().mark_as_failure(task_id, exc, traceback, request, store_result, call_errbacks, state)

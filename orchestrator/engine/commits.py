@@ -11,6 +11,7 @@ from orchestrator.context.fields import FieldWrite, base_payload
 from orchestrator.context.policy import Writer
 from orchestrator.context.reader import ContextReader
 from orchestrator.context.store import MAX_VALUE_BYTES, SharedWrite, moment
+from orchestrator.engine import turns
 from orchestrator.engine.merging import Edit, Outcome, findings, mark, merge_onto, merge_rules, merge_writes
 from orchestrator.engine.runtime import Runtime, log
 from orchestrator.errors import Conflict, LeaseLost
@@ -72,7 +73,9 @@ def complete(
             locks=written.locks,
             marks=[*_marks(step, written), *written.marks],
             apart=apart,
+            onward=None if apart else turns.onward(run_id),
         )
+        turns.moved(run_id, answer)
         if isinstance(answer, Unlocked):
             raise LeaseLost(
                 f"step '{step}' lost the lock of '{answer.section}' before what it wrote under it was committed"

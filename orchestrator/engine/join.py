@@ -11,7 +11,7 @@ from celery import Celery
 from orchestrator import keys
 from orchestrator.barrier.policy import Action, Decision, Member, Snapshot, decide
 from orchestrator.connection import guarded
-from orchestrator.engine import admission
+from orchestrator.engine import admission, turns
 from orchestrator.engine.agent import REGISTRY
 from orchestrator.engine.canvas import publish_all
 from orchestrator.engine.commits import MERGES
@@ -145,7 +145,9 @@ def _carry_out(
         marks=joined.marks,
         absorbed=joined.absorbed,
         early=True,
+        onward=turns.onward(run_id),
     )
+    turns.moved(run_id, moved)
     if isinstance(moved, Moved):
         follow(app, run_id, moved)
     return moved != Refused("moved")

@@ -25,6 +25,7 @@ from orchestrator.engine.forwarding import Forwarder
 from orchestrator.engine.liveness import Liveness
 from orchestrator.engine.policy import LOOKS
 from orchestrator.engine.runtime import Runtime, log, runtime_of
+from orchestrator.engine.transport import stopping
 from orchestrator.environment import Environment
 from orchestrator.errors import OrchestratorError, SettingsError
 from orchestrator.metrics.forwarding import channels
@@ -70,8 +71,14 @@ def start_threads(consumer: Any) -> None:
     liveness = Liveness(app, pool)
     runtime.member = member = FleetMember(consumer)
     sampling = runtime.settings.resource_manager.load_balancing.resource_monitoring.sampling_interval
+
+    def keep() -> None:
+        liveness.count_stuck(renew(runtime, _active(), pool))
+        notify(runtime, consumer.event_dispatcher)
+
+    notify(runtime, consumer.event_dispatcher)
     for name, seconds, act in (
-        ("lease keeper", settings.renew_seconds, lambda: liveness.count_stuck(renew(runtime, _active(), pool))),
+        ("lease keeper", settings.renew_seconds, keep),
         ("delivery keeper", settings.visibility_timeout / DELIVERY_LOOKS, lambda: keep_deliveries(app, _held())),
         ("liveness", settings.liveness_timeout / LOOKS, liveness.look),
     ):
@@ -81,6 +88,19 @@ def start_threads(consumer: Any) -> None:
         Ticker("alerts", sampling, forwarder.forward).start()
     runtime.samples.wanted.set()  # the first look is now: the others are to know of this worker
     Ticker("fleet", sampling, member.look, runtime.samples.wanted).start()
+
+
+def notify(runtime: Runtime, dispatcher: Any) -> None:
+    """Let the children know what has changed: Flower may have asked for events of tasks, or the worker may stop."""
+    groups = getattr(dispatcher, "groups", None)
+    runtime.notices.watched = bool(getattr(dispatcher, "enabled", False)) and (not groups or "task" in groups)
+    runtime.notices.stopping = stopping()
+
+
+def stops(runtime: Runtime) -> None:
+    """The worker is told to stop. Called by a signal handler: a thread does what may wait."""
+    runtime.notices.stopping = True
+    runtime.samples.wanted.set()
 
 
 def forwarder_of(runtime: Runtime) -> Forwarder | None:

@@ -37,7 +37,7 @@ from orchestrator.workflow.expansion import StageKind, chunk_size, chunked, room
 from orchestrator.workflow.models import BarrierSpec
 
 if TYPE_CHECKING:
-    from orchestrator.engine.attempt import Attempt
+    from orchestrator.engine.link import Attempt
 
 ALL = "all"
 """The chunk of the stage that merges."""

@@ -23,7 +23,7 @@ from celery import Celery
 from orchestrator import keys
 from orchestrator.connection import connect_blocking, guarded
 from orchestrator.context.values import canonical
-from orchestrator.engine import attempt, lane, mapping, steering, submission
+from orchestrator.engine import lane, link, mapping, steering, submission
 from orchestrator.engine.items import Item, pack_items
 from orchestrator.engine.join import follow
 from orchestrator.engine.registry import known_agents
@@ -220,7 +220,7 @@ class _Helper:
         if "lane" in granted.definition:
             lane.work(self._app, self._run_id, name, granted)
         else:
-            mapping.expand(self._app, attempt.Attempt(self._app, self._run_id, name, granted))
+            mapping.expand(self._app, link.Attempt(self._app, self._run_id, name, granted))
 
     @contextmanager
     def _leased(self, name: str) -> Iterator[None]:

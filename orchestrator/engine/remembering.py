@@ -29,7 +29,7 @@ from orchestrator.engine.versions import version_of
 from orchestrator.errors import OrchestratorError
 
 if TYPE_CHECKING:
-    from orchestrator.engine.attempt import Attempt
+    from orchestrator.engine.link import Attempt
 
 _TELLING = ("id", "with", "outputs", "wants", "validates")
 """Keys of a definition on which a result may depend, beside what the rules of access say."""

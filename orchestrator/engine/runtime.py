@@ -25,12 +25,13 @@ from orchestrator.context.locks import CHECK, EXTEND, LOCKS, Locks
 from orchestrator.context.scripts import JOIN, SNAPSHOT, UNDO
 from orchestrator.context.segments import Segments
 from orchestrator.context.store import ContextStore
+from orchestrator.engine.notices import Notices
 from orchestrator.engine.samples import Samples
 from orchestrator.engine.templates import Templates
 from orchestrator.messages.channel import MessageLimits
 from orchestrator.resources.store import Pools
 from orchestrator.run.expansions import Expansions, ExpansionScripts
-from orchestrator.run.store import BASE, FLOW, NO_MAIL, TAKE_BACK, Ledger, Transitions, lua
+from orchestrator.run.store import BASE, FLOW, GO_ON, NO_MAIL, TAKE_BACK, Ledger, Transitions, lua
 from orchestrator.scripts import Script
 
 if TYPE_CHECKING:
@@ -48,14 +49,14 @@ def transitions(mail: str = NO_MAIL) -> Transitions:
     flow = "\n".join((mail, BASE, LOCKS, FLOW))
     return Transitions(
         create=Script(flow, lua("marks"), lua("create")),
-        claim=Script(BASE, SNAPSHOT, lua("claim")),
-        finish=Script(flow, SNAPSHOT, CHECK, lua("quality"), lua("finish")),
+        claim=Script(BASE, SNAPSHOT, lua("take"), lua("claim")),
+        finish=Script(flow, SNAPSHOT, CHECK, GO_ON, lua("quality"), lua("finish")),
         renew=Script(BASE, LOCKS, EXTEND, lua("renew")),
         requeue=Script(flow, lua("requeue")),
         admit=Script(flow, lua("admit")),
         grant=Script(flow, lua("grant")),
         expire=Script(flow, lua("expire")),
-        judge=Script(flow, JOIN, TAKE_BACK, lua("unseen"), lua("quality"), lua("judge")),
+        judge=Script(flow, JOIN, GO_ON, TAKE_BACK, lua("unseen"), lua("quality"), lua("judge")),
         fallback=Script(flow, SNAPSHOT, TAKE_BACK, lua("unseen"), lua("fallback")),
         resolve=Script(flow, SNAPSHOT, lua("quality"), lua("resolve")),
         stop=Script(flow, lua("stop")),
@@ -82,9 +83,9 @@ log = logging.getLogger("orchestrator")
 
 @dataclass(slots=True)
 class Runtime:
-    """One per application. `owner` names this worker process' incarnation: children inherit it by fork; `turns`
-    counts that its main loop is alive; `samples` come from its children; `mail` gives the Lua with which the ledger
-    sends what it releases, or NO_MAIL where the engine has to publish."""
+    """One per application. `owner` names this worker process' incarnation: children inherit it by fork; `turns` counts
+    that its main loop is alive; `samples` come from its children, `notices` go to them; `mail` gives the Lua with which
+    the ledger sends what it releases, or NO_MAIL where the engine has to publish."""
 
     store_url: str
     settings: EngineSettings
@@ -97,6 +98,7 @@ class Runtime:
     member: FleetMember | None = None
     queue_seconds: Mapping[str, float] = field(default_factory=dict)
     samples: Samples = field(default_factory=Samples)
+    notices: Notices = field(default_factory=Notices)
     _main_pid: int = 0
     _renewed_at: float | None = None
     _steady_since: float = float("-inf")
@@ -184,6 +186,7 @@ class Runtime:
         self.owner = f"{hostname}:{uuid.uuid4().hex[:12]}"
         self._main_pid = os.getpid()
         self.samples.open()
+        self.notices.open()
         self.mail()  # once, before the children are forked
 
     def renewed(self) -> None:

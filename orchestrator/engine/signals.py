@@ -39,7 +39,7 @@ def _announce(sender: Any = None, **_: Any) -> None:
 
 @signals.worker_shutting_down.connect
 def _hurry(**_: Any) -> None:
-    runtime_of(current_app).samples.wanted.set()  # from a signal handler: a thread does what may wait
+    keeper.stops(runtime_of(current_app))
 
 
 @signals.worker_process_init.connect

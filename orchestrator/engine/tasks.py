@@ -9,13 +9,26 @@ from celery import Task, shared_task
 from orchestrator.engine import attempt, join, recovery
 from orchestrator.engine.attempt_log import flush_left
 from orchestrator.engine.canvas import BARRIER, STEP
+from orchestrator.engine.onward import in_turns
 
 SUBMIT = "orchestrator.submit"
 SWEEP = "orchestrator.sweep"
 
 
 class StepTask(Task[Any, Any]):
-    """Stores the rest of an attempt's log when its result, and whatever follows from it, is on its way."""
+    """Goes on with the steps of a turn, and stores the rest of an attempt's log when its result, and whatever follows
+    from it, is on its way."""
+
+    Request = "orchestrator.engine.requests:StepRequest"
+    _tracer: Any = None
+
+    @property
+    def __trace__(self) -> Any:  # where Celery keeps what it executes a task with
+        return self._tracer
+
+    @__trace__.setter
+    def __trace__(self, tracer: Any) -> None:
+        self._tracer = None if tracer is None else in_turns(self.app, tracer)
 
     def after_return(self, *_: Any) -> None:
         flush_left()

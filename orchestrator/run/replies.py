@@ -48,13 +48,15 @@ class Unlocked:
 class Moved:
     """A transition happened. `released` are definitions of steps that the caller publishes now, `joined` the
     barrier nodes whose last member has ended with it, and which the caller judges now. `asking` are definitions of
-    steps that need a lease on pools, `freed` steps whose lease is over, each with the number of the asking."""
+    steps that need a lease on pools, `freed` steps whose lease is over, each with the number of the asking. `begun` is
+    the attempt with which the caller goes on."""
 
     run_state: str
     released: tuple[Mapping[str, Any], ...] = ()
     joined: tuple[str, ...] = ()
     asking: tuple[tuple[Mapping[str, Any], int], ...] = ()
     freed: tuple[tuple[str, int], ...] = ()
+    begun: Claimed | None = None
 
     @property
     def ended(self) -> bool:
@@ -64,7 +66,8 @@ class Moved:
 @dataclass(frozen=True, slots=True)
 class Claimed:
     """An attempt was granted. `token` is its fencing token and its number; `at` is Redis' time. It reads `version` of
-    the context to its end, with those `branches` laid over it."""
+    the context to its end, with those `branches` laid over it. `message` is what was taken from a queue for it, by the
+    ledger itself."""
 
     token: int
     definition: Mapping[str, Any]
@@ -72,6 +75,7 @@ class Claimed:
     run_state: RunState
     version: int = 0
     branches: tuple[str, ...] = ()
+    message: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +172,8 @@ def moved(raw: Sequence[Any]) -> Moved | Refused:
     if len(raw) == 3:
         return Moved(raw[0].decode(), released, joined)
     asking = tuple((json.loads(definition), int(number)) for definition, number in raw[3])
-    return Moved(raw[0].decode(), released, joined, asking, tuple((step.decode(), int(n)) for step, n in raw[4]))
+    freed = tuple((step.decode(), int(n)) for step, n in raw[4])
+    return Moved(raw[0].decode(), released, joined, asking, freed, _granted(raw[5]) if len(raw) > 5 else None)
 
 
 def finished(raw: Sequence[Any]) -> Moved | Clash | Refused:
@@ -186,8 +191,14 @@ def finished(raw: Sequence[Any]) -> Moved | Clash | Refused:
 def claimed(raw: Sequence[Any]) -> Claimed | Refused:
     if raw[0] == b"refused":
         return Refused(raw[1].decode())
+    return _granted(raw)
+
+
+def _granted(raw: Sequence[Any]) -> Claimed:
     branches = tuple(step.decode() for step in raw[6])
-    return Claimed(int(raw[1]), json.loads(raw[2]), float(raw[3]), RunState(raw[4].decode()), int(raw[5]), branches)
+    message = raw[7] if len(raw) > 7 else b""
+    state = RunState(raw[4].decode())
+    return Claimed(int(raw[1]), json.loads(raw[2]), float(raw[3]), state, int(raw[5]), branches, message)
 
 
 def agenda(raw: Sequence[Any]) -> Agenda:

@@ -37,6 +37,8 @@ _FLOW = ("rules", "leases", "settle", "turns", "consider", "flow", "expansion_ke
 FLOW = "\n".join(lua(name) for name in _FLOW)
 """What a script needs in order to end nodes and release others, behind NO_MAIL or templates, BASE and the context's
 fragments of locks."""
+GO_ON = "\n".join(lua(name) for name in ("take", "onward", "go_on"))
+"""What a script needs, behind the context's `snapshot`, in order to begin the next step for its caller."""
 TAKE_BACK = "\n".join(lua(name) for name in ("withdraw", "reopen"))
 """What a script needs in order to end attempts before their time, and to run steps again."""
 
@@ -188,6 +190,7 @@ class Ledger:
         locks: Mapping[str, int] | None = None,
         marks: Sequence[Mapping[str, str]] = (),
         apart: bool = False,
+        onward: Mapping[str, Any] | None = None,
     ) -> Moved | Clash | Unlocked | Refused:
         """End the current attempt, known by its token. `executed`: by its own Celery task, whose canvas goes on;
         `apart`: by whoever gathers what the lanes of a mapped step have done.
@@ -197,12 +200,14 @@ class Ledger:
         what a merge left to decide; for the `undecided` ones the run waits. `bases` (field, hash, packed value) are
         what a member of a group started from where it read branches. `locks` are the tokens of the locks it wrote
         under, `marks` as in `judge`. Attempts that are refused, or clash with another writer, change nothing.
+        `onward` is what `onward.lua` needs to know of a process that would begin the next step at once.
         """
         arguments = self.arguments(
             step=step, state=state, token=token, executed=(executed and not apart) or None, delay=delay,
             error=error[:2000], reason=reason, snapshot=snapshot, fields=len(fields), nonce=token_hex(NONCE_BYTES),
             conflicts=len(conflicts), open=_open(undecided), locks=locks or None, seen=list(seen) or None,
             absorbed=list(absorbed) or None, marks=list(marks) or None, bases=len(bases) or None, apart=apart or None,
+            on=onward,
         ) | self._writing  # fmt: skip
         payloads = [part for row in (*fields, *conflicts, *bases) for part in row]
         for name, content in (files or {}).items():
@@ -324,10 +329,11 @@ class Ledger:
         marks: Sequence[Mapping[str, str]] = (),
         absorbed: Sequence[tuple[str, str]] = (),
         early: bool = False,
+        onward: Mapping[str, Any] | None = None,
     ) -> Moved | Refused:
         """A barrier's decision takes effect, once: an `action`, with its reason. `filled` are members for whose output
         something in `fields` stands, with that `impact` on quality; `early`: members may still be running, and are
-        ended as timed out. `marks` say what is not as it should be, as `models.QualityMark`.
+        ended as timed out. `marks` say what is not as it should be, as `models.QualityMark`; `onward` as in `finish`.
 
         It was decided over members in the states `seen`, in the order of `members`; `branches` are those that have
         written, `fields` what the merge of their shared sections gave, together with the `absorbed` (step, field) of
@@ -338,7 +344,7 @@ class Ledger:
             node=node, state=state, action=action, decision=decision, members=list(members), filled=list(filled),
             seen=list(seen) or None, impact=impact, branches=list(branches), fields=len(fields),
             conflicts=len(conflicts), early=early or None, open=_open(undecided), marks=list(marks) or None,
-            absorbed=list(absorbed) or None,
+            absorbed=list(absorbed) or None, on=onward, nonce=token_hex(NONCE_BYTES),
         ) | self._writing  # fmt: skip
         payloads = [part for row in (*fields, *conflicts) for part in row]
         return replies.moved(self._scripts.judge(self.client, run_id, arguments, payloads))

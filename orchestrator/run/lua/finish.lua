@@ -1,13 +1,17 @@
 -- An attempt ends. A: step, token, nonce (the same for a repeated call); state ('success', 'failed', ..., 'retrying'
--- with delay in s); error, reason; executed: by the Celery task itself, whose canvas goes on; apart: of a mapped step.
+-- with delay in s); error, reason; executed: by the Celery task itself, whose canvas goes on; apart: of a mapped step; on: see onward.lua.
 -- snapshot: the version it has read; fields: payload as in payload.lua; locks: section -> token, of the locks that it
 -- wrote under; marks: as in quality.lua. -> {'refused', state}, {'unlocked', section}, {'conflict', clashes} or
--- reply(run state). All checks come first; a refused attempt changes nothing but a count.
+-- go_on(run state). All checks come first; a refused attempt changes nothing but a count.
 local sk = step_key(A.step)
 local f = redis.call('HMGET', sk, 'state', 'token', 'ending', 'barrier', 'lanes', 'leased')
 local run_state = redis.call('HGET', META, 'state')
 if not run_state then return {'refused', 'unknown'} end
-if f[1] and A.nonce and f[3] == A.nonce then return reply(run_state) end -- the first answer was lost on its way
+if f[1] and A.nonce and f[3] == A.nonce then -- the first answer was lost on its way
+  local answer = reply(run_state)
+  answer[6] = went_on(run_state)
+  return answer
+end
 if f[1] ~= 'running' or tonumber(f[2]) ~= A.token then
   redis.call('HINCRBY', META, 'late', 1)
   return {'refused', f[1] or 'unknown'}
@@ -37,4 +41,4 @@ end
 end_step(A.step, state, 'error', A.error or '', 'reason', A.reason or '')
 event('step', A.step, state, f[2], A.error)
 settle(A.step, state)
-return reply(close_run())
+return go_on(close_run())

@@ -1,9 +1,13 @@
 -- A barrier's decision takes effect, once. A: group node, state ('success' or 'failed'), action, decision (why), filled
 -- (steps), impact (of what was filled: 'low', 'medium' or 'high'), marks (as in quality.lua), members; branches: the
--- members whose branches the payload (as in payload.lua) has merged. -> {'refused', state}, {'refused', 'moved'} or reply(run state)
+-- members whose branches the payload (as in payload.lua) has merged; on and nonce: see
+-- onward.lua. -> {'refused', state}, {'refused', 'moved'} or go_on(run state)
 local bk = step_key(A.node)
 local f = redis.call('HMGET', bk, 'state', 'deadline')
-if f[1] ~= 'joined' and not (A.early and f[1] == 'pending') then return {'refused', f[1] or 'unknown'} end
+if f[1] ~= 'joined' and not (A.early and f[1] == 'pending') then
+  local going = went_on(redis.call('HGET', META, 'state'))
+  return going and {redis.call('HGET', META, 'state'), {}, {}, {}, {}, going} or {'refused', f[1] or 'unknown'}
+end
 if unseen() or moved() then return {'refused', 'moved'} end
 local filled = {}
 for _, step in ipairs(A.filled) do
@@ -29,4 +33,4 @@ for _, step in ipairs(A.members) do
   if CLASS[at] ~= 'ok' then settle(step, filled[step] and 'success' or at) end
 end
 settle(A.node, A.state)
-return reply(close_run())
+return go_on(close_run())

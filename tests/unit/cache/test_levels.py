@@ -12,7 +12,7 @@ from orchestrator.cache.levels import READS, Level, rules_of
 from orchestrator.cache.models import CacheRules
 from orchestrator.cache.policy import Boost
 from orchestrator.engine import templates
-from orchestrator.engine.attempt import fields_ahead
+from orchestrator.engine.link import fields_ahead
 from orchestrator.engine.runtime import Runtime
 from orchestrator.settings import EngineSettings
 

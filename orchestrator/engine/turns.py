@@ -1,0 +1,109 @@
+"""A turn: the steps that a worker's process does in a row when a message was delivered to it.
+
+The transition that ends an attempt may begin another step for the same process, in the same script, with a claim like
+any other. Neither a message nor the worker's main process is in between. A turn is short, so that messages,
+acknowledgements and a fair queue keep their meaning; what is known to take long has a message of its own.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from contextvars import ContextVar
+from time import monotonic
+from typing import Any
+
+from celery import Celery
+
+from orchestrator.engine.runtime import Runtime, runtime_of
+from orchestrator.run.replies import Claimed, Moved
+
+_current: ContextVar[Turn | None] = ContextVar("turn", default=None)
+
+
+class Turn:
+    """What the process was given, and what it goes on with. `head` is the step of the message: the worker's main
+    process knows its children by that."""
+
+    def __init__(self, app: Celery, run_id: str, head: str) -> None:
+        self.run_id = run_id
+        self._app = app
+        self._runtime: Runtime = runtime_of(app)
+        self._head = head
+        self._began = monotonic()
+        self._class = ""
+        self._next: Claimed | None = None
+        self._given: Claimed | None = None
+
+    def __enter__(self) -> Turn:
+        self._token = _current.set(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        _current.reset(self._token)
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether an attempt has been begun that this process has not taken up yet."""
+        return self._next is not None
+
+    def take_up(self) -> Claimed | None:
+        """That attempt; the next one to be carried out is this."""
+        self._given, self._next = self._next, None
+        return self._given
+
+    def given(self, step: str) -> Claimed | None:
+        """The attempt to carry out; None when the step has to be claimed."""
+        granted, self._given = self._given, None
+        return granted if granted is not None and granted.definition["id"] == step else None
+
+    def carries_out(self, granted: Claimed) -> None:
+        """Steps of this one's class may follow."""
+        self._class = granted.definition["queue"]
+
+    def over(self) -> None:
+        """Nothing follows any more."""
+        self._class = ""
+
+    def moved(self, moved: object) -> None:
+        """A transition has come back; it may have begun the next step."""
+        if isinstance(moved, Moved) and moved.begun is not None:
+            self._next = moved.begun
+
+    def onward(self) -> Mapping[str, Any] | None:
+        """What the ledger needs in order to begin the next step; None when the turn is over."""
+        runtime = self._runtime
+        engine = runtime.settings.engine
+        if self._next is not None or monotonic() - self._began >= engine.run_on_seconds or runtime.notices.stopping:
+            return None
+        if not self._class or not runtime.ledger.posts:
+            return None
+        return {
+            "head": self._head,
+            "class": self._class,
+            "queues": list(self._app.amqp.queues.consume_from),
+            "seconds": engine.run_on_seconds,
+            "worker": runtime.hostname,
+            "owner": runtime.owner,
+            "pid": os.getpid(),
+            "lease": engine.lease_seconds,
+        }
+
+
+def current(run_id: str) -> Turn | None:
+    """The turn in which this is called, if it is one of this run."""
+    turn = _current.get()
+    return turn if turn is not None and turn.run_id == run_id else None
+
+
+def onward(run_id: str) -> Mapping[str, Any] | None:
+    """What a transition of this run is told about whoever makes it."""
+    turn = current(run_id)
+    return None if turn is None else turn.onward()
+
+
+def moved(run_id: str, answer: object) -> None:
+    """Such a transition has come back."""
+    turn = current(run_id)
+    if turn is not None:
+        turn.moved(answer)

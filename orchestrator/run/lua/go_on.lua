@@ -1,0 +1,29 @@
+-- go_on(run_state) -> reply(run_state), and as its sixth what take() says of the step that the caller has begun with it;
+-- see onward.lua. went_on(run_state) -> the same sixth once more, when the call is repeated.
+local function next_of_all(run_state)
+  local every = lists(9)
+  if redis.call('EXISTS', unpack(every)) == 0 then return end
+  for _, list in ipairs(every) do
+    local raw = redis.call('EXISTS', list) == 1 and redis.pcall('LINDEX', list, -1)
+    if raw then
+      local node = type(raw) == 'string' and step_of(raw)
+      if not node or not may_begin(node, run_state) then return end
+      redis.call('RPOP', list)
+      local found = begin(node, run_state)
+      found[8] = raw
+      return found
+    end
+  end
+end
+
+local function went_on(run_state)
+  local node = A.on and redis.call('HGET', step_key(A.on.head), 'onward')
+  return node and taken_before(node, run_state) or nil
+end
+
+local function go_on(run_state)
+  local going = A.on and released_alone(run_state)
+  local answer = reply(run_state)
+  answer[6] = going or (A.on and next_of_all(run_state)) or nil
+  return answer
+end

@@ -21,7 +21,9 @@ from orchestrator.connection import connect
 from orchestrator.context.store import ContextStore
 from orchestrator.engine import join, recovery
 from orchestrator.engine.app import create_app
+from orchestrator.engine.routing import queues
 from orchestrator.engine.runtime import Runtime, transitions
+from orchestrator.engine.turns import Turn
 from orchestrator.run.models import FINAL_RUN_STATES
 from orchestrator.run.nodes import compile_nodes
 from orchestrator.run.policy import Cause, Ended, decide
@@ -50,6 +52,7 @@ WORKFLOW = WorkflowSpec(
     ),
     groups=(GroupSpec(id="g", steps=MEMBERS, barrier=BARRIER),),
 )
+EVERYBODY = tuple(step.id for step in WORKFLOW.steps)
 
 
 class Clocked(Runtime):
@@ -66,6 +69,7 @@ class Clocked(Runtime):
 def deployment(url: str) -> Celery:
     """An application on that store, without workers."""
     app = create_app(url, url, EngineSettings(), set_as_current=False)
+    app.conf.task_queues = queues(("noop",))
     runtime = Clocked(url, EngineSettings(), mail=app.orchestrator.mail)  # type: ignore[attr-defined]
     runtime.scripts = transitions(runtime.mail())
     assert runtime.scripts.posts, "messages leave with the transition"
@@ -75,13 +79,21 @@ def deployment(url: str) -> Celery:
 
 @dataclass(slots=True, eq=False)
 class Attempt:
-    """What one attempt knows; it may have been replaced long ago. Nobody takes it away before `leased_until`."""
+    """What one attempt knows; it may have been replaced long ago. Nobody takes it away before `leased_until`. Its
+    worker knows its process by the message of the step `head`."""
 
-    step: str
-    token: int
-    version: int
+    granted: Claimed
+    head: str
     leased_until: float
     alive: bool = True
+
+    @property
+    def step(self) -> str:
+        return str(self.granted.definition["id"])
+
+    @property
+    def token(self) -> int:
+        return self.granted.token
 
 
 class BarrierMachine(RuleBasedStateMachine):
@@ -148,9 +160,11 @@ class BarrierMachine(RuleBasedStateMachine):
         return multiple() if dies else self._claim(step)
 
     def _claim(self, step: str) -> Any:
-        granted = self.ledger.claim(RUN, step, worker="w", owner="w", lease=LEASE, pid=7)
-        if not isinstance(granted, Claimed):
-            return multiple()
+        granted = self.ledger.claim(RUN, step, worker="w", owner=self.runtime.owner, lease=LEASE, pid=7)
+        return self._begins(granted, step) if isinstance(granted, Claimed) else multiple()
+
+    def _begins(self, granted: Claimed, head: str) -> Attempt:
+        step = str(granted.definition["id"])
         assert granted.token == self.tokens[step] + 1, "tokens rise by one"
         assert step not in self.current, "two attempts at a time"
         assert step not in self.succeeded, "a result was thrown away"
@@ -160,33 +174,47 @@ class BarrierMachine(RuleBasedStateMachine):
         if step == "behind":
             assert outcome == "success", "released before its barrier"
         self.tokens[step] = granted.token
-        self.current[step] = Attempt(step, granted.token, granted.version, self.now + LEASE)
+        self.current[step] = Attempt(granted, head, self.now + LEASE)
         self.given.append(self.current[step])
         return self.current[step]
 
-    @rule(attempt=attempts, good=st.booleans(), dies=st.sampled_from((False, False, True)))
-    def finish(self, attempt: Attempt, good: bool, dies: bool) -> None:
-        """An attempt ends; its process goes on with what follows, or dies before that."""
+    @rule(target=attempts, attempt=attempts, good=st.booleans(), dies=st.sampled_from((False, False, True)),
+          on=st.booleans())  # fmt: skip
+    def finish(self, attempt: Attempt, good: bool, dies: bool, on: bool = False) -> Any:
+        """An attempt ends; its process does what follows, or dies before that. It may go `on` with another step, and
+        dies at times as soon as the ledger has begun that."""
         if not attempt.alive:
-            return
+            return multiple()
         state, fields, delay, reason = "success", own(attempt.step, {"by": attempt.token}), 0.0, ""
         if not good:
             made = attempt.token - self.ledger.spent(RUN, attempt.step)
             verdict = decide(WORKFLOW.step(attempt.step).retry, Ended(Cause.ERROR, made))
             state, fields, delay, reason = verdict.state.value, [], verdict.delay, verdict.reason
-        answer = self.ledger.finish(
-            RUN, attempt.step, state, token=attempt.token, snapshot=attempt.version, fields=fields, delay=delay,
-            reason=reason,
-        )  # fmt: skip
+        with Turn(self.app, RUN, attempt.head) as turn:
+            if on and good:
+                turn.carries_out(attempt.granted)
+            answer = self.ledger.finish(
+                RUN, attempt.step, state, token=attempt.token, snapshot=attempt.granted.version, fields=fields,
+                delay=delay, reason=reason, onward=turn.onward(),
+            )  # fmt: skip
+            self._ended(attempt, answer, turn, good, dies)
+            next_one = turn.take_up()
+        begun = None if next_one is None else self._begins(next_one, attempt.head)
+        if begun is not None:
+            begun.alive = not dies
+        self._taken()
+        return multiple() if begun is None else begun
+
+    def _ended(self, attempt: Attempt, answer: object, turn: Turn, good: bool, dies: bool) -> None:
         mine = self.current.get(attempt.step) is attempt
         assert isinstance(answer, Moved) == mine, "a late attempt has ended its step, or the current one could not"
         attempt.alive = not dies
         if isinstance(answer, Moved):
             del self.current[attempt.step]
             self.succeeded |= {attempt.step} if good else set()
+            turn.moved(answer)
             if not dies:
                 join.follow(self.app, RUN, answer)
-        self._taken()
 
     def replaced(self) -> list[Attempt]:
         """Those who still work on what is somebody else's by now."""
@@ -208,10 +236,10 @@ class BarrierMachine(RuleBasedStateMachine):
             answer = self.ledger.progress(RUN, attempt.step, attempt.token, 0.5, "")
             assert isinstance(answer, str) == (self.current.get(attempt.step) is attempt)
 
-    @rule(steps=st.sets(st.sampled_from(MEMBERS)))
+    @rule(steps=st.sets(st.sampled_from(EVERYBODY)))
     def renew(self, steps: set[str]) -> None:
         living = [attempt for step, attempt in self.current.items() if step in steps and attempt.alive]
-        self.ledger.renew(RUN, [attempt.step for attempt in living], owner="w", lease=LEASE)
+        self.ledger.renew(RUN, {attempt.head for attempt in living}, owner=self.runtime.owner, lease=LEASE)
         for attempt in living:
             attempt.leased_until = self.now + LEASE
 
@@ -225,7 +253,7 @@ class BarrierMachine(RuleBasedStateMachine):
     def freeze(self, attempt: Attempt, taken: bool) -> Any:
         """Its worker stands still for longer than a lease, and somebody takes a message; the others renew theirs."""
         for _ in range(2):
-            self.renew(set(MEMBERS) - {attempt.step})
+            self.renew(set(EVERYBODY) - {attempt.step})
             self.time_passes(LEASE / 2)
         self.sweep()
         return self.receive(0, dies=False, twice=False) if taken else multiple()
@@ -234,7 +262,7 @@ class BarrierMachine(RuleBasedStateMachine):
     def work_goes_on(self) -> None:
         """Everybody who lives works, and renews his lease, for as long as a barrier waits."""
         for _ in range(TIMEOUT // 4 + 1):
-            self.renew(set(MEMBERS))
+            self.renew(set(EVERYBODY))
             self.time_passes(4)
         self.sweep()
 

@@ -130,7 +130,28 @@ def test_a_sweep_that_is_switched_off_is_missed(
         replay(machine, history)
 
 
+def goes_on_and_works_for_long(m: BarrierMachine) -> None:
+    """Its worker knows it by the message of the step before."""
+    begun = members_begin(m)
+    assert m.finish(begun["b"], good=True, dies=False, on=True) is m.current["beside"]
+    m.work_goes_on()
+
+
+def goes_on_and_dies(m: BarrierMachine) -> None:
+    m.finish(members_begin(m)["b"], good=True, dies=True, on=True)
+    m.heal()
+
+
 MUTANTS: dict[str, Mutant[BarrierMachine]] = {
+    "only the step of the message is renewed": Mutant(
+        "if f[6] and f[1] ~= 'queued' then",
+        "if false then",
+        goes_on_and_works_for_long,
+        "a living attempt was taken away",
+    ),
+    "whoever goes on has no lease": Mutant(
+        "due_at('lease:' .. step, by.lease)", "", goes_on_and_dies, "the run does not end"
+    ),
     "no token check": Mutant(
         "tonumber(f[2]) ~= A.token", "false", comes_back_when_it_was_replaced, "a late attempt has ended its step"
     ),

@@ -1,0 +1,179 @@
+"""A process goes on with the next step of its run, without a message, and dies, hangs or fails in it: Celery and the
+ledger know of that step what they know of any other."""
+
+from __future__ import annotations
+
+import signal
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import pytest
+from celery import Celery
+
+from orchestrator import Client, RunHandle
+from orchestrator.engine.app import create_app
+from orchestrator.run.models import RunState, StepState
+from orchestrator.settings import EngineSettings
+from tests.conftest import Store
+from tests.workers import Worker, eventually
+
+SECONDS = 40
+AGAIN = {"initial_interval": 0.1}
+ONCE = {"maximum_attempts": 1}
+
+
+@pytest.fixture(scope="module")
+def worker(module_store: Store, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Worker]:
+    with Worker(module_store.url, tmp_path_factory.mktemp("turns"), concurrency=2) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def celery(module_store: Store) -> Iterator[Celery]:
+    """Somebody who asks Celery, and not us."""
+    with closing(create_app(module_store.url, module_store.url, EngineSettings(), set_as_current=False)) as app:
+        yield app
+
+
+@pytest.fixture
+def client(module_store: Store, worker: Worker) -> Iterator[Client]:
+    with Client(module_store.url) as connected:
+        yield connected
+
+
+def line(agent: str, *, retry: dict[str, Any] = AGAIN, timeout: float | None = None, **given: Any) -> dict[str, Any]:
+    """Nothing at all, then this, in the process that has done nothing."""
+    second = {"id": "b", "agent": agent, "with": given, "needs": ["a"], "retry": retry}
+    return {"name": "line", "steps": [{"id": "a", "agent": "noop"}, second | ({"timeout": timeout} if timeout else {})]}
+
+
+def went_on(handle: RunHandle, worker: Worker) -> bool:
+    """Whether the first attempt of `b` had no message: the worker tells of each that it receives."""
+    text = worker.text()
+    assert f"[{handle.id}.a] received" in text
+    return f"[{handle.id}.b] received" not in text
+
+
+def errors(handle: RunHandle, step: str) -> list[str]:
+    told = [event for event in handle.events(follow=False) if event.step == step]
+    return [event.message for event in told if event.state in ("retrying", "failed", "timed_out")]
+
+
+def attempts(handle: RunHandle) -> dict[str, int]:
+    return {name: step.attempts for name, step in handle.status().steps.items()}
+
+
+def test_a_process_that_is_killed_in_a_later_step_is_reported_at_once(
+    client: Client, worker: Worker, celery: Celery
+) -> None:
+    """By its parent, who knows it by the step of its message; no lease has to lapse for that."""
+    handle = client.submit(line("crash", times=1))
+    assert handle.wait(SECONDS).state is RunState.SUCCESS
+    assert attempts(handle) == {"a": 1, "b": 2}
+    (error,) = errors(handle, "b")
+    assert error.startswith("WorkerLost: Worker exited prematurely: signal 9 (SIGKILL)")
+    assert celery.AsyncResult(f"{handle.id}.a").state == "PENDING", "it has ended well, and nothing is kept of it"
+    assert celery.AsyncResult(f"{handle.id}.b").state == "RETRY"
+
+
+def test_a_later_step_that_kills_every_process_is_given_up(client: Client, celery: Celery) -> None:
+    handle = client.submit(line("crash", times=99))
+    status = handle.wait(SECONDS)
+    assert (status.steps["b"].state, status.steps["b"].reason) == (StepState.FAILED, "poisoned")
+    assert attempts(handle) == {"a": 1, "b": 3}
+    eventually(lambda: celery.AsyncResult(f"{handle.id}.b").state == "FAILURE", within=5, what="Celery knows")
+    assert celery.AsyncResult(f"{handle.id}.a").state == "PENDING"
+
+
+def test_a_later_step_that_fails_is_a_failure_of_its_own(client: Client, worker: Worker, celery: Celery) -> None:
+    handle = client.submit(line("fail", retry=ONCE, times=9))
+    assert handle.wait(SECONDS).state is RunState.FAILED
+    assert went_on(handle, worker)
+    result = celery.AsyncResult(f"{handle.id}.b")
+    eventually(lambda: result.state == "FAILURE", within=5, what="Celery knows")
+    assert "as asked for 9 times" in str(result.result)
+    assert celery.AsyncResult(f"{handle.id}.a").state == "PENDING"
+    assert [line.text.partition("\n")[0] for line in handle.logs("b") if line.level == "ERROR"]
+
+
+def test_a_later_step_has_its_own_time(client: Client, worker: Worker) -> None:
+    handle = client.submit(line("hang", retry=ONCE, timeout=0.5))
+    status = handle.wait(SECONDS)
+    assert (status.steps["a"].state, status.steps["b"].state) == (StepState.SUCCESS, StepState.TIMED_OUT)
+    assert went_on(handle, worker)
+    ended = f"its attempt of {handle.id}.a is over"
+    eventually(lambda: ended in worker.text(), within=SECONDS, what="the process that hangs is ended")
+
+
+def test_a_pause_lets_nothing_go_on(client: Client) -> None:
+    steps = [{"id": "a", "agent": "sleep", "with": {"seconds": 0.5}}, {"id": "b", "agent": "noop", "needs": ["a"]}]
+    handle = client.submit({"name": "held", "steps": steps})
+    eventually(lambda: handle.status().steps["a"].state is StepState.RUNNING, within=SECONDS, what="a runs")
+    handle.pause()
+    eventually(lambda: handle.status().steps["a"].state is StepState.SUCCESS, within=SECONDS, what="a has ended")
+    assert handle.status().steps["b"].state is StepState.READY
+    handle.resume()
+    assert handle.wait(SECONDS).state is RunState.SUCCESS
+    assert attempts(handle) == {"a": 1, "b": 1}
+
+
+@contextmanager
+def events_of(app: Celery) -> Iterator[list[dict[str, Any]]]:
+    """What workers tell of tasks meanwhile, as Flower hears it."""
+    told: list[dict[str, Any]] = []
+    with app.connection_for_read() as connection:
+        receiver = app.events.Receiver(connection, handlers={"*": lambda event: told.append(dict(event))})
+        thread = Thread(target=receiver.capture, kwargs={"wakeup": False}, daemon=True)
+        thread.start()
+        app.control.enable_events()
+        yield told
+        receiver.should_stop = True
+        thread.join(SECONDS)
+
+
+def test_who_watches_celery_sees_every_step(client: Client, worker: Worker, celery: Celery) -> None:
+    """As soon as the processes know that somebody does."""
+    needs: list[tuple[str, list[str]]] = [("a", []), ("b", ["a"]), ("c", ["b"])]
+    steps: list[dict[str, Any]] = [{"id": name, "agent": "noop", "needs": before} for name, before in needs]
+    steps.append({"id": "d", "agent": "fail", "with": {"times": 9}, "needs": ["c"], "retry": ONCE})
+    runs: list[RunHandle] = []
+    expected = Counter({(name, kind): 1 for name in "abc" for kind in ("received", "started", "succeeded")})
+    expected += Counter({("d", kind): 1 for kind in ("received", "started", "failed")})
+
+    def watched() -> RunHandle | None:
+        """The first of the runs of which all was told."""
+        runs.append(client.submit({"name": "watched", "steps": steps}))
+        runs[-1].wait(SECONDS)
+        return next((run for run in runs if Counter(of(run)) == expected), None)
+
+    def of(handle: RunHandle) -> list[tuple[str, str]]:
+        found = [event for event in told if str(event.get("uuid", "")).startswith(handle.id)]
+        return [(event["uuid"].partition(".")[2], event["type"].partition("-")[2]) for event in found]
+
+    with events_of(celery) as told:
+        first = eventually(watched, within=SECONDS, what="each is received, started and ended")
+        last = client.submit({"name": "watched", "steps": steps})
+        eventually(lambda: Counter(of(last)) == expected, within=SECONDS, what="the last is told, and all before it")
+        assert first is not None
+        assert Counter(of(first)) == expected, "once"
+
+
+def test_a_worker_that_is_killed_leaves_the_later_step_to_another(
+    client: Client, worker: Worker, module_store: Store, tmp_path: Path
+) -> None:
+    """The message comes back, and its step is refused; the other one has a lease of its own."""
+    handle = client.submit(line("sleep", seconds=2))
+    eventually(lambda: handle.status().steps["b"].state is StepState.RUNNING, within=SECONDS, what="b runs")
+    assert went_on(handle, worker)
+    worker.kill()
+    with Worker(module_store.url, tmp_path, name="w2", concurrency=1):
+        assert handle.wait(SECONDS).state is RunState.SUCCESS
+    assert attempts(handle) == {"a": 1, "b": 2}
+    ended = Counter(event.step for event in handle.events(follow=False) if event.state == "success" and event.step)
+    assert ended == {"a": 1, "b": 1}
+    assert worker.process is not None
+    assert worker.process.returncode == -signal.SIGKILL

@@ -12,7 +12,7 @@ from celery.backends.redis import RedisBackend, SentinelBackend
 from orchestrator.engine import losing
 from orchestrator.engine.canvas import STEP, is_step_task
 from orchestrator.engine.canvas import task_id as task_id_of
-from orchestrator.engine.requests import LOST
+from orchestrator.engine.losing import LOST
 from orchestrator.engine.runtime import runtime_of
 
 if TYPE_CHECKING:

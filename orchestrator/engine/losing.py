@@ -14,6 +14,8 @@ from orchestrator.engine.runtime import Runtime, runtime_of
 from orchestrator.processes import is_running
 from orchestrator.run.models import FINAL_STEP_STATES, StepState
 
+LOST = "lost_id"
+"""Attribute of a request's context: the task over which its process died, when that is another one."""
 _LOST = (WorkerLostError, Terminated, TimeLimitExceeded)
 
 

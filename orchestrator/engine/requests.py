@@ -6,8 +6,7 @@ from typing import Any
 
 from celery.worker.request import Request
 
-LOST = "lost_id"
-"""Attribute of a request's context: the task over which its process died, when that is another one."""
+from orchestrator.engine.losing import LOST
 
 
 class StepRequest(Request):

@@ -9,7 +9,6 @@ from celery import Task, shared_task
 from orchestrator.engine import attempt, join, recovery
 from orchestrator.engine.attempt_log import flush_left
 from orchestrator.engine.canvas import BARRIER, STEP
-from orchestrator.engine.onward import in_turns
 
 SUBMIT = "orchestrator.submit"
 SWEEP = "orchestrator.sweep"
@@ -28,6 +27,8 @@ class StepTask(Task[Any, Any]):
 
     @__trace__.setter
     def __trace__(self, tracer: Any) -> None:
+        from orchestrator.engine.onward import in_turns  # only workers execute tasks
+
         self._tracer = None if tracer is None else in_turns(self.app, tracer)
 
     def after_return(self, *_: Any) -> None:

@@ -78,7 +78,9 @@ def test_members_that_failed_run_again_one_after_another_and_somebody_is_told(
     assert in_turn(status, "b", "c", "after")
     assert {run.result()[name]["attempt"] for name in "bc"} == {2}
     assert decisions(run) == ["abort_and_fallback", "release"]
-    (alert,) = [one for one in alerts(connect(module_store.url)) if one.run_id == run.id]
+    client = connect(module_store.url)
+    eventually(lambda: any(one.run_id == run.id for one in alerts(client)), within=SECONDS, what="somebody is told")
+    (alert,) = [one for one in alerts(client) if one.run_id == run.id]
     assert (alert.kind, alert.severity, alert.workflow, alert.subject) == ("barrier_fallback", "error", "grouped", "g")
     monkeypatch.setenv("ORCHESTRATOR_STORE_URL", module_store.url)
     assert main(["alerts", "-o", "json"]) == 0

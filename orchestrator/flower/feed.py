@@ -144,7 +144,9 @@ class Feed:
         while self._channels:
             await self._read_watched()
             self._reading = None
-            await self._connected().connection_pool.disconnect(inuse_connections=False)
+            client, self._client = self._client, None  # whoever comes meanwhile connects anew
+            if client is not None:
+                await client.connection_pool.disconnect(inuse_connections=False)
 
     async def _read_watched(self) -> None:
         failures = 0

@@ -61,7 +61,7 @@ class Autoscaler(autoscale.Autoscaler):
         if not full or taken != self._taken:
             self._taken, self._took_at = taken, now
         may_grow = full and self.processes < self.max_concurrency
-        depth, seconds = self._backlog(busy - self.processes) if may_grow else (int(full), 0.0)
+        depth, seconds = self._backlog() if may_grow else (int(full), 0.0)
         load = Load(
             processes=self.processes,
             busy=busy,
@@ -83,16 +83,16 @@ class Autoscaler(autoscale.Autoscaler):
             self._changed_at = now
             self._tell(before, reason)
 
-    def _backlog(self, held: int) -> tuple[int, float]:
-        """How many messages wait, in the queues of this worker or as the `held` that it took when it had more
-        processes, and what one takes on average."""
+    def _backlog(self) -> tuple[int, float]:
+        """How many messages wait in the queues of this worker, and what one takes on average; when none does, what the
+        slowest of its queues takes."""
         app = self.worker.app
         waiting = depths(app, app.amqp.queues.consume_from)
         known = runtime_of(app).queue_seconds
         seconds = {name: known.get(name, DEFAULT_STEP_SECONDS) for name in waiting}
-        depth = sum(waiting.values()) + held
-        work = sum(number * seconds[name] for name, number in waiting.items()) + held * max(seconds.values(), default=0)
-        return depth, work / depth if depth else 0.0
+        depth = sum(waiting.values())
+        work = sum(number * seconds[name] for name, number in waiting.items())
+        return depth, work / depth if depth else max(seconds.values(), default=0.0)
 
     def _tell(self, before: int, reason: str) -> None:
         runtime = runtime_of(self.worker.app)

@@ -26,9 +26,9 @@ LONGEST_PAUSE = 32
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """One worker's pool: `busy` of its `processes` work, at most `peak` have lately; `depth` steps of `seconds` each
-    wait in its queues, and none was taken for `waited` seconds. It may have `least` to `most` processes. `settled`:
-    none has come or gone for the cool-down."""
+    """One worker's pool: it has taken `busy` steps for its `processes`, at most `peak` lately; `depth` steps of
+    `seconds` each wait in its queues, and none was taken for `waited` seconds. It may have `least` to `most`
+    processes. `settled`: none has come or gone for the cool-down."""
 
     processes: int
     busy: int
@@ -43,15 +43,16 @@ class Load:
 
 def scale(rules: FleetRules, load: Load) -> tuple[int, str]:
     """How many processes a pool should have, and why; the present number when nothing is to be done."""
-    wait = max(load.depth * load.seconds / max(1, load.processes), load.waited)
+    depth = load.depth + max(0, load.busy - load.processes)  # what it took with more processes waits here as well
+    wait = max(depth * load.seconds / max(1, load.processes), load.waited)
     if load.processes < load.least:
         return load.least, f"at least {load.least}"
-    if load.depth and load.busy >= load.processes < load.most and wait > rules.target_wait:
-        wanted = max(1, ceil(load.depth * load.seconds / rules.target_wait))
-        target = min(load.most, load.processes + min(load.depth, wanted))
-        return target, f"{load.depth} steps wait, about {wait:.3g} s with {load.processes} processes"
+    if depth and load.busy >= load.processes < load.most and wait > rules.target_wait:
+        wanted = max(1, ceil(depth * load.seconds / rules.target_wait))
+        target = min(load.most, load.processes + min(depth, wanted))
+        return target, f"{depth} steps wait, about {wait:.3g} s with {load.processes} processes"
     needed = max(load.least, load.peak)
-    if load.settled and not load.depth and needed < load.processes:
+    if load.settled and not depth and needed < load.processes:
         return needed, f"no more than {load.peak} were busy in {rules.scale_cooldown:g} s"
     return load.processes, ""
 

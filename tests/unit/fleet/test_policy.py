@@ -32,6 +32,7 @@ def fleet(*workers: Worker, now: float = 1000.0, **queues: Queue) -> Fleet:
         ({"depth": 3, "busy": 1}, 2),
         ({"depth": 1, "busy": 2, "seconds": 0.1}, 2),
         ({"depth": 1, "busy": 2, "seconds": 0.1, "waited": 2}, 3),
+        ({"busy": 4, "seconds": 0.1, "waited": 2}, 3),
         ({"depth": 3, "busy": 2}, 5),
         ({"depth": 100, "busy": 2}, 6),
         ({"depth": 100, "busy": 2, "seconds": 0.03}, 5),
@@ -40,8 +41,8 @@ def fleet(*workers: Worker, now: float = 1000.0, **queues: Queue) -> Fleet:
         ({"processes": 4, "least": 3}, 3),
     ],
     ids=[
-        "idle", "not settled", "was needed", "has room", "waits shortly", "has waited long", "by what waits",
-        "at most", "by the work", "full", "below the least", "never below the least",
+        "idle", "not settled", "was needed", "has room", "waits shortly", "has waited long", "took more before",
+        "by what waits", "at most", "by the work", "full", "below the least", "never below the least",
     ],
 )  # fmt: skip
 def test_a_pool_follows_predicted_work(change: dict[str, Any], target: int) -> None:

@@ -161,6 +161,24 @@ def test_what_is_on_this_host_is_not_fetched_and_what_is_gone_or_damaged_there_i
     assert read()[1] > 2_000_000
 
 
+@pytest.mark.parametrize(("limit", "left"), [("64MB", 1), (0, 0), (1_000_000, 0)])
+def test_the_settings_say_how_much_memory_a_host_shares(
+    bench: Bench, store_url: str, limit: str | int, left: int
+) -> None:
+    run_id = f"run-{os.urandom(8).hex()}"
+    bench.create(spec(step("a")), run_id)
+    granted = bench.ledger.claim(run_id, "a", worker="w", owner="w", lease=5, pid=7)
+    assert isinstance(granted, Claimed)
+    runtime = Runtime(store_url, EngineSettings.model_validate({"engine": {"shared_memory": limit}}))
+    large = shared("plan.x", os.urandom(600_000).hex(), 0)
+    empty = ContextReader(runtime.context, run_id, version=granted.version)
+    moved = complete(runtime, run_id, granted, empty, Written((large,), {}))
+    held = Segments(1).held(run_id)
+    runtime.segments.drop(run_id)
+    assert isinstance(moved, Moved)
+    assert len(held) == left
+
+
 def sent(client: redis.Redis) -> int:
     """The bytes that the server has sent to all clients."""
     stats: Any = client.info("stats")

@@ -1,8 +1,8 @@
 -- An attempt ends. A: step, token, nonce (the same for a repeated call); state ('success', 'failed', ..., 'retrying'
--- with delay in s); error, reason; executed: by the Celery task itself, whose canvas goes on; apart: of a mapped step; on: see onward.lua.
--- snapshot: the version it has read; fields: payload as in payload.lua; locks: section -> token, of the locks that it
--- wrote under; marks: as in quality.lua. -> {'refused', state}, {'unlocked', section}, {'conflict', clashes} or
--- go_on(run state). All checks come first; a refused attempt changes nothing but a count.
+-- with delay in s); error, reason; executed: by the Celery task itself, whose canvas goes on; apart: of a mapped step;
+-- on: see onward.lua; snapshot: the version it has read; fields: payload as in payload.lua; locks: section -> token, of
+-- the locks that it wrote under; marks: as in quality.lua. -> {'refused', state}, {'unlocked', section}, {'conflict',
+-- clashes} or go_on(run state). All checks come first; a refused attempt changes nothing but a count.
 local sk = step_key(A.step)
 local f = redis.call('HMGET', sk, 'state', 'token', 'ending', 'barrier', 'lanes', 'leased')
 local run_state = redis.call('HGET', META, 'state')

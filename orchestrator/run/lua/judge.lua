@@ -1,7 +1,7 @@
 -- A barrier's decision takes effect, once. A: group node, state ('success' or 'failed'), action, decision (why), filled
 -- (steps), impact (of what was filled: 'low', 'medium' or 'high'), marks (as in quality.lua), members; branches: the
--- members whose branches the payload (as in payload.lua) has merged; on and nonce: see
--- onward.lua. -> {'refused', state}, {'refused', 'moved'} or go_on(run state)
+-- members whose branches the payload (as in payload.lua) has merged; on and nonce: see onward.lua. -> {'refused',
+-- state}, {'refused', 'moved'} or go_on(run state)
 local bk = step_key(A.node)
 local f = redis.call('HMGET', bk, 'state', 'deadline')
 if f[1] ~= 'joined' and not (A.early and f[1] == 'pending') then

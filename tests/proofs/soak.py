@@ -37,6 +37,8 @@ from tests.workers import QUICK_ENGINE, ROOT, Worker, announce, eventually
 
 LEASE = 1.5
 """As in the settings of these workers."""
+VISIBILITY = 30.0
+"""Their `visibility_timeout`: what a killed worker had taken is delivered again after so long."""
 WORKERS, BEATS, CHILDREN, CLIENTS = 2, 2, 4, 16
 CALM_SECONDS = 90.0
 """After the last fault, everything that was accepted has to end within this."""
@@ -300,7 +302,7 @@ def _balance(fleet: Fleet, customers: Customers, faults: Faults, seed: int) -> R
     fleet.tend()
     canary = customers.client.submit(workflow(Random(seed), -1))
     assert canary.wait(30).state is RunState.SUCCESS
-    eventually(lambda: not client.exists("unacked"), within=20, what=f"seed {seed}: no message is held")
+    eventually(lambda: not client.exists("unacked"), within=VISIBILITY + 20, what=f"seed {seed}: no message is held")
     eventually(lambda: not client.zcard("orc:active"), within=20, what=f"seed {seed}: no run is active")
     left = [key for part in ("due", "locks", "ctx:pins") for key in client.scan_iter(f"orc:{{*}}:{part}")]
     held = [key for key in left if not (key.endswith(b":locks") and client.hkeys(key) == [b"#"])]

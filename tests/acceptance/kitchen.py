@@ -119,6 +119,19 @@ COOKER = """
       - {id: pressure, agent: explode}
       - {id: rice, agent: cook, needs: [pressure]}
 """
+BUFFET = """
+    name: buffet
+    steps:
+      - {id: soup, agent: cook, with: {seconds: 0.2}, priority: 9}
+      - {id: salad, agent: cook, with: {seconds: 0.2}, priority: 6}
+      - {id: dessert, agent: cook, needs: [fish, roast, salad]}
+    execution_groups:
+      mains:
+        parallel_capable: true
+        agents:
+          - {id: roast, agent: cook, with: {seconds: 0.2}, priority: 7}
+          - {id: fish, agent: cook, with: {seconds: 0.2}, priority: 8}
+"""
 WRONG = """
     name: wrong
     steps:
@@ -141,7 +154,7 @@ class Kitchen:
         workflows.mkdir(parents=True)
         (folder / "kitchen_app.py").write_text(textwrap.dedent(APP))
         texts = {"tea": TEA, "burnt": BURNT, "litter": LITTER, "stew": STEW, "feast": FEAST, "wrong": WRONG,
-                 "soup": SOUP, "cooker": COOKER}  # fmt: skip
+                 "soup": SOUP, "cooker": COOKER, "buffet": BUFFET}  # fmt: skip
         for name, text in texts.items():
             (workflows / f"{name}.yaml").write_text(textwrap.dedent(text))
         return cls(folder)

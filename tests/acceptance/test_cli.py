@@ -11,12 +11,14 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from orchestrator import Client, Workflow
 from orchestrator.engine.app import create_app
 from orchestrator.settings import EngineSettings
 from tests.acceptance.kitchen import Kitchen
@@ -77,6 +79,22 @@ def test_the_time_limit_of_run_cancels_it(kitchen: Kitchen) -> None:
     assert done.returncode == 124
     assert "has not ended within 1s" in done.stderr
     assert kitchen.data("show", done.stderr.split()[1])["state"] == "cancelled"
+
+
+def test_one_step_after_another_on_demand(kitchen: Kitchen) -> None:
+    """In the order that `plan` shows, whichever way a run is started, although nothing but the flag asks for it."""
+    order = kitchen.data("plan", "buffet", "--sequential")["order"]
+    buffet = Workflow.from_file(kitchen.folder / "config" / "workflows" / "buffet.yaml")
+    with Client(kitchen.environment["ORCHESTRATOR_STORE_URL"]) as client:
+        handle = client.submit(buffet, sequential=True)
+        flags = ["buffet", "--sequential", "-o", "json"]
+        ended = kitchen.together(["run", *flags], ["submit", *flags, "--wait"])
+        handle.wait(60)
+    for run in [*(json.loads(done.stdout) for done in ended), kitchen.data("show", handle.id)]:
+        times = [(run["steps"][name]["started_at"], run["steps"][name]["finished_at"]) for name in order]
+        assert run["state"] == "success"
+        assert all(before[1] <= after[0] for before, after in pairwise(times)), times
+        assert kitchen.effects(run["run_id"]) == order == ["soup", "fish", "roast", "salad", "dessert"]
 
 
 def test_submit_prints_the_id_alone_and_the_same_key_gives_the_same_run(kitchen: Kitchen) -> None:

@@ -36,6 +36,7 @@ def transport_options(settings: EngineSettings) -> dict[str, Any]:
         "visibility_timeout": settings.engine.visibility_timeout,
         "unacked_restore_interval": 1,
         "unacked_restore_throttle": 1,
+        "unacked_mutex_expire": settings.engine.lease_seconds,  # kombu's 300 s: so long a death with it costs everybody
         "socket_timeout": 10,
         "socket_connect_timeout": 5,
         "socket_keepalive": True,

@@ -29,6 +29,7 @@ from orchestrator.cache.store import Cache
 from orchestrator.client import Client
 from orchestrator.context.values import canonical
 from orchestrator.engine.milestones import documents
+from orchestrator.engine.routing import agent_queue
 from orchestrator.errors import OrchestratorError
 
 REQUESTS, OBJECTS, SKEW = 8_000, 2_000, 0.8
@@ -38,8 +39,9 @@ ROOM = 0.1
 """The cache, as a share of all objects' bytes."""
 TEXTS = (20_000, 200_000, 2_000_000)
 STEPS, FIELDS = 200, 5
-URL, FOLDER, FORESEES = "BENCH_URL", "BENCH_TEMPLATES", "BENCH_FORESEES"
-"""Environment variables of `cache_app`."""
+URL, FOLDER, FORESEES, ELSEWHERE = "BENCH_URL", "BENCH_TEMPLATES", "BENCH_FORESEES", "elsewhere"
+"""Environment variables of `cache_app`; the last one is also the class of agents that work on another host."""
+READ = {"100 KB": 100_000, "1 MB": 1_000_000, "4 MB": 4_000_000}
 LRU, BOUND = "plain LRU", "offline bound"
 
 
@@ -150,18 +152,28 @@ def _compression(setting: Setting) -> Iterator[Measure]:
 
 
 def _prefetching(setting: Setting) -> Iterator[Measure]:
-    """Real runs of a worker whose process for renders has left, as it does after a minute: how long an agent waits for
-    its text when that process was started ahead, while the agent itself or the one before it in the plan still worked,
-    and when not."""
+    """Real runs of a worker whose process for renders has left, as it does after a minute, and to whose host values
+    come from another one: how long an agent waits for its text when that was foreseen, while the agent itself or the
+    one before it in the plan still worked, and when not. The first run of each plan is how a process learns."""
     folder = setting.folder / "templates"
     folder.mkdir()
     (folder / "page.j2").write_text("{% for part in parts %}\n## {{ part.name | title }}\n{% endfor %}\n" * 20)
-    plans: Mapping[str, Sequence[Mapping[str, Any]]] = {
-        "while the agent works": [{"id": "page", "agent": "author", "with": {"waits": True}}],
-        "while the one before works": [
-            {"id": "think", "agent": "thinker"}, {"id": "page", "agent": "author", "needs": ["think"]}
+    page = {"id": "page", "agent": "author"}
+    plans: dict[str, Sequence[Mapping[str, Any]]] = {
+        "a first render, started while the agent works": [page | {"with": {"waits": True}}],
+        "a first render, started while the one before works": [
+            {"id": "think", "agent": "thinker"}, page | {"needs": ["think"]}
         ],
     }  # fmt: skip
+    for size, count in READ.items():
+        write = {"id": "write", "agent": "writer", "with": {"bytes": count}}
+        first = {"id": "think", "agent": "thinker", "needs": ["write"]}
+        plans[f"{size} of text from another host, fetched while the agent works"] = [
+            write, {"id": "page", "agent": "reader", "needs": ["write"], "with": {"waits": True}}
+        ]  # fmt: skip
+        plans[f"{size} of text from another host, fetched while the one before works"] = [
+            write, first, {"id": "page", "agent": "reader", "needs": ["think"]}
+        ]  # fmt: skip
     with ExitStack() as opened:
         clients = [opened.enter_context(_authors(setting, folder, foresees)) for foresees in (True, False)]
         for at, (name, steps) in enumerate(plans.items()):
@@ -173,20 +185,22 @@ def _prefetching(setting: Setting) -> Iterator[Measure]:
                         raise OrchestratorError(f"the run has failed: {run.status()}")
                     taken.append(run.result()["page"]["seconds"] * 1000)
             yield Measure(
-                name=f"a first render, started {name}", unit="ms", samples=tuple(times[0][1:]), peer="not ahead",
-                peer_samples=tuple(times[1][1:]),
-            )  # fmt: skip
+                name=name, unit="ms", samples=tuple(times[0][1:]), peer="not ahead", peer_samples=tuple(times[1][1:])
+            )
 
 
 @contextmanager
 def _authors(setting: Setting, folder: Path, foresees: bool) -> Iterator[Client]:
-    """A client of a worker with one process."""
+    """A client of a worker with one process, and of one that stands for another host."""
     url = setting.server.url(1 + foresees)
     given = {URL: url, FOLDER: str(folder), FORESEES: str(int(foresees))}
-    arguments = ("-c", "1", "-n", f"authors{foresees:d}@bench", "--without-gossip")
-    log = setting.folder / f"authors{foresees:d}.log"
-    with celery_worker("orchestrator.bench.cache_app", arguments, given, log), Client(url) as client:
-        yield client
+    with ExitStack() as opened:
+        for queue, more in (("bench", {}), (ELSEWHERE, {ELSEWHERE: "1"})):
+            name = f"{queue}{foresees:d}"
+            arguments = ("-c", "1", "-n", f"{name}@bench", "-Q", agent_queue(queue), "--without-gossip")
+            log = setting.folder / f"{name}.log"
+            opened.enter_context(celery_worker("orchestrator.bench.cache_app", arguments, given | more, log))
+        yield opened.enter_context(Client(url))
 
 
 def _milestones(setting: Setting) -> Iterator[Measure]:

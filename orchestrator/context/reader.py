@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from threading import Thread
 from typing import Any, cast
 
 import redis
@@ -12,9 +14,26 @@ from pydantic_core import from_json
 from orchestrator import keys
 from orchestrator.connection import guarded
 from orchestrator.context.fields import DRAFT, assemble, section_of
-from orchestrator.context.store import ContextStore, Value
+from orchestrator.context.store import ContextStore, Reading, Value
+from orchestrator.errors import OrchestratorError
 
 ALL = "*"
+
+
+class _Coming(Thread):
+    """A read that somebody will ask for; when it fails, they read themselves."""
+
+    def __init__(self, names: Iterable[str], read: Callable[[list[str]], Reading]) -> None:
+        super().__init__(name="context ahead", daemon=True)
+        self.names = list(names)
+        self.sections = {section_of(name) for name in self.names}
+        self.reading: Reading | None = None
+        self._read = read
+        self.start()
+
+    def run(self) -> None:
+        with suppress(OrchestratorError):
+            self.reading = self._read(self.names)
 
 
 class ContextReader:
@@ -42,6 +61,7 @@ class ContextReader:
         self._fetched: set[str] = set()
         self._found: dict[str, Value] = {}
         self._parsed: dict[str, Any] = {}
+        self._coming: _Coming | None = None
         self.asked: set[str] = set()
         """Sections and fields that were asked for, there or not."""
         self.steady = True
@@ -50,21 +70,59 @@ class ContextReader:
     def fetch(self, names: Sequence[str]) -> None:
         """Bring in sections and fields, those that are missing in one round trip."""
         self.asked.update(names)
-        missing = [name for name in names if name not in self._fetched and section_of(name) not in self._fetched]
+        missing = self._missing(names)
+        if self._coming is not None and any(section_of(name) in self._coming.sections for name in missing):
+            self._settle(self._coming)
+            missing = self._missing(names)
         if not missing:
             return
         missing += sorted(self._ahead - self._fetched)
         self._ahead = set()
-        reading = self._store.read(
-            self._run_id, version=self.version, names=missing, branches=self._branches, drafts=self._drafts
+        self._take(missing, self._read(missing))
+
+    def begin(self, names: Iterable[str]) -> None:
+        """Fetch these, and what was to come with the first read, while the agent does something else: whoever asks for
+        them waits for the rest of it. No round trip more than without, if any of them is asked for."""
+        wanted = self._missing(sorted({*names, *self._ahead}))
+        if wanted and self._coming is None:
+            self._ahead = set()
+            self._coming = _Coming(wanted, self._read)
+
+    def bring(self, names: Sequence[str]) -> None:
+        """Leave the large values among these in shared memory, for another reader on this host; one round trip."""
+        self._store.bring(self._run_id, self.version, names, self._branches)
+
+    def large(self, least: int) -> tuple[str, ...]:
+        """The fields of at least so many characters among those that were asked for."""
+        return tuple(sorted(
+            field for field, value in self._found.items()
+            if len(value.text) >= least and not self.asked.isdisjoint((field, section_of(field)))
+        ))  # fmt: skip
+
+    def _missing(self, names: Iterable[str]) -> list[str]:
+        return [name for name in names if name not in self._fetched and section_of(name) not in self._fetched]
+
+    def _read(self, names: list[str]) -> Reading:
+        return self._store.read(
+            self._run_id, version=self.version, names=names, branches=self._branches, drafts=self._drafts
         )
+
+    def _take(self, names: Iterable[str], reading: Reading) -> None:
         # What has been seen stays: a draft may have changed since.
         self._found = {**reading.fields, **self._found}
-        self._fetched.update(missing)
+        self._fetched.update(names)
+
+    def _settle(self, coming: _Coming) -> None:
+        coming.join()
+        if coming.reading is not None:
+            self._take(coming.names, coming.reading)
+        self._coming = None
 
     def refresh(self, section: str) -> None:
         """Read a section as it is now, which is for those who hold its lock; one round trip."""
         self.steady = False
+        if self._coming is not None:
+            self._settle(self._coming)
         reading = self._store.read(self._run_id, names=[section], branches=self._branches, drafts=self._drafts)
         stale = [field for field in self._found if section_of(field) == section]
         for field in stale:

@@ -69,6 +69,11 @@ class Segments:
                     with suppress(OSError):  # no such memory, full, or a sweep has just taken the empty folder away
                         self._keep(self.folder / run_id, content_hash, data)
 
+    def touch(self, run_id: str, content_hash: str) -> None:
+        """Somebody will use it soon: its lease begins anew."""
+        with suppress(OSError):
+            os.utime(self.folder / run_id / content_hash)
+
     def drop(self, run_id: str) -> None:
         """A run has ended: nobody will read its values for long."""
         with suppress(OSError):

@@ -19,7 +19,7 @@ from orchestrator.context.models import ContextConflict, Difference, FieldChange
 from orchestrator.context.policy import Writer
 from orchestrator.context.scripts import BRANCHES, DIFF, PUBLISH, READ, RESTORE
 from orchestrator.context.segments import Segments
-from orchestrator.context.values import canonical
+from orchestrator.context.values import canonical, content_hash
 from orchestrator.errors import NotFound
 
 MAX_VALUE_BYTES = 64_000_000
@@ -119,6 +119,23 @@ class ContextStore:
                 value = _laid_over(bases.pop(name), None if below is None else below.text, value, name)
             found[name] = Value(value, number, mark, below.main if below else None)
         return Reading(at, found)
+
+    def bring(self, run_id: str, version: int, names: Sequence[str], branches: Sequence[str] = ()) -> None:
+        """Leave the large values among sections and fields in shared memory, for whoever reads them here soon; one
+        round trip. Those that are there are kept for another lease."""
+        if self._segments is None or not self._segments.limit:
+            return
+        asked = {"version": version, "names": list(names), "branches": list(branches), "drafts": []}
+        raw = READ(self._client, run_id, {**asked, "held": self._segments.held(run_id)})
+        if raw[0] == b"gone":
+            return
+        for field, packed in zip(raw[1::4], raw[3::4], strict=True):
+            if packed[:1] == _HELD:
+                self._segments.touch(run_id, packed[1:].decode())
+            elif packed:
+                text = unpack(packed, field.decode(), limit=MAX_VALUE_BYTES)
+                if len(text) >= self._segments.least:
+                    self._segments.put(run_id, [(content_hash(text), text)])
 
     def _rows(
         self, run_id: str, version: int | None, arguments: Mapping[str, Any]

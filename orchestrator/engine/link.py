@@ -21,7 +21,7 @@ from orchestrator.engine.agent_messages import RunPost
 from orchestrator.engine.attempt_locks import AttemptLocks
 from orchestrator.engine.commits import Written
 from orchestrator.engine.foresight import warn_early
-from orchestrator.engine.prefetching import likely_templates
+from orchestrator.engine.prefetching import learn_reads, likely_templates, read_ahead
 from orchestrator.engine.remembering import Reads
 from orchestrator.engine.runtime import Runtime, is_current, runtime_of
 from orchestrator.errors import InvalidValue, LeaseLost
@@ -140,9 +140,11 @@ class Attempt:
         agent, access = find_agent(definition["agent"]), context.access
         served = self._app.amqp.queues.consume_from
         self.runtime.foresee(likely_templates(definition, _RENDERED, self.runtime.templates, served))
+        read_ahead(self.runtime, definition, self.reader, served)
         result = agent.check(context) if self.validates else agent(context)
         self.talked = context.messages.used
         self.read = Reads(*map(frozenset, (self.reader.asked, self.inputs.asked, context.rendered)))
+        learn_reads(definition, self.reader)
         if context.rendered:
             _RENDERED.setdefault(agent.name, set()).update(context.rendered)
         written = {**assemble(context.shared.items()), **context.writes, **result}

@@ -1,23 +1,36 @@
-"""Which templates an attempt and the one behind it are likely to render: they are loaded while it still works.
+"""What an attempt and the one behind it are likely to need: templates are loaded, and large values of the context
+fetched, while it still works.
 
-Known without asking anybody: what an agent has rendered in this process, and what its module names, which holds from
-the first attempt on. The plan's part are the links of a linear run, which a step's definition carries: the first of
-them is likely to be the next attempt of this process.
+Known without asking anybody: what a step's agent has rendered and read in this process, and what its module names,
+which holds from the first attempt on. The plan's part are the links of a linear run, which a step's definition carries:
+the first of them is likely to be the next attempt of this process.
+
+A value counts as large from `segments.LEAST` on. Smaller ones are fetched by the first read, all that are declared in
+one round trip of less than a millisecond (`orchestrator bench cache`): there is nothing to gain from asking sooner.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
+from threading import Thread
 from types import CodeType
 from typing import Any
 
+from orchestrator.context.reader import ContextReader
+from orchestrator.context.segments import LEAST
 from orchestrator.engine.agent import REGISTRY
 from orchestrator.engine.routing import agent_queue
+from orchestrator.engine.runtime import Runtime
+from orchestrator.errors import OrchestratorError
 
 LONGEST_NAME = 200
+REMEMBERED = 1000
+_LARGE: dict[tuple[str, str], tuple[str, ...]] = {}
+"""(step, agent) -> the large fields that it has read in this process the last time."""
 
 
 def likely_templates(
@@ -28,9 +41,45 @@ def likely_templates(
 ) -> set[str]:
     """Names of templates for the agent of a step, and for that of the next link if its queue is `served` here.
     `rendered`: agent -> what it has rendered."""
-    following = (str(agent) for _, agent, queue, _ in definition.get("next", ())[:1] if agent_queue(queue) in served)
-    agents = (str(definition["agent"]), *following)
+    agents = (str(definition["agent"]), *(agent for _, agent in _following(definition, served)))
     return {name for agent in agents for name in (*rendered.get(agent, ()), *_named(agent, folders))}
+
+
+def _following(definition: Mapping[str, Any], served: Collection[str]) -> list[tuple[str, str]]:
+    """Step and agent of the next link, if this process may be given it."""
+    links: Sequence[Any] = definition.get("next", ())[:1]
+    return [(str(step), str(agent)) for step, agent, queue, _ in links if agent_queue(queue) in served]
+
+
+def learn_reads(definition: Mapping[str, Any], reader: ContextReader) -> None:
+    """An attempt has ended well: what of that which it has read was large?"""
+    name, found = (str(definition["id"]), str(definition["agent"])), reader.large(LEAST)
+    if not found:
+        _LARGE.pop(name, None)
+        return
+    if len(_LARGE) >= REMEMBERED:
+        _LARGE.clear()
+    _LARGE[name] = found
+
+
+def read_ahead(
+    runtime: Runtime, definition: Mapping[str, Any], reader: ContextReader, served: Collection[str]
+) -> None:
+    """Begin to fetch what this attempt is likely to read and, for the next link, to leave in shared memory what that
+    one is. Nothing is sent unless large values are expected; nothing raises."""
+    if not _LARGE or not runtime.settings.caching_system.cache_optimization.prefetching.prefetch_context:
+        return
+    own = _LARGE.get((str(definition["id"]), str(definition["agent"])), ())
+    if own:
+        reader.begin(own)
+    later = {name for link in _following(definition, served) for name in _LARGE.get(link, ())} - set(own)
+    if later:
+        Thread(target=_bring, args=(reader, sorted(later)), name="context ahead", daemon=True).start()
+
+
+def _bring(reader: ContextReader, names: Sequence[str]) -> None:
+    with suppress(OrchestratorError):  # whoever needs them fetches them
+        reader.bring(names)
 
 
 def _named(agent: str, folders: tuple[Path, ...]) -> frozenset[str]:

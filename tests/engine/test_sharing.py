@@ -11,6 +11,7 @@ import pytest
 
 from orchestrator import Client
 from orchestrator.cli import main
+from orchestrator.client import RunHandle
 from orchestrator.context.segments import MEMORY, Segments
 from orchestrator.errors import CorruptValue, NotFound
 from orchestrator.keys import run_key
@@ -170,6 +171,36 @@ def test_a_large_value_passes_between_processes_of_a_host_without_the_store(shar
     sharing.redis.hset(blobs, left, stored)
     assert run.result()["reader"]["saw"] == "page" * 300_000
     eventually(lambda: not here.held(run.id), within=SECONDS, what="the end of the run takes its segments along")
+
+
+@pytest.mark.skipif(not MEMORY.is_dir(), reason="this system has no /dev/shm")
+def test_what_the_next_step_will_read_is_brought_here_while_this_one_works(sharing: Client, tmp_path: Path) -> None:
+    """Each of the four processes has seen once what the reader reads; then it was written on another host."""
+    here = Segments(1)
+
+    def peeker(name: str, need: str, path: str = "writer.none") -> dict[str, Any]:
+        return {"id": name, "agent": "peeker", "needs": [need], "with": {"after": str(tmp_path / name), "path": path}}
+
+    def works(run: RunHandle, name: str) -> None:
+        eventually(lambda: run.status().steps[name].state is StepState.RUNNING, within=SECONDS, what=f"{name} runs")
+
+    writer, reader = adder("writer", word="page"), peeker("reader", "waiter", "writer.text")
+    lesson = {"name": "lesson", "steps": [writer, reader | {"needs": ["writer"]}]}
+    lessons = [sharing.submit(lesson) for _ in range(4)]
+    for run in lessons:
+        works(run, "reader")
+    (tmp_path / "reader").touch()
+    assert {run.wait(SECONDS).state for run in lessons} == {RunState.SUCCESS}
+    gate, waiter = peeker("gate", "writer"), peeker("waiter", "gate")
+    run = sharing.submit({"name": "ahead", "steps": [writer, gate, waiter, reader]})
+    works(run, "gate")
+    here.drop(run.id)
+    (tmp_path / "gate").touch()
+    works(run, "waiter")
+    eventually(lambda: here.held(run.id), within=SECONDS, what="the text is here before anybody has asked for it")
+    (tmp_path / "waiter").touch()
+    assert run.wait(SECONDS).state is RunState.SUCCESS
+    assert run.result()["reader"]["saw"] == "page" * 300_000
 
 
 @pytest.mark.parametrize(

@@ -236,6 +236,44 @@ def test_what_is_read_again_is_not_fetched_again(bench: Bench) -> None:
     assert held.field("a.y", "none") == "none"
 
 
+def test_what_is_begun_ahead_is_what_the_reads_take_and_a_failure_of_it_is_theirs_to_repair(bench: Bench) -> None:
+    bench.create(spec(step("a"), step("b", "a")))
+    bench.run_step("a", output={"x": "y" * 100, "small": 1})
+    granted = bench.granted("b")
+    held = reader(bench, granted, ahead=["a.small"])
+    held.begin(["a.x", "a.gone"])
+    assert held.field("a.x") == "y" * 100
+    bench.client.delete(keys.run_key("run", "ctx:blobs"))
+    assert (held.field("a.small"), held.field("a.gone", "none")) == (1, "none"), "it came along"
+    assert held.asked == {"a.x", "a.small", "a.gone"}, "what was not asked for makes no other result"
+    assert held.large(100) == ("a.x",)
+    held = ContextReader(bench.context, "run", version=99)
+    held.begin(["a.x"])
+    with pytest.raises(NotFound):
+        held.field("a.x")
+
+
+def test_large_values_are_brought_to_this_host_for_the_next_step_and_kept_there(bench: Bench, tmp_path: Path) -> None:
+    bench.create(spec(step("a"), step("b", "a", group="g"), step("c", "a", group="g"), step("after_b", "b"),
+                      groups=(GroupSpec(id="g", steps=("b", "c")),)))  # fmt: skip
+    large, other = os.urandom(600_000).hex(), os.urandom(600_000).hex()
+    bench.run_step("a", output={"large": large, "small": 1})
+    bench.run_step("b", output={"other": other})
+    granted = bench.granted("after_b")
+    here = Segments(10_000_000, folder=tmp_path / "shared")
+    held = ContextReader(
+        ContextStore(bench.client, segments=here), "run", version=granted.version, branches=granted.branches
+    )
+    held.bring(["a", "b.other"])
+    assert set(here.held("run")) == {content_hash(f'"{text}"') for text in (large, other)}, "the small one is not"
+    for name in here.held("run"):
+        os.utime(here.folder / "run" / name, (0, 0))
+    before = sent(bench.client)
+    held.bring(["a.large", "b.other"])
+    assert sent(bench.client) - before < 100_000, "what is here is not fetched again"
+    assert here.sweep() == 0, "and kept for another lease"
+
+
 # -- clashes ----------------------------------------------------------------------------------------------------------
 
 

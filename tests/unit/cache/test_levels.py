@@ -11,7 +11,10 @@ import tasks  # noqa: F401 - registers the agents
 from orchestrator.cache.levels import READS, Level, rules_of
 from orchestrator.cache.models import CacheRules
 from orchestrator.cache.policy import Boost
-from orchestrator.engine import templates
+from orchestrator.context.reader import ContextReader
+from orchestrator.context.segments import LEAST
+from orchestrator.context.store import Value
+from orchestrator.engine import prefetching, templates
 from orchestrator.engine.link import fields_ahead
 from orchestrator.engine.runtime import Runtime
 from orchestrator.settings import EngineSettings
@@ -78,6 +81,24 @@ def test_declared_reads_are_fetched_ahead_unless_the_settings_say_no() -> None:
         "pm.user_stories", "pm.user_personas", "analyst.target_users"
     ]  # fmt: skip
     assert fields_ahead(runtime(), {"agent": "ux_expert", "read": []}) == [], "the workflow says otherwise"
+
+
+def test_large_reads_are_begun_ahead_unless_the_settings_say_no() -> None:
+    def ahead(prefetched: bool, read_before: str) -> bool:
+        """Whether an attempt's read is under way before anybody has asked."""
+        where = runtime(prefetch_context=prefetched)
+        held = ContextReader(where.context, "run", version=1)
+        held._found["pm.text"] = Value(read_before, 1)
+        held.asked.add("pm")
+        definition = {"id": "reader", "agent": "unknown"}
+        prefetching.learn_reads(definition, held)
+        again = ContextReader(where.context, "run", version=1)
+        prefetching.read_ahead(where, definition, again, ())
+        return again._coming is not None
+
+    assert ahead(True, "x" * LEAST)
+    assert not ahead(False, "x" * LEAST)
+    assert not ahead(True, "x"), "small values come with the first read"
 
 
 def test_a_process_that_renders_is_started_ahead_unless_the_settings_say_no(tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import chain
 from typing import Any, NamedTuple
 
 import redis
@@ -11,7 +10,7 @@ from redis.exceptions import OutOfMemoryError
 
 from orchestrator.batch.threads import Handler
 from orchestrator.connection import each, guarded
-from orchestrator.errors import BackpressureError, OrchestratorError
+from orchestrator.errors import BackpressureError, InvalidValue, OrchestratorError
 from orchestrator.scripts import Script, fragment
 
 ONCE = Script(fragment("orchestrator.batch", "once"))
@@ -44,15 +43,44 @@ def pipelined(client: redis.Redis) -> Handler[Command, Any]:
 
 def once(client: redis.Redis, prefix: str, *, keep: float = 3600.0) -> Handler[Operation, Any]:
     """Operations in one script: one command for each batch, all of it or nothing. The ids of those that were done are
-    remembered under `prefix` for `keep` seconds with their replies: an operation that is sent again, because a
-    connection broke or a process died, takes no second effect, and gets the reply of the first."""
+    remembered under `prefix` for `keep` seconds or longer, with their replies: an operation that is sent again, because
+    a connection broke or a process died, takes no second effect, and gets the reply of the first.
+
+    Beside the same script for each operation, a batch takes a sixth of the server's time: what is left is the command
+    itself, called from Lua, and its mark. `orchestrator bench batch` measures it.
+    """
 
     def handle(operations: Sequence[Operation]) -> Sequence[Any]:
-        flat = chain.from_iterable((one.id, len(one.command), *one.command) for one in operations)
-        rows = ONCE.at(client, prefix, str(int(keep)), *flat)
-        return [reply if done else _refusal(reply.decode(errors="replace")) for done, reply in rows]
+        refused, found = ONCE.at(client, prefix, str(int(keep)), _packed(operations))
+        for place in refused:
+            found[place - 1] = _refusal(found[place - 1].decode(errors="replace"))
+        outcomes: list[Any] = found
+        return outcomes
 
     return handle
+
+
+def _packed(operations: Sequence[Operation]) -> bytes:
+    """As MessagePack, which Lua reads at once: arguments of their own would cost the server more than the commands."""
+    parts = [b"\xdd", (2 * len(operations)).to_bytes(4, "big")]
+    for one in operations:
+        parts += (_text(one.id), b"\xdc", len(one.command).to_bytes(2, "big"), *map(_text, one.command))
+    return b"".join(parts)
+
+
+def _text(part: Any) -> bytes:
+    if isinstance(part, str):
+        raw = part.encode()
+    elif isinstance(part, bytes):
+        raw = part
+    elif isinstance(part, int | float) and not isinstance(part, bool):
+        raw = repr(part).encode()
+    else:
+        raise InvalidValue(f"a command has texts, bytes and numbers as its parts, and no {type(part).__name__}: {part!r}")
+    size = len(raw)
+    if size < 32:
+        return bytes((0xA0 | size,)) + raw
+    return (b"\xda" + size.to_bytes(2, "big") if size < 65536 else b"\xdb" + size.to_bytes(4, "big")) + raw
 
 
 def _refusal(said: Exception | str) -> OrchestratorError:

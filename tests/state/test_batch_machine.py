@@ -6,12 +6,14 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 from hypothesis import settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from orchestrator.batch import BatchLimits, BatchProcessor, ItemRetry, Operation, once, pipelined
 from orchestrator.connection import connect
+from orchestrator.errors import InvalidValue
 from tests.conftest import StartServer, Store
 from tests.state.batch_machine import BatchMachine
 
@@ -20,6 +22,7 @@ PRODUCER = f"""
 import os, sys
 from orchestrator.batch import BatchLimits, BatchProcessor, Operation, once
 from orchestrator.connection import connect
+from orchestrator.errors import InvalidValue
 client, last = connect(sys.argv[1]), int(sys.argv[2])
 with BatchProcessor({{"count": once(client, "mark:")}}, limits=BatchLimits(size=50, queue=400)) as processor:
     asked = []
@@ -44,7 +47,7 @@ def test_a_killed_process_starts_again_and_every_effect_is_there_once(store: Sto
     assert 0 < client.hlen("ledger") < OPERATIONS, "killed in the middle"
     subprocess.run([*command, str(OPERATIONS)], check=True, timeout=90)
     assert client.hgetall("ledger") == {str(number).encode(): b"1" for number in range(OPERATIONS)}
-    assert 0 < client.ttl("mark:0") <= 3600
+    assert sum(client.hlen(marks) for marks in client.scan_iter("mark:*")) == OPERATIONS
 
 
 def test_a_server_that_goes_away_and_comes_back_loses_nothing(start_server: StartServer, tmp_path: Path) -> None:
@@ -67,6 +70,34 @@ def test_an_operation_that_is_twice_in_a_batch_takes_effect_once(store: Store) -
     batch = [Operation(str(number % 1500), ("HINCRBY", "ledger", number, 1)) for number in range(3000)]
     assert do(batch) == do(batch) == [1] * 3000
     assert connect(store.url).hlen("ledger") == 1500
+
+
+def test_marks_are_kept_for_as_long_as_was_said_and_then_go(store: Store) -> None:
+    client = connect(store.url)
+    client.set("text", "a")
+    do = once(client, "mark:", keep=3600)
+    batch = [Operation("a", ("RPUSH", "ledger", b"\xff" * 40)), Operation("b", ("LLEN", "text")),
+             Operation("c", ("GET", "nothing")), Operation("d", ("SET", "long", "x" * 70_000))]  # fmt: skip
+    first = do(batch)
+    assert (first[0], str(first[1])[:40], first[2:]) == (1, "Redis refused the command: WRONGTYPE Ope", [None, b"OK"])
+    (marks,) = client.scan_iter("mark:*")
+    assert (client.hkeys(marks), 3600 < client.ttl(marks) <= 7200) == ([b"a", b"c", b"d"], True)
+    before = f"mark:{int(marks.rpartition(b':')[2]) - 1}"
+    client.rename(marks, before)  # as if that were an hour ago
+    assert do(batch[:1]) == [1]
+    client.rename(before, f"mark:{int(before[5:]) - 1}")
+    assert do(batch[:1]) == [2], "forgotten, and done anew"
+    assert client.keys("mark:*") == [marks]
+    assert client.lrange("ledger", 0, -1) == [b"\xff" * 40] * 2
+
+
+def test_what_is_no_part_of_a_command_is_refused_alone(store: Store) -> None:
+    client = connect(store.url)
+    with BatchProcessor({"any": once(client, "mark:")}, limits=BatchLimits(timeout=3600, size=3)) as processor:
+        parts: list[Any] = [1.5, None, True]
+        asked = [processor.add("any", Operation(str(n), ("SADD", "set", part))) for n, part in enumerate(parts)]
+        assert [type(one.exception(60)) for one in asked] == [type(None), InvalidValue, InvalidValue]
+    assert client.smembers("set") == {b"1.5"}
 
 
 def test_a_pipeline_takes_a_refused_command_out_of_its_batch(store: Store) -> None:

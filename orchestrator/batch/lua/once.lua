@@ -1,32 +1,44 @@
--- Operations, each at most once. KEYS[1]: prefix of the marks. ARGV[1]: how long marks are kept (s, 0: no marks);
--- ARGV[2...]: id, number of parts, the parts of its command; and so on.
--- -> for each {1, reply} or {0, error}. An operation whose mark is there is not done again; its first reply is repeated.
-local keep, at, marks, before, found = tonumber(ARGV[1]), 2, {}, {}, {}
-while keep > 0 and at < #ARGV do
-  marks[#marks + 1] = KEYS[1] .. ARGV[at]
-  at = at + 2 + ARGV[at + 1]
-end
-for first = 1, #marks, 1000 do -- more do not fit on Lua's stack
-  local last = math.min(first + 999, #marks)
-  for place, reply in ipairs(redis.call('MGET', unpack(marks, first, last))) do before[marks[first + place - 1]] = reply end
-end
-at = 2
-for place = 1, math.huge do
-  if at >= #ARGV then return found end
-  local count, mark = tonumber(ARGV[at + 1]), marks[place]
-  if mark and before[mark] then
-    found[place] = {1, cmsgpack.unpack(before[mark])}
-  else
-    local reply = redis.pcall(unpack(ARGV, at + 2, at + 1 + count))
-    if type(reply) == 'table' and reply.err then
-      found[place] = {0, reply.err}
-    else
-      if mark then
-        before[mark] = cmsgpack.pack(reply)
-        redis.call('SET', mark, before[mark], 'EX', keep)
-      end
-      found[place] = {1, reply}
+-- Operations, each at most once. KEYS[1]: prefix of the marks. ARGV[1]: how long they are kept at least (s, 0: no marks);
+-- ARGV[2]: id, command, id, command... as MessagePack, each command an array of its parts.
+-- -> {places of those that were refused, from 1; their errors, and the replies of all others}
+-- Marks are fields of one hash for each `keep` seconds: its own and the one before are looked at, older ones go.
+local keep, given = tonumber(ARGV[1]), cmsgpack.unpack(ARGV[2])
+local count, ids, before, marks, found, refused = #given / 2, {}, {}, {}, {}, {}
+local MOST = 2000 -- values on Lua's stack
+for place = 1, count do ids[place] = given[2 * place - 1] end
+
+local function bucket(back) return KEYS[1] .. string.format('%d', redis.call('TIME')[1] / keep - back) end
+local function remember(key)
+  for first = 1, redis.call('EXISTS', key) * count, MOST do
+    for place, reply in ipairs(redis.call('HMGET', key, unpack(ids, first, math.min(first + MOST - 1, count)))) do
+      if reply then before[ids[first + place - 1]] = reply end
     end
   end
-  at = at + 2 + count
 end
+if keep > 0 then
+  redis.call('UNLINK', bucket(2)) -- in the background: it may be large
+  remember(bucket(1))
+  remember(bucket(0))
+end
+
+for place, id in ipairs(ids) do
+  if before[id] then
+    found[place] = cmsgpack.unpack(before[id])
+  else
+    local reply = redis.pcall(unpack(given[2 * place]))
+    if type(reply) == 'table' and reply.err then
+      refused[#refused + 1], found[place] = place, reply.err
+    else
+      found[place] = reply
+      if keep > 0 then
+        before[id] = cmsgpack.pack(reply)
+        marks[#marks + 1], marks[#marks + 2] = id, before[id]
+      end
+    end
+  end
+end
+for first = 1, #marks, MOST do
+  redis.call('HSET', bucket(0), unpack(marks, first, math.min(first + MOST - 1, #marks)))
+end
+if marks[1] then redis.call('EXPIRE', bucket(0), 2 * keep) end
+return {refused, found}

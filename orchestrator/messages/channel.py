@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from secrets import token_hex
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import redis
 from pydantic import StringConstraints
@@ -24,9 +24,11 @@ if TYPE_CHECKING:
     from orchestrator.batch import BatchLimits, BatchProcessor
 
 _ROOM = "orchestrator.messages"
-_BASE = (fragment("orchestrator.run", "base"), *(fragment(_ROOM, name) for name in ("places", "expiring", "trim")))
-PUBLISH = Script(*_BASE, fragment(_ROOM, "publish"))
-JOIN = Script(*_BASE, fragment(_ROOM, "join"))
+_PLACES = fragment(_ROOM, "places")
+PUBLISH = Script(  # what trims is only set up when it is time
+    "local function trimming(P, A, NOW)", _PLACES, fragment(_ROOM, "trim"), "return trim end", fragment(_ROOM, "publish")
+)
+JOIN = Script(fragment("orchestrator.run", "base"), _PLACES, fragment(_ROOM, "join"))
 _encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
 BLOCK_MS = int(BLOCK_SECONDS * 1000)
 NONCE_BYTES = 8
@@ -43,6 +45,7 @@ class MessageLimits(Frozen, defer_build=False):
 
 
 Name = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+Maybe = Annotated[str, StringConstraints(max_length=200)]
 
 
 class Message(Frozen):
@@ -51,8 +54,8 @@ class Message(Frozen):
 
     topic: Name
     data: Any = None
-    to: Name | Literal[""] = ""
-    key: Name | Literal[""] = ""
+    to: Maybe = ""
+    key: Maybe = ""
 
 
 class Speaker(Frozen, defer_build=False):  # of every step, as its limits: before children are forked
@@ -96,19 +99,16 @@ class Calls(Stream):
         self.limits = limits or MessageLimits()
         self.run_id = keys.EVERYBODY if run_id is None else run_id
         super().__init__(keys.run_prefix(self.run_id), ":messages", self.limits.live, of_run=run_id is not None)
-        bounds = {"bytes": self.limits.bytes, "keep": self.limits.keep, "live": self.limits.live}
-        self._always = _encode({"run": self._of_run, "limits": bounds})[:-1]
+        bounds = (self.limits.bytes, self.limits.keep, self.limits.live)
+        self._always = ("1" if self._of_run else "", *map(str, bounds))
 
-    def publishing(self, messages: Sequence[Message], speaker: Speaker | None) -> tuple[str, list[str]]:
-        """Arguments and payloads of PUBLISH. Raises InvalidValue."""
-        arguments = f'{self._always},"nonce":"{token_hex(NONCE_BYTES)}"'
-        if speaker is not None:
-            said = {"step": speaker.step, "token": speaker.token, "node": speaker.node or speaker.step}
-            arguments = f"{arguments},{_encode(said)[1:-1]}"
-        payloads: list[str] = []
+    def publishing(self, messages: Sequence[Message], speaker: Speaker | None) -> list[str]:
+        """Arguments of PUBLISH. Raises InvalidValue."""
+        said = ("", "", "") if speaker is None else (speaker.step, str(speaker.token), speaker.node or speaker.step)
+        arguments = [token_hex(NONCE_BYTES), *self._always, *said]
         for message in messages:
-            payloads += (message.topic, message.to, self._text(message), message.key)
-        return arguments + "}", payloads
+            arguments += (message.topic, message.to, self._text(message), message.key)
+        return arguments
 
     def _text(self, message: Message) -> str:
         try:
@@ -153,7 +153,7 @@ class Channel(Calls):
 
         Raises NotFound for a run that is not there, LeaseLost for a speaker that was replaced, InvalidValue.
         """
-        raw = PUBLISH(self.client, self.run_id, *self.publishing(messages, speaker))
+        raw = PUBLISH.at(self.client, self.prefix, *self.publishing(messages, speaker))
         return self.published(raw, speaker)
 
     def batching(self, limits: BatchLimits | None = None) -> BatchProcessor[Message, str]:

@@ -29,7 +29,7 @@ class AsyncChannel(Calls):
 
     async def publish(self, *messages: Message, speaker: Speaker | None = None) -> list[str]:
         """As `Channel.publish`."""
-        raw = await PUBLISH.call_async(self.client, self.run_id, *self.publishing(messages, speaker))
+        raw = await PUBLISH.at_async(self.client, self.prefix, *self.publishing(messages, speaker))
         return self.published(raw, speaker)
 
     async def read(self, after: str = "0") -> list[Event]:

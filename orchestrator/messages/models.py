@@ -217,10 +217,10 @@ def parse_events(entries: Entries) -> Iterator[Event]:
 
 def _message(entry: bytes, fields: Mapping[bytes, bytes]) -> MessageEvent:
     """The most frequent kind by far, and our own script wrote it: what is not needed is not looked at."""
-    attempt, step = fields.get(b"a"), fields.get(b"n")
+    attempt, step, name = fields.get(b"a"), fields.get(b"n"), entry.decode()
     return MessageEvent(
-        id=entry.decode(),
-        at=float(fields[b"at"]),
+        id=name,
+        at=_time_of(name),
         step=step.decode() if step else None,
         attempt=int(attempt) if attempt else None,
         topic=fields[b"s"].decode(),

@@ -26,5 +26,6 @@ for _, row in ipairs(redis.call('XINFO', 'CONSUMERS', STREAM, A.group)) do
     redis.call('XGROUP', 'DELCONSUMER', STREAM, A.group, consumer.name)
   end
 end
-expire_as_run()
+local left = A.run and redis.call('TTL', META) or -1 -- what is written for a run that has ended goes with it
+if left >= 0 then for _, key in ipairs({STREAM, BOOK}) do redis.call('EXPIRE', key, left) end end
 return {'ok', tonumber(redis.call('HGET', BOOK, 'lost:' .. A.group) or 0)}

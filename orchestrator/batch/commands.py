@@ -14,6 +14,8 @@ from orchestrator.errors import BackpressureError, InvalidValue, OrchestratorErr
 from orchestrator.scripts import Script, fragment
 
 ONCE = Script(fragment("orchestrator.batch", "once"))
+_SHORT, _MIDDLE = 32, 65536
+"""From so many bytes on MessagePack gives a text a longer head."""
 Command = Sequence[Any]
 """A command and its arguments, such as `("HINCRBY", "counts", "a", 1)`."""
 
@@ -76,11 +78,11 @@ def _text(part: Any) -> bytes:
     elif isinstance(part, int | float) and not isinstance(part, bool):
         raw = repr(part).encode()
     else:
-        raise InvalidValue(f"a command has texts, bytes and numbers as its parts, and no {type(part).__name__}: {part!r}")
+        raise InvalidValue(f"a command consists of texts, bytes and numbers, and no {type(part).__name__}: {part!r}")
     size = len(raw)
-    if size < 32:
+    if size < _SHORT:
         return bytes((0xA0 | size,)) + raw
-    return (b"\xda" + size.to_bytes(2, "big") if size < 65536 else b"\xdb" + size.to_bytes(4, "big")) + raw
+    return (b"\xda" + size.to_bytes(2, "big") if size < _MIDDLE else b"\xdb" + size.to_bytes(4, "big")) + raw
 
 
 def _refusal(said: Exception | str) -> OrchestratorError:

@@ -26,8 +26,9 @@ if TYPE_CHECKING:
 _ROOM = "orchestrator.messages"
 _PLACES = fragment(_ROOM, "places")
 PUBLISH = Script(  # what trims is only set up when it is time
-    "local function trimming(P, A, NOW)", _PLACES, fragment(_ROOM, "trim"), "return trim end", fragment(_ROOM, "publish")
-)
+    "local function trimming(P, A, NOW)", _PLACES, fragment(_ROOM, "trim"), "return trim end",
+    fragment(_ROOM, "publish"),
+)  # fmt: skip
 JOIN = Script(fragment("orchestrator.run", "base"), _PLACES, fragment(_ROOM, "join"))
 _encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
 BLOCK_MS = int(BLOCK_SECONDS * 1000)

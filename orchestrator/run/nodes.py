@@ -65,12 +65,12 @@ class Node:
 
 
 def compile_nodes(plan: Plan, queue_of: Callable[[str], str], shape: Shape = DOCUMENTED) -> tuple[Node, ...]:
-    """The nodes of a plan in topological order of their steps. `queue_of` maps an agent to its class.
+    """The nodes of a plan in an order of their steps that is topological. `queue_of` maps an agent to its class.
 
     A step that needs all members of a joined group waits for the group's barrier instead; members of a group that
     start behind different dependencies wait for each other at a gate. Cross-validation stands behind the barrier.
     """
-    plan = shape.prioritised(plan)
+    plan, spans = shape.prioritised(plan), shape.spans(plan)
     turns = sequence(plan) if shape.sequential else None
     groups = {group.id: group for group in plan.workflow.groups if is_parallel(group)}
     if turns is not None:
@@ -93,7 +93,7 @@ def compile_nodes(plan: Plan, queue_of: Callable[[str], str], shape: Shape = DOC
     for step_id in plan.order:
         nodes[step_id] = _step_node(plan, step_id, needs[step_id], groups.get(group_of.get(step_id, "")), gated,
                                     pieces, after.get(step_id, ()), queue_of, places[step_id], shape,
-                                    demands[step_id])  # fmt: skip
+                                    demands[step_id], spans.get(step_id))  # fmt: skip
         group_id = group_of.get(step_id, "")
         if lasts.get(group_id) == step_id:
             nodes |= {node.id: node for node in _joining(plan, groups[group_id], shape, nodes)}
@@ -200,6 +200,7 @@ def _step_node(
     place: int,
     shape: Shape,
     demand: str,
+    span: tuple[int, int] | None,
 ) -> Node:
     step = plan.workflow.step(step_id)
     definition: dict[str, Any] = {
@@ -228,7 +229,7 @@ def _step_node(
         "expand": mapped(step, queue_of, shape.barrier),
         "demand": demand,
         "seconds": plan.steps[step_id].duration_seconds,
-        "slack": shape.by_slack(plan, step),
+        "slack": span,
         "fairness_key": plan.workflow.fairness_key if demand else None,
         "fairness_weight": plan.workflow.fairness_weight if demand and plan.workflow.fairness_weight != 1 else None,
         "on_conflict": _on_conflict(step),

@@ -18,6 +18,7 @@ from orchestrator.workflow.plan import (
     Plan,
 )
 from orchestrator.workflow.structure import only_validates
+from orchestrator.workflow.urgency import urgency
 
 SEGMENT_LINKS = 6
 
@@ -61,31 +62,40 @@ class Shape:
             priorities=settings.resource_manager.allocation_strategy.priorities,
         )
 
+    def spans(self, plan: Plan) -> dict[str, tuple[int, int]]:
+        """Step -> its priorities without slack and with plenty, as the run goes on. A step that names its own, or that
+        only validates others, keeps what it has."""
+        if self.sequential:
+            return {}
+        grouped = {step for group in plan.groups if group.barrier or not group.declared for step in group.steps}
+        urgent, together = self.priorities.critical_path_agents, self.priorities.parallel_group_agents
+        return {
+            step.id: (urgent, together if step.id in grouped else PLAIN_PRIORITY)
+            for step in plan.workflow.steps
+            if step.priority is None and not only_validates(step)
+        }
+
     def prioritised(self, plan: Plan) -> Plan:
-        """The plan with the deployment's priorities in the place of the documents' own."""
-        given = self.priorities
+        """The plan as a run of it begins: with priorities by slack, between those that the deployment has for each
+        role, and the longest way to the end first among the steps that start together."""
+        given, spans = self.priorities, self.spans(plan)
         by_role = {
             CRITICAL_PATH_PRIORITY: given.critical_path_agents,
             GROUP_PRIORITY: given.parallel_group_agents,
             VALIDATION_PRIORITY: given.validation_agents,
         }
-        if all(role == priority for role, priority in by_role.items()):
-            return plan
         steps = dict(plan.steps)
         for step in plan.workflow.steps:
             planned = steps[step.id]
-            if step.priority is None and planned.priority in by_role:
-                steps[step.id] = planned.model_copy(update={"priority": by_role[planned.priority]})
-        return plan.model_copy(update={"steps": steps})
-
-    def by_slack(self, plan: Plan, step: StepSpec) -> list[int] | None:
-        """The priorities of a step without slack and with some, as the run goes on; None for one that has its own."""
-        if step.priority is not None or only_validates(step) or self.sequential:
-            return None
-        planned, urgent = plan.steps[step.id], self.priorities.critical_path_agents
-        if not planned.on_critical_path:
-            return [urgent, planned.priority]
-        return [urgent, self.priorities.parallel_group_agents if planned.group else PLAIN_PRIORITY]
+            priority = planned.priority
+            if step.id in spans:
+                priority = urgency(planned.slack_seconds, plan.critical_path_seconds, *spans[step.id])
+            elif step.priority is None:
+                priority = by_role.get(priority, priority)
+            if priority != planned.priority:
+                steps[step.id] = planned.model_copy(update={"priority": priority})
+        order = plan.order if self.sequential else sorted(plan.order, key=lambda name: -steps[name].rank)
+        return plan.model_copy(update={"steps": steps, "order": tuple(order)})
 
     def demand(self, step: StepSpec, queue_of: Callable[[str], str], max_parallel: int | None) -> str:
         """What a step has to be granted by the pools before it is queued; empty for one that waits for nothing."""

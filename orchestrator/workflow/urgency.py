@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import ceil
 
 from orchestrator.workflow.graph import consumers_of, timing, topological_order
 
 OVERDUE = 0.1
 """The share of its estimate that a step still takes when it has run for longer than that."""
+
+SPARE = 0.5
+"""A step with this share of what is left of its run to spare is as urgent as its role says, and no more."""
 
 ENDED = frozenset({"success", "failed", "timed_out", "skipped", "upstream_failed", "cancelled", "cached"})
 
@@ -16,7 +20,7 @@ ENDED = frozenset({"success", "failed", "timed_out", "skipped", "upstream_failed
 @dataclass(frozen=True, slots=True)
 class Node:
     """A node of a run. `seconds` is its estimate, `since` the seconds that it has run; `urgent` is its priority without
-    slack and `relaxed` with some, both None for one whose priority is its own."""
+    slack and `relaxed` with plenty, both None for one whose priority is its own."""
 
     state: str
     consumers: tuple[str, ...]
@@ -27,20 +31,28 @@ class Node:
     relaxed: int | None = None
 
 
+def urgency(slack: float, left: float, urgent: int, relaxed: int) -> int:
+    """The priority of a step that may start so many seconds late, of a run that still takes `left`: whoever is nearest
+    to the longest way comes first."""
+    if slack <= 0:
+        return urgent
+    return relaxed + ceil(max(0, urgent - 1 - relaxed) * max(0.0, 1 - slack / (SPARE * left)))
+
+
 def priorities(nodes: Mapping[str, Node]) -> dict[str, int]:
-    """The steps whose priority is another one by now: those on the longest way that is left are `urgent`. Only steps
-    that nobody has queued yet."""
+    """The steps whose priority is another one by now: those on the longest way that is left are `urgent`, others by
+    their slack. Only steps that nobody has queued yet."""
     needs = consumers_of({name: tuple(c for c in node.consumers if c in nodes) for name, node in nodes.items()})
     order = topological_order(needs)
     if order is None:
         return {}
-    slack = timing(order, needs, {name: _left(node) for name, node in nodes.items()}).slack
-    wanted = {name: node.urgent if slack[name] == 0 else node.relaxed for name, node in nodes.items()}
-    return {
-        name: priority
-        for name, priority in wanted.items()
-        if priority is not None and priority != nodes[name].priority and nodes[name].state in ("pending", "ready")
+    times = timing(order, needs, {name: _left(node) for name, node in nodes.items()})
+    wanted = {
+        name: urgency(times.slack[name], times.total, node.urgent, node.relaxed)
+        for name, node in nodes.items()
+        if node.urgent is not None and node.relaxed is not None and node.state in ("pending", "ready")
     }
+    return {name: priority for name, priority in wanted.items() if priority != nodes[name].priority}
 
 
 def _left(node: Node) -> float:

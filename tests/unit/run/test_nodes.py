@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from orchestrator.bench.shapes import ragged
 from orchestrator.run.nodes import compile_nodes
 from orchestrator.run.shape import Shape
 from orchestrator.settings import EngineSettings
@@ -63,3 +64,16 @@ def test_members_wait_for_each_others_needs_when_the_deployment_says_so(phase: l
 def test_a_sequential_run_gives_a_group_the_time_of_its_barrier_for_each_member() -> None:
     engine = EngineSettings.model_validate({"engine": {"sequential": True}})
     assert barrier(engine, timeout=5)["timeout"] == 10
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_steps_that_start_together_come_by_the_way_that_is_left_and_none_before_what_it_needs(seed: int) -> None:
+    plan = make_plan(ragged(seed))
+    nodes = compile_nodes(plan, str)
+    assert [node.id for node in nodes] == sorted(plan.order, key=lambda name: -plan.steps[name].rank)
+    place = {node.id: at for at, node in enumerate(nodes)}
+    for node in nodes:
+        assert all(place[need] < place[node.id] for need in node.needs)
+        assert node.to == sorted(node.to, key=lambda name: -plan.steps[name].rank)
+        urgent = plan.steps[node.id].slack_seconds == 0
+        assert node.definition["priority"] in ({10} if urgent else {6, 7, 8, 9})

@@ -1,5 +1,6 @@
 """Operations in batches: fewer round trips, commands and CPU time for many small ones, at a bounded delay for each."""
 
+from orchestrator.batch.callers import GroupCommit, do_all
 from orchestrator.batch.commands import CommandRefused, Operation, once, pipelined
 from orchestrator.batch.coroutines import AsyncBatchProcessor
 from orchestrator.batch.lane import BatchError
@@ -12,10 +13,12 @@ __all__ = [
     "BatchLimits",
     "BatchProcessor",
     "CommandRefused",
+    "GroupCommit",
     "ItemRetry",
     "Left",
     "NotFlushed",
     "Operation",
+    "do_all",
     "once",
     "pipelined",
 ]

@@ -23,6 +23,11 @@ class BatchError(OrchestratorError):
     """A handler gave another number of outcomes than it was given items."""
 
 
+def wrong_count(given: int, answered: int) -> BatchError:
+    """The error of every item of such a batch."""
+    return BatchError(f"the handler was given {given} items and answered with {answered} outcomes")
+
+
 class Entry(Generic[T]):
     """One item on its way. `error` is that of its last attempt."""
 
@@ -111,8 +116,7 @@ class Lane(Generic[E, R]):
     ) -> list[tuple[E, R | BaseException]]:
         """A handler has answered after `seconds`; returns the items that are done with, each with its outcome."""
         if len(outcomes) != len(taken):
-            wrong = BatchError(f"the handler was given {len(taken)} items and answered with {len(outcomes)} outcomes")
-            outcomes = [wrong] * len(taken)
+            outcomes = [wrong_count(len(taken), len(outcomes))] * len(taken)
         left = len(self._waiting)
         self.size = next_size(self.limits, size=self.size, taken=len(taken), seconds=seconds, left=left)
         return self._done(taken, outcomes, now, chance)

@@ -24,7 +24,8 @@ from orchestrator.connection import client_url
 from orchestrator.engine import registry
 from orchestrator.engine.agent import Agent
 from orchestrator.engine.app import create_app
-from orchestrator.engine.canvas import publish, publish_all
+from orchestrator.engine.canvas import segment
+from orchestrator.engine.publishing import publish_all
 from orchestrator.engine.runtime import Runtime
 from orchestrator.settings import EngineSettings
 
@@ -118,12 +119,11 @@ def _messages(setting: Setting) -> tuple[Side, Side]:
     ]
 
     def ours() -> None:
-        for first in range(0, count, 100):
-            publish_all(app, steps[first : first + 100])
+        publish_all(app, steps)
 
     def theirs() -> None:
-        for run_id, released in steps:
-            publish(app, run_id, released)
+        for run_id, (released,) in steps:
+            segment(app, run_id, released).apply_async()
 
     return (ours, count), (theirs, count)
 

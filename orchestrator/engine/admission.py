@@ -17,8 +17,8 @@ from celery import Celery
 from orchestrator import keys
 from orchestrator.connection import guarded
 from orchestrator.demand import RUN_PLACE
-from orchestrator.engine.canvas import publish
 from orchestrator.engine.index import look_soon
+from orchestrator.engine.publishing import publish
 from orchestrator.engine.runtime import Runtime, log, runtime_of
 from orchestrator.errors import OrchestratorError
 from orchestrator.resources.models import Ask, Exchanged, Met, Numbered, lease_id, of_lease

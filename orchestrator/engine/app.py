@@ -117,7 +117,10 @@ def create_app(
         app.conf.result_backend_transport_options = {"master_name": master_name(results)}
     app.conf.task_queues = queues(agent.queue for agent in REGISTRY.values())
     app.steps["consumer"].update((Checks, SweepTimer, Undecodable))
-    runtime = Runtime(store, settings, templates=tuple(templates), mail=Mail(app, store), broker_url=broker)
+    mail = Mail(app, store)
+    runtime = Runtime(
+        store, settings, templates=tuple(templates), mail=mail, render=mail.rendered, broker_url=broker
+    )  # fmt: skip
     app.orchestrator = runtime  # type: ignore[attr-defined]
     app.orchestrator_workflows = tuple(workflows)  # type: ignore[attr-defined]
     return app

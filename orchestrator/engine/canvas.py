@@ -11,7 +11,6 @@ from celery import Celery, Signature, chain, chord
 
 from orchestrator import keys
 from orchestrator.engine.routing import CONTROL, agent_queue, redis_priority
-from orchestrator.engine.runtime import log
 
 if TYPE_CHECKING:
     from orchestrator.run.nodes import Node
@@ -68,64 +67,26 @@ def segment(app: Celery, run_id: str, definition: Mapping[str, Any]) -> Signatur
     return chain(first, *later, app=app) if later else first
 
 
-def compose(
-    app: Celery, run_id: str, released: Sequence[Mapping[str, Any]]
-) -> Iterator[tuple[Signature[Any], str | None]]:
-    """The canvases for steps that were released together, a chord with its barrier node.
-
-    Members of one group become a chord when there are at least two of them.
-    """
+def chords(released: Sequence[Mapping[str, Any]]) -> Iterator[Sequence[Mapping[str, Any]]]:
+    """Steps that were released together: the members of a group that become one chord, and each other one alone."""
     groups: dict[str, list[Mapping[str, Any]]] = {}
     for definition in released:
         if definition.get("chord"):
             groups.setdefault(definition["group"], []).append(definition)
     for definition in released:
-        members = groups.get(definition.get("group", ""), [])
+        members = groups.get(definition.get("group", ""), [definition])
         if len(members) < 2:  # a chord of one is a single task
-            yield segment(app, run_id, definition), None
+            yield [definition]
         elif definition is members[0]:
-            name = definition["group"]
-            header = [segment(app, run_id, member) for member in members]
-            canvas = chord(header, barrier_signature(app, run_id, name), app=app, task_id=group_task_id(run_id, name))
-            yield canvas, keys.barrier_node(name)
+            yield members
 
 
-def publish(app: Celery, run_id: str, released: Sequence[Mapping[str, Any]]) -> None:
-    """Send what a transition released. An error is logged, not raised: the state is stored, a sweep publishes it."""
-    publish_all(app, [(run_id, released)])
-
-
-def publish_all(app: Celery, parts: Iterable[tuple[str, Sequence[Mapping[str, Any]]]]) -> None:
-    """The same for several runs, each with what was released of it.
-
-    Several single tasks and chains go to the broker in one batch; Celery sends chords by itself. When it is not known
-    what of a batch has arrived, all of it is sent again, one by one: a step is claimed once, however many messages
-    there are of it.
-    """
-    single: list[tuple[str, Signature[Any]]] = []
-    for run_id, released in parts:
-        for canvas, barrier in compose(app, run_id, released):
-            if barrier is None:
-                single.append((run_id, canvas))
-            else:
-                _send(run_id, canvas, task_id=task_id(run_id, barrier))
-    if len(single) > 1:
-        try:
-            with app.producer_or_acquire() as producer, producer.batch():
-                for _, canvas in single:
-                    canvas.apply_async(producer=producer, retry=False)
-            return
-        except Exception as error:  # noqa: BLE001 - of broker, transport or store alike
-            log.warning("a batch of %d messages may not have been sent, it is sent again: %s", len(single), error)
-    for run_id, canvas in single:
-        _send(run_id, canvas)
-
-
-def _send(run_id: str, canvas: Signature[Any], **options: Any) -> None:
-    try:
-        canvas.apply_async(**options)
-    except Exception:  # noqa: BLE001 - of broker, transport or store alike
-        log.exception("run %s: could not publish; the sweep will", run_id)
+def publish_chord(app: Celery, run_id: str, members: Sequence[Mapping[str, Any]]) -> None:
+    """Send the members of a group as a chord whose body is its barrier."""
+    name = members[0]["group"]
+    header = [segment(app, run_id, member) for member in members]
+    canvas = chord(header, barrier_signature(app, run_id, name), app=app, task_id=group_task_id(run_id, name))
+    canvas.apply_async(task_id=task_id(run_id, keys.barrier_node(name)))
 
 
 def republish_member(app: Celery, run_id: str, definition: Mapping[str, Any], header: int) -> None:

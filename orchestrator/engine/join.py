@@ -13,10 +13,10 @@ from orchestrator.barrier.policy import Action, Decision, Member, Snapshot, deci
 from orchestrator.connection import guarded
 from orchestrator.engine import admission, turns
 from orchestrator.engine.agent import REGISTRY
-from orchestrator.engine.canvas import publish_all
 from orchestrator.engine.commits import MERGES
 from orchestrator.engine.index import look_soon
 from orchestrator.engine.join_context import impact_of_filling, merge_members
+from orchestrator.engine.publishing import publish_all
 from orchestrator.engine.runtime import Runtime, log, runtime_of
 from orchestrator.engine.validating import judge_validation
 from orchestrator.errors import Conflict

@@ -2,16 +2,20 @@
 
 Rendered once per process by Celery and kombu themselves, with a step whose names are places to fill in. A released step
 is then on its way in the same atomic script that released it: no publish, no round trip, nothing to lose in between.
+Where the queues are on another server, the engine fills in the same templates and publishes what it gets.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 from celery import Celery, chain, signals
+from celery.utils.nodenames import anon_nodename
 from kombu import Connection
 from kombu.transport.redis import Channel
 
@@ -22,9 +26,20 @@ from orchestrator.keys import barrier_node
 from orchestrator.run.store import NO_MAIL
 
 _RUN, _STEP, _AGENT, _QUEUE, _NAME = "@RUN@", "@STEP@", "@AGENT@", "@QUEUE@", "@NAME@"
+_PLACE = re.compile("@([A-Z]+)@")
 DAY = 24 * 3600
 _SCHEMES = ("redis://", "rediss://", "unix://")
 _SENDING = (signals.before_task_publish, signals.after_task_publish)
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """What kombu is given for a message; `properties` are those that Celery gives it."""
+
+    queue: str
+    body: Any
+    headers: dict[str, Any]
+    properties: Mapping[str, Any]
 
 
 class Mail:
@@ -44,16 +59,41 @@ class Mail:
             return NO_MAIL
         if options.get("global_keyprefix") or options.get("sep") or options.get("body_encoding") != "utf-8":
             return NO_MAIL
-        if conf.task_send_sent_event or any(signal.receivers for signal in _SENDING):
-            return NO_MAIL
-        return self.definition
+        return NO_MAIL if self._is_watched else self.definition
+
+    @property
+    def _is_watched(self) -> bool:
+        return bool(self._app.conf.task_send_sent_event) or any(signal.receivers for signal in _SENDING)
+
+    def rendered(self, run_id: str, definition: Mapping[str, Any]) -> Rendered | None:
+        """The message of a step that was released, or of the chain that it begins, for the engine to publish; None
+        while somebody listens to what Celery sends."""
+        if self._is_watched:
+            return None
+        found = self._templates
+        values = _addressed(found, run_id, definition["id"], definition["agent"], definition["queue"],
+                            definition["priority"])  # fmt: skip
+        if "next" in definition:
+            links = [_fill(found["link"], _addressed(found, run_id, *link)) for link in reversed(definition["next"])]
+            values["CHAIN"] = f"[{', '.join(links)}]"
+        body, message = (json.loads(_fill(found[name], values)) for name in ("body", "message"))
+        message["headers"]["origin"] = self._origin
+        return Rendered(found["queue"] + definition["queue"], body, message["headers"], message["properties"])
+
+    @cached_property
+    def _templates(self) -> dict[str, Any]:
+        return templates(self._app)
+
+    @cached_property
+    def _origin(self) -> str:
+        return str(anon_nodename())
 
     @cached_property
     def definition(self) -> str:
         """A worker asks for it before it forks its children. The same text in every process of a deployment, so that
         the server keeps one script of each kind."""
         chord = _chord(self._app, self._store_url)
-        found = templates(self._app) | ({} if chord is None else {"chord": chord})
+        found = self._templates | ({} if chord is None else {"chord": chord})
         return f"local MAIL = {_lua(found)}"
 
 
@@ -77,6 +117,20 @@ def templates(app: Celery) -> dict[str, Any]:
         "separator": Channel.sep,
         "levels": [redis_priority(priority) for priority in range(HIGHEST + 1)],
     }
+
+
+def _addressed(
+    found: Mapping[str, Any], run_id: str, step: str, agent: str, queue: str, priority: int
+) -> dict[str, str]:
+    """As in `post.lua`."""
+    level = str(found["levels"][priority])
+    return {"RUN": run_id, "STEP": step, "AGENT": json.dumps(agent)[1:-1], "QUEUE": json.dumps(queue)[1:-1],
+            "LEVEL": level, "CHAIN": "null", "CHORD": "null", "GROUP": "null", "INDEX": "null", "BODY": '""',
+            "TAG": ""}  # fmt: skip
+
+
+def _fill(template: str, values: Mapping[str, str]) -> str:
+    return _PLACE.sub(lambda place: values.get(place[1], place[0]), template)
 
 
 def _chord(app: Celery, store_url: str) -> Mapping[str, Any] | None:

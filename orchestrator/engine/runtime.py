@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import redis
 from celery import Celery
@@ -36,6 +36,7 @@ from orchestrator.scripts import Script
 
 if TYPE_CHECKING:
     from orchestrator.engine.fleet import FleetMember
+    from orchestrator.engine.mail import Rendered
     from orchestrator.settings import EngineSettings
 
 
@@ -85,12 +86,13 @@ log = logging.getLogger("orchestrator")
 class Runtime:
     """One per application. `owner` names this worker process' incarnation: children inherit it by fork; `turns` counts
     that its main loop is alive; `samples` come from its children, `notices` go to them; `mail` gives the Lua with which
-    the ledger sends what it releases, or NO_MAIL where the engine has to publish."""
+    the ledger sends what it releases, or NO_MAIL where the engine has to publish, and `render` what it publishes."""
 
     store_url: str
     settings: EngineSettings
     templates: tuple[Path, ...] = ()
     mail: Callable[[], str] = lambda: NO_MAIL
+    render: Callable[[str, Mapping[str, Any]], Rendered | None] = lambda *_: None
     hostname: str = field(default_factory=socket.gethostname)
     owner: str = field(default_factory=lambda: uuid.uuid4().hex)
     broker_url: str = ""

@@ -11,11 +11,12 @@ from celery import Celery
 from kombu.transport import redis
 
 from orchestrator import Client, InvalidValue, InvalidWorkflow, keys
+from orchestrator.batch import BatchLimits, BatchProcessor, ItemRetry, do_all
 from orchestrator.client.blocking import SUBMITTED_AT_ONCE
 from orchestrator.connection import connect
 from orchestrator.engine import submission
 from orchestrator.engine.app import create_app
-from orchestrator.engine.canvas import publish_all
+from orchestrator.engine.publishing import publish_all, published
 from orchestrator.errors import Conflict
 from orchestrator.settings import EngineSettings
 from tests.conftest import Store
@@ -122,3 +123,38 @@ def test_a_batch_that_breaks_is_sent_again(
     run_id, steps = released(1)
     publish_all(app, [(run_id, steps)])
     assert queued(store) == Counter({f"{run_id}.{step['id']}": 2 if arrived else 1 for step in steps})
+
+
+def test_tasks_of_any_application_go_in_batches_and_a_bad_one_alone(store: Store) -> None:
+    plain = Celery("plain", broker=store.broker_url, set_as_current=False)
+    tasks = [plain.signature("add", (number, {1} if number == 7 else 1)) for number in range(50)]
+    limits = BatchLimits(timeout=3600, size=50)
+    with BatchProcessor({"task": published(plain)}, limits=limits) as processor:
+        asked = [processor.add("task", task) for task in tasks]
+        assert "set" in str(asked[7].exception(60))
+        sent = [one.result(60).id for number, one in enumerate(asked) if number != 7]
+    messages = [json.loads(text)["headers"] for text in connect(store.url).lrange("celery", 0, -1)]
+    assert [message["id"] for message in reversed(messages)] == sent
+    assert {message["task"] for message in messages} == {"add"}
+
+
+@pytest.mark.parametrize("arrived", [False, True])
+def test_tasks_whose_broker_breaks_are_sent_again_under_the_same_ids(
+    store: Store, monkeypatch: pytest.MonkeyPatch, *, arrived: bool
+) -> None:
+    plain, breaks = Celery("plain", broker=store.broker_url, set_as_current=False), [True, False]
+    batches: Any = getattr(redis, "PublishBatch")  # noqa: B009 - that module's types do not name it
+    flush = batches.flush
+
+    def broken(batch: Any) -> None:
+        if arrived or not breaks[0]:
+            flush(batch)
+        if breaks.pop(0):
+            raise ConnectionError("it broke")
+
+    monkeypatch.setattr(batches, "flush", broken)
+    signatures = [plain.signature("add", (number,), task_id=f"id{number}") for number in range(3)]
+    outcomes = do_all(published(plain), signatures, retry=ItemRetry(initial_interval=0.01))
+    assert [getattr(outcome, "id", outcome) for outcome in outcomes] == ["id0", "id1", "id2"]
+    found = Counter(json.loads(text)["headers"]["id"] for text in connect(store.url).lrange("celery", 0, -1))
+    assert found == {f"id{number}": 2 if arrived else 1 for number in range(3)}

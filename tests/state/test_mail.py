@@ -11,8 +11,8 @@ from celery import Celery, signals
 
 from orchestrator.connection import connect
 from orchestrator.engine.app import create_app
-from orchestrator.engine.canvas import publish
 from orchestrator.engine.mail import Mail
+from orchestrator.engine.publishing import publish
 from orchestrator.engine.runtime import ledger, runtime_of
 from orchestrator.run.nodes import compile_nodes
 from orchestrator.run.replies import Claimed, Moved
@@ -72,14 +72,25 @@ def chord_keys(url: str) -> dict[bytes, bytes | None]:
     return {key: client.get(key) for key in client.scan_iter("celery-taskset-meta-*")}  # type: ignore[misc]
 
 
+@pytest.mark.parametrize("who", ["ledger", "engine"])
 @pytest.mark.parametrize("workflow", [ALONE, LINE, SIDE_BY_SIDE], ids=["task", "chain", "chord"])
-def test_the_ledger_sends_what_celery_sends(app: Celery, store_url: str, workflow: WorkflowSpec) -> None:
-    client = connect(store_url)
-    publish(app, RUN, create(app, workflow, NO_MAIL).released)
+def test_what_is_sent_is_what_celery_sends(
+    app: Celery, store_url: str, workflow: WorkflowSpec, who: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, runtime = connect(store_url), runtime_of(app)
+    assert runtime.mail() != NO_MAIL
+    with monkeypatch.context() as celery:
+        celery.setattr(runtime, "render", lambda *_: None)
+        publish(app, RUN, create(app, workflow, NO_MAIL).released)
     expected, counted = queues(store_url), chord_keys(store_url)
     client.flushdb()
-    moved = create(app, workflow, runtime_of(app).mail())
-    assert moved.released == ()
+    if who == "engine":
+        with monkeypatch.context() as itself:
+            if workflow is not SIDE_BY_SIDE:
+                itself.delattr("celery.canvas.Signature.apply_async")
+            publish(app, RUN, create(app, workflow, NO_MAIL).released)
+    else:
+        assert create(app, workflow, runtime.mail()).released == ()
     found = queues(store_url)
     assert list(found) == list(expected)
     for name, messages in expected.items():
@@ -120,10 +131,13 @@ def test_a_queue_that_is_no_list_is_left_to_the_caller(app: Celery, store_url: s
 
 def test_names_that_mean_something_to_json_or_lua_arrive_unharmed(app: Celery, store_url: str) -> None:
     nodes = compile_nodes(make_plan(spec(step("a"))), lambda _: 'q%1"@RUN@\\')
-    own = ledger(connect(store_url), SETTINGS, runtime_of(app).mail())
-    own.create(RUN, nodes, workflow="w", spec="{}", inputs={})
-    ((message,),) = queues(store_url).values()
-    assert message["properties"]["delivery_info"]["routing_key"] == 'agents.q%1"@RUN@\\'
+    for mail in (runtime_of(app).mail(), NO_MAIL):
+        connect(store_url).flushdb()
+        moved = ledger(connect(store_url), SETTINGS, mail).create(RUN, nodes, workflow="w", spec="{}", inputs={})
+        assert isinstance(moved, Moved)
+        publish(app, RUN, moved.released)
+        ((message,),) = queues(store_url).values()
+        assert message["properties"]["delivery_info"]["routing_key"] == 'agents.q%1"@RUN@\\'
 
 
 def other_server(app: Celery) -> None:

@@ -83,6 +83,9 @@ AutomaticOptimization = Literal[
 
 
 class MetricsCollection(Frozen):
+    """What is measured and shown: of runs by `orchestrator analyze`, of workers and caches by `orchestrator fleet`. A
+    word that is left out is not looked at."""
+
     execution_metrics: tuple[ExecutionMetric, ...] = (
         "total_workflow_time",
         "individual_agent_execution_time",
@@ -105,6 +108,9 @@ class MetricsCollection(Frozen):
 
 
 class AdaptiveResourceAllocation(Frozen):
+    """What is done by itself as long as an alarm of `alert_thresholds` stands, or agents take longer than they were
+    given; a word that is left out switches it off."""
+
     trigger: Literal["performance_below_threshold"] = "performance_below_threshold"
     actions: tuple[AdaptiveAction, ...] = (
         "increase_cpu_allocation",
@@ -115,6 +121,9 @@ class AdaptiveResourceAllocation(Frozen):
 
 
 class BottleneckDetection(Frozen):
+    """What follows from the critical path, and from what agents have been seen to read; a word that is left out
+    switches it off."""
+
     algorithm: Literal["critical_path_analysis"] = "critical_path_analysis"
     automatic_optimization: tuple[AutomaticOptimization, ...] = (
         "reorder_non_critical_operations",
@@ -131,3 +140,13 @@ class PerformanceOptimization(Frozen):
 class PerformanceMonitoring(Frozen):
     metrics_collection: MetricsCollection = MetricsCollection()
     performance_optimization: PerformanceOptimization = PerformanceOptimization()
+
+    def measures(self, metric: ExecutionMetric | QualityMetric | SystemMetric) -> bool:
+        found = self.metrics_collection
+        return metric in (*found.execution_metrics, *found.quality_metrics, *found.system_metrics)
+
+    def adapts(self, action: AdaptiveAction) -> bool:
+        return action in self.performance_optimization.adaptive_resource_allocation.actions
+
+    def optimises(self, what: AutomaticOptimization) -> bool:
+        return what in self.performance_optimization.bottleneck_detection.automatic_optimization

@@ -25,8 +25,9 @@ READS = "agent_output.reads"
 READS_SHARE = 50
 
 
-def rules_of(settings: EngineSettings) -> Mapping[str, CacheRules]:
-    """The rules of each, and of READS. A session lasts as long as the runs that use a value are kept."""
+def rules_of(settings: EngineSettings, *, hoarding: bool = False) -> Mapping[str, CacheRules]:
+    """The rules of each, and of READS. A session lasts as long as the runs that use a value are kept. `hoarding`: the
+    time of every value begins anew whenever it is used."""
     levels, tuning = settings.caching_system.cache_levels, settings.caching_system.cache_optimization
     templates = settings.resource_manager.resource_pool.template_engine
     limits = {
@@ -42,7 +43,7 @@ def rules_of(settings: EngineSettings) -> Mapping[str, CacheRules]:
             name=level.value,
             limit=limit,
             lifetime=settings.engine.retention if ttl == "session_lifetime" else ttl,
-            slides=ttl == "session_lifetime",
+            slides=hoarding or ttl == "session_lifetime",
             compress_above=tuning.compression.compression_threshold,
             boost=Boost.of(tuning.eviction.priority_factors),
             lease=settings.engine.lease_seconds,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -25,17 +26,34 @@ _CAUSES = {
 @output_option
 @common_options
 def analyze(run: str, form: str) -> None:
-    """Show which chain of steps decided how long RUN took, and what they did meanwhile, beside the plan."""
+    """Show which chain of steps decided how long RUN took, and what they did meanwhile, beside the plan; then what
+    `metrics_collection` of the engine file says to measure."""
     from orchestrator.cli.connect import store_only
     from orchestrator.cli.targets import check_id
     from orchestrator.environment import Environment
     from orchestrator.views.analysis import analyse
+    from orchestrator.views.measures import facts_of, measures
     from orchestrator.views.reader import RunViews
 
     check_id(run, "run")
     with store_only(Environment.load()) as client:
-        found = analyse(RunViews(client).view(run, values=False))
-    emit_data(found.model_dump(mode="json") | {"parallelism": found.parallelism}, form, lambda: _text(found))
+        view = RunViews(client).view(run, values=False)
+        measured = measures(client.settings.performance_monitoring, facts_of(client, view))
+    found = analyse(view)
+    document = found.model_dump(mode="json") | {"parallelism": found.parallelism, "metrics": measured}
+    emit_data(document, form, lambda: "\n\n".join(filter(None, (_text(found), _measured(measured)))))
+
+
+def _measured(metrics: Mapping[str, Any]) -> str:
+    """One line each, without those of which there is nothing to tell."""
+    rows = []
+    for name, value in metrics.items():
+        parts = value.items() if isinstance(value, dict) else [("", value)]
+        unit = " s" if name.endswith("_time") else " %" if name.endswith("_percentage") else ""
+        told = ", ".join(f"{part} {number:g}{unit}".strip() for part, number in parts if number is not None)
+        if told:
+            rows.append((name.replace("_", " "), told))
+    return table(("measured", ""), rows) if rows else ""
 
 
 def seconds(value: float) -> str:

@@ -11,6 +11,8 @@ from orchestrator.cli.output import common_options, emit_data, output_option, ta
 from orchestrator.units import format_duration
 
 if TYPE_CHECKING:
+    import redis
+
     from orchestrator.fleet.models import Decision, Worker
 
 _COLOURS = {"drained": "red", "probing": "yellow"}
@@ -33,19 +35,40 @@ def fleet(limit: int, form: str) -> None:
         client = connect(url)
         _, _, workers = store.tell(client, None, SILENCE_SECONDS)
         decisions = store.decisions(client, limit=limit) if limit else []
+        ratios = _hit_ratios(client)
     found = [workers[name] for name in sorted(workers)]
     emit_data(
         {
             "workers": [one.model_dump(mode="json") for one in found],
             "decisions": [one.model_dump(mode="json") for one in decisions],
+            "cache_hit_ratios": ratios,
         },
         form,
-        lambda: _workers(found) + (f"\n\n{_decisions(decisions)}" if decisions else ""),
+        lambda: "\n\n".join(filter(None, (_workers(found), _caches(ratios), _decisions(decisions)))),
     )
 
 
+def _hit_ratios(client: redis.Redis) -> dict[str, float | None]:
+    """Of each cache, None before its first lookup; nothing when the settings do not name them."""
+    from orchestrator.cache.levels import Level, rules_of
+    from orchestrator.cache.store import Cache
+    from orchestrator.engine.registry import published_settings
+
+    settings = published_settings(client)
+    if not settings.performance_monitoring.measures("cache_hit_ratios"):
+        return {}
+    rules = rules_of(settings)
+    return {str(level): Cache(client, rules[level]).stats().hit_ratio for level in Level}
+
+
+def _caches(ratios: dict[str, float | None]) -> str:
+    told = [f"{name} {ratio:.0%}" for name, ratio in ratios.items() if ratio is not None]
+    return f"hit ratios of caches: {', '.join(told)}" if told else ""
+
+
 def _workers(workers: list[Worker]) -> str:
-    titles = ("worker", "standing", "busy", "response", "p95", "slowness", "failures", "cpu", "memory", "queues")
+    titles = ("worker", "standing", "busy", "response", "p95", "slowness", "failures", "cpu", "memory", "network",
+              "queues")  # fmt: skip
     rows = [
         (
             one.name,
@@ -55,8 +78,9 @@ def _workers(workers: list[Worker]) -> str:
             _seconds(one.p95) if one.samples else "",
             f"{one.slowness:.2f}" if one.samples else "",
             f"{one.failures:.0%}" if one.samples else "",
-            f"{one.cpu:.0f} %",
-            f"{one.memory:.0f} %",
+            f"{one.cpu:.0f} %" + ("" if one.cpu_average is None else f", {one.cpu_average:.0f} on average"),
+            f"{one.memory:.0f} %" + ("" if one.memory_peak is None else f", at most {one.memory_peak:.0f}"),
+            "" if one.network_share is None else f"{one.network_share:.2g} %",
             ", ".join([*one.home, *(f"+{name}" for name in one.borrowed)]),
         )
         for one in workers
@@ -65,6 +89,8 @@ def _workers(workers: list[Worker]) -> str:
 
 
 def _decisions(decisions: list[Decision]) -> str:
+    if not decisions:
+        return ""
     rows = [
         (f"{datetime.fromtimestamp(one.at, UTC).astimezone():%H:%M:%S}", one.worker, one.act, one.queue, one.reason)
         for one in decisions

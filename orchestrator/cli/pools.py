@@ -32,16 +32,10 @@ def pools(form: str) -> None:
 
 def pools_of(client: redis.Redis) -> PoolsStatus:
     """The pools as the settings have them that workers have published."""
-    from typing import cast
-
-    from orchestrator import keys
-    from orchestrator.connection import guarded
+    from orchestrator.engine.registry import published_settings
     from orchestrator.resources.store import Pools
-    from orchestrator.settings import EngineSettings
 
-    with guarded():
-        text = cast("bytes | None", client.get(keys.SETTINGS))
-    settings = EngineSettings() if text is None else EngineSettings.model_validate_json(text)
+    settings = published_settings(client)
     ageing = settings.resource_manager.allocation_strategy.ageing
     return Pools(client, settings.capacity, ageing=ageing).status()
 

@@ -71,12 +71,14 @@ def plan_of(path: Path, durations: Durations | None = None) -> Plan:
     from orchestrator.workflow.loader import load_workflow
     from orchestrator.workflow.plan import make_plan
 
-    spec = load_workflow(path, engine=engine_settings())
+    settings = engine_settings()
+    spec = load_workflow(path, engine=settings)
+    finds = settings.performance_monitoring.optimises("increase_parallelization_opportunities")
     if not durations:
-        return make_plan(spec)
+        return make_plan(spec, find_groups=finds)
     from orchestrator.fleet.learning import of_steps
 
-    return make_plan(spec, learned=of_steps(durations, spec, None if spec.inputs else 0))
+    return make_plan(spec, learned=of_steps(durations, spec, None if spec.inputs else 0), find_groups=finds)
 
 
 def learned_here() -> Durations:

@@ -141,7 +141,9 @@ class Client:
         """Analyse a workflow (in any form that `submit` takes) without running it; what its agents took lately replaces
         its estimates."""
         spec = submission.as_spec(workflow, submission.registered_workflow(self.redis), self.settings)
-        return make_plan(spec, learned=of_steps(durations(self.redis), spec, None if spec.inputs else 0))
+        learned = of_steps(durations(self.redis), spec, None if spec.inputs else 0)
+        finds = self.settings.performance_monitoring.optimises("increase_parallelization_opportunities")
+        return make_plan(spec, learned=learned, find_groups=finds)
 
     def submit(
         self,

@@ -61,6 +61,7 @@ class Autoscaler(autoscale.Autoscaler):
         if not full or taken != self._taken:
             self._taken, self._took_at = taken, now
         may_grow = full and self.processes < self.max_concurrency
+        tuning = runtime_of(self.worker.app).tuning
         depth, seconds = self._backlog() if may_grow else (int(full), 0.0)
         load = Load(
             processes=self.processes,
@@ -72,6 +73,8 @@ class Autoscaler(autoscale.Autoscaler):
             most=self.max_concurrency,
             settled=now - self._changed_at >= self._rules.scale_cooldown,
             waited=now - self._took_at,  # behind a step that takes longer than usual
+            hurries=tuning.hurries,
+            narrows=tuning.narrows,
         )
         target, reason = policy.scale(self._rules, load)
         before = self.processes

@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Iterable, Mapping
 from functools import partial
 from statistics import fmean
+from time import monotonic
 from typing import Any
 
 from celery import Celery
@@ -23,6 +24,7 @@ from orchestrator.fleet import learning, policy, store
 from orchestrator.fleet.learning import WEIGHT, Durations, Sample, quantile
 from orchestrator.fleet.models import Decision, Fleet, Queue, Standing, Worker
 from orchestrator.metrics import thresholds
+from orchestrator.metrics.policy import tune
 from orchestrator.metrics.thresholds import Metric, Thresholds
 from orchestrator.workflow.models import DEFAULT_STEP_SECONDS
 
@@ -33,6 +35,8 @@ NOISE_SECONDS = 0.05
 OUTLIER = 10.0
 """A single attempt counts as no more than so many times as slow as usual: a few odd ones are no sick worker."""
 SILENT_LOOKS = 3
+ROUND_TRIPS = 2
+"""An attempt begins and ends with one each; what its agent reads comes on top."""
 _POOLS = {"prefork": "prefork", "thread": "threads", "gevent": "gevent"}
 
 
@@ -55,6 +59,8 @@ class FleetMember:
         self._durations: Durations = {}
         self._newest: deque[tuple[Sample, float]] = deque(maxlen=REMEMBERED)
         self._taken = -1
+        self._looks = 0
+        self._round_trip = 0.0
         self._thresholds = Thresholds(self._runtime.client, _limits(settings.resource_manager))
 
     def _may_serve(self, home: Iterable[str]) -> tuple[str, ...]:
@@ -81,8 +87,11 @@ class FleetMember:
         self._remember(samples)
         queues = {name: Queue(depth=depth, seconds=self._seconds(name)) for name, depth in waiting.items()}
         runtime.queue_seconds = {name: queue.seconds for name, queue in queues.items()}
-        self.worker = self._now(waiting)
+        self.worker = self._measured(self._now(waiting))
+        asked = monotonic()
         now, lost, workers = store.tell(runtime.client, self.worker, self._silence)
+        took = monotonic() - asked
+        self._round_trip += (WEIGHT if self._round_trip else 1.0) * (took - self._round_trip)
         self._watch(waiting)
         made = [self._lost(name) for name in lost]
         made += self._decide(Fleet(now=now, workers=workers, queues=queues))
@@ -112,6 +121,9 @@ class FleetMember:
             alert = self._thresholds.see(metric, subject, value)
             if alert is not None:
                 log.log(logging.WARNING if alert.severity == "warning" else logging.INFO, "alert: %s", alert.message)
+        runtime = self._runtime
+        runtime.tuning = tune(runtime.settings.performance_monitoring, self._thresholds.alarms({name, *worker.home}))
+        runtime.notices.hoarding = runtime.tuning.hoards
 
     def _lost(self, name: str) -> Decision:
         thresholds.forget(self._runtime.client, name)
@@ -142,6 +154,21 @@ class FleetMember:
             update={"busy": busy, "idle": idle, "done": taken, "slots": slots, **self._health(),
                     "cpu": psutil.cpu_percent(), "memory": psutil.virtual_memory().percent}
         )  # fmt: skip
+
+    def _measured(self, worker: Worker) -> Worker:
+        """The system metrics that the settings name."""
+        rules, before = self._runtime.settings.performance_monitoring, self.worker
+        change: dict[str, Any] = {}
+        if rules.measures("cpu_utilization_average") and self._looks:  # the first look is since no other
+            average = before.cpu_average or 0.0
+            change["cpu_average"] = round(average + (worker.cpu - average) / self._looks, 2)
+        if rules.measures("memory_usage_peak"):
+            change["memory_peak"] = max(before.memory_peak or 0.0, worker.memory)
+        if rules.measures("network_latency_impact") and worker.samples:
+            network = ROUND_TRIPS * self._round_trip
+            change["network_share"] = round(100 * network / max(network, worker.response), 2)
+        self._looks += 1
+        return worker.model_copy(update=change)
 
     def _health(self) -> Mapping[str, Any]:
         seconds = [sample.seconds for sample, _ in self._newest]

@@ -15,15 +15,15 @@ from orchestrator.context.reader import ContextReader, Inputs
 from orchestrator.context.values import canonical
 from orchestrator.engine import schemas
 from orchestrator.engine.access import StepAccess, step_access
-from orchestrator.engine.agent import REGISTRY, Agent, find_agent
+from orchestrator.engine.agent import Agent, find_agent
 from orchestrator.engine.agent_context import AgentContext
 from orchestrator.engine.agent_messages import RunPost
 from orchestrator.engine.attempt_locks import AttemptLocks
 from orchestrator.engine.commits import Written
 from orchestrator.engine.foresight import warn_early
-from orchestrator.engine.prefetching import learn_reads, likely_templates, read_ahead
+from orchestrator.engine.prefetching import fields_ahead, learn_reads, likely_templates, read_ahead
 from orchestrator.engine.remembering import Reads
-from orchestrator.engine.runtime import Runtime, is_current, runtime_of
+from orchestrator.engine.runtime import is_current, runtime_of
 from orchestrator.errors import InvalidValue, LeaseLost
 from orchestrator.messages.channel import Speaker
 from orchestrator.run.replies import Claimed, Refused
@@ -162,16 +162,6 @@ class Attempt:
                 raise InvalidValue(f"step '{self.step}' may not write that: {complaint}")
             fields.append(FieldWrite(field, text, 0 if seen is None else seen.version))
         return Written(tuple(fields), context.artifacts, self._locks.tokens, missing)
-
-
-def fields_ahead(runtime: Runtime, definition: Mapping[str, Any]) -> list[str]:
-    """The fields that the plan, or else its agent, says a step reads: they are fetched with the first one that it asks
-    for."""
-    if not runtime.settings.caching_system.cache_optimization.prefetching.prefetch_context:
-        return []
-    agent = REGISTRY.get(definition["agent"])
-    declared = definition.get("read", () if agent is None or agent.reads is None else agent.reads)
-    return [path for path in declared if path.count(".") == 1]
 
 
 def _has(document: object, path: str) -> bool:

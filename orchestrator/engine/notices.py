@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import mmap
 
-_STOPPING, _WATCHED = 0, 1
+_STOPPING, _WATCHED, _HOARDING = 0, 1, 2
+_SIZE = 3
 
 
 class Notices:
     """One per worker. Opened before its children are forked; anywhere else it is known in this process alone."""
 
     def __init__(self) -> None:
-        self._bytes: bytearray | mmap.mmap = bytearray(2)
+        self._bytes: bytearray | mmap.mmap = bytearray(_SIZE)
 
     def open(self) -> None:
         """In the main process, once."""
-        self._bytes = mmap.mmap(-1, 2)
+        self._bytes = mmap.mmap(-1, _SIZE)
 
     @property
     def stopping(self) -> bool:
@@ -34,3 +35,12 @@ class Notices:
     @watched.setter
     def watched(self, value: bool) -> None:
         self._bytes[_WATCHED] = int(value)
+
+    @property
+    def hoarding(self) -> bool:
+        """Whether what is cached is to live on as long as it is used, because the worker has an alarm."""
+        return self._bytes[_HOARDING] == 1
+
+    @hoarding.setter
+    def hoarding(self, value: bool) -> None:
+        self._bytes[_HOARDING] = int(value)

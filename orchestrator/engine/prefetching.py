@@ -5,6 +5,7 @@ Known without asking anybody: what a step's agent has rendered and read in this 
 which holds from the first attempt on. The plan's part are the links of a linear run, which a step's definition carries:
 the first of them is likely to be the next attempt of this process.
 
+What an undeclared read was the last time comes with the first read the next time: one round trip instead of several.
 A value counts as large from `segments.LEAST` on. Smaller ones are fetched by the first read, all that are declared in
 one round trip of less than a millisecond (`orchestrator bench cache`): there is nothing to gain from asking sooner.
 """
@@ -20,6 +21,7 @@ from threading import Thread
 from types import CodeType
 from typing import Any
 
+from orchestrator.context.fields import section_of
 from orchestrator.context.reader import ContextReader
 from orchestrator.context.segments import LEAST
 from orchestrator.engine.agent import REGISTRY
@@ -28,9 +30,9 @@ from orchestrator.engine.runtime import Runtime
 from orchestrator.errors import OrchestratorError
 
 LONGEST_NAME = 200
-REMEMBERED = 1000
-_LARGE: dict[tuple[str, str], tuple[str, ...]] = {}
-"""(step, agent) -> the large fields that it has read in this process the last time."""
+REMEMBERED, MOST_NAMES = 1000, 200
+_READ: dict[tuple[str, str], tuple[frozenset[str], tuple[str, ...]]] = {}
+"""(step, agent) -> what it has asked for in this process the last time, and which of these fields were large."""
 
 
 def likely_templates(
@@ -52,14 +54,36 @@ def _following(definition: Mapping[str, Any], served: Collection[str]) -> list[t
 
 
 def learn_reads(definition: Mapping[str, Any], reader: ContextReader) -> None:
-    """An attempt has ended well: what of that which it has read was large?"""
-    name, found = (str(definition["id"]), str(definition["agent"])), reader.large(LEAST)
-    if not found:
-        _LARGE.pop(name, None)
+    """An attempt has ended well: what has it read? Of steps that it wants it reads what is there when it asks."""
+    if not reader.asked or len(reader.asked) > MOST_NAMES:
         return
-    if len(_LARGE) >= REMEMBERED:
-        _LARGE.clear()
-    _LARGE[name] = found
+    if len(_READ) >= REMEMBERED:
+        _READ.clear()
+    wanted = definition.get("wants", ())
+    asked = frozenset(name for name in reader.asked if section_of(name) not in wanted)
+    _READ[_name(definition)] = asked, reader.large(LEAST)
+
+
+def fields_ahead(runtime: Runtime, definition: Mapping[str, Any]) -> list[str]:
+    """What comes with the first read of an attempt: the fields that the plan, or else its agent, says that the step
+    reads, and what it has been seen to read."""
+    if not runtime.settings.caching_system.cache_optimization.prefetching.prefetch_context:
+        return []
+    agent = REGISTRY.get(definition["agent"])
+    declared = definition.get("read", () if agent is None or agent.reads is None else agent.reads)
+    fields = [path for path in declared if path.count(".") == 1]
+    seen, _ = _READ.get(_name(definition), (frozenset[str](), ())) if _learns(runtime) else (frozenset[str](), ())
+    return [*fields, *sorted(seen.difference(fields))]
+
+
+def _learns(runtime: Runtime) -> bool:
+    settings = runtime.settings
+    prefetches = settings.caching_system.cache_optimization.prefetching.prefetch_context
+    return prefetches and settings.performance_monitoring.optimises("optimize_context_access_patterns")
+
+
+def _name(definition: Mapping[str, Any]) -> tuple[str, str]:
+    return str(definition["id"]), str(definition["agent"])
 
 
 def read_ahead(
@@ -67,12 +91,12 @@ def read_ahead(
 ) -> None:
     """Begin to fetch what this attempt is likely to read and, for the next link, to leave in shared memory what that
     one is. Nothing is sent unless large values are expected; nothing raises."""
-    if not _LARGE or not runtime.settings.caching_system.cache_optimization.prefetching.prefetch_context:
+    if not _READ or not _learns(runtime):
         return
-    own = _LARGE.get((str(definition["id"]), str(definition["agent"])), ())
+    _, own = _READ.get(_name(definition), ((), ()))
     if own:
         reader.begin(own)
-    later = {name for link in _following(definition, served) for name in _LARGE.get(link, ())} - set(own)
+    later = {name for link in _following(definition, served) if link in _READ for name in _READ[link][1]} - set(own)
     if later:
         Thread(target=_bring, args=(reader, sorted(later)), name="context ahead", daemon=True).start()
 

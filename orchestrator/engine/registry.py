@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import redis
 
@@ -15,6 +15,7 @@ from orchestrator.engine.agent import Agent
 from orchestrator.engine.runtime import Runtime, log
 from orchestrator.engine.versions import digest_of
 from orchestrator.errors import InvalidDocument
+from orchestrator.settings import EngineSettings
 
 if TYPE_CHECKING:
     from orchestrator.workflow.models import WorkflowSpec
@@ -77,6 +78,13 @@ def read(paths: Iterable[Path]) -> Iterator[WorkflowSpec]:
             yield load_workflow(path)
         except InvalidDocument as error:
             log.error("workflow %s is not registered: %s", path, error)
+
+
+def published_settings(client: redis.Redis) -> EngineSettings:
+    """The settings as the workers published them; the defaults before any worker has started."""
+    with guarded():
+        text = cast("bytes | None", client.get(keys.SETTINGS))
+    return EngineSettings() if text is None else EngineSettings.model_validate_json(text)
 
 
 def known_agents(client: redis.Redis) -> Mapping[str, Mapping[str, Any]]:

@@ -29,6 +29,7 @@ from orchestrator.engine.notices import Notices
 from orchestrator.engine.samples import Samples
 from orchestrator.engine.templates import Templates
 from orchestrator.messages.channel import MessageLimits
+from orchestrator.metrics.policy import Tuning
 from orchestrator.resources.store import Pools
 from orchestrator.run.expansions import Expansions, ExpansionScripts
 from orchestrator.run.store import BASE, FLOW, GO_ON, NO_MAIL, TAKE_BACK, Ledger, Transitions, lua
@@ -85,8 +86,9 @@ log = logging.getLogger("orchestrator")
 @dataclass(slots=True)
 class Runtime:
     """One per application. `owner` names this worker process' incarnation: children inherit it by fork; `turns` counts
-    that its main loop is alive; `samples` come from its children, `notices` go to them; `mail` gives the Lua with which
-    the ledger sends what it releases, or NO_MAIL where the engine has to publish, and `render` what it publishes."""
+    that its main loop is alive; `tuning` is what it does about its alarms; `samples` come from its children, `notices`
+    go to them; `mail` gives the Lua with which the ledger sends what it releases, or NO_MAIL where the engine has to
+    publish, and `render` what it publishes."""
 
     store_url: str
     settings: EngineSettings
@@ -99,6 +101,7 @@ class Runtime:
     turns: int = 0
     member: FleetMember | None = None
     queue_seconds: Mapping[str, float] = field(default_factory=dict)
+    tuning: Tuning = field(default_factory=Tuning)
     samples: Samples = field(default_factory=Samples)
     notices: Notices = field(default_factory=Notices)
     _main_pid: int = 0
@@ -162,7 +165,7 @@ class Runtime:
 
     def cache(self, level: str) -> Cache:
         """One of this deployment's caches."""
-        return Cache(self.client, rules_of(self.settings)[level])
+        return Cache(self.client, rules_of(self.settings, hoarding=self.notices.hoarding)[level])
 
     @property
     def pools(self) -> Pools:

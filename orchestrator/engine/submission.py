@@ -79,7 +79,7 @@ class Compiler:
         key = (text, json.dumps([queues, learned], sort_keys=True), shape)
         found = self._known.pop(key, None)
         if found is None:
-            plan = make_plan(spec, learned=learned)
+            plan = make_plan(spec, learned=learned, find_groups=shape.find_groups)
             found = plan, compile_nodes(plan, lambda name: queues[name], shape)
         self._known[key] = found
         while len(self._known) > self._keep:

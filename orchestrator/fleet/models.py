@@ -23,6 +23,8 @@ class Worker(Frozen):
 
     `busy` of its `slots` work; it is `idle` when none has for two looks. Of its newest `samples` attempts: `response`
     and `p95` (s), `slowness` (how many times as long as the fleet takes for the same work), `failures` (a share).
+    As far as they are measured: `cpu_average` and `memory_peak` of its host (%) since it has started, and of an
+    attempt's time the share that its way to the store and back takes, `network_share` (%).
     `since`: when its standing changed; `drains`: how often in a row it had to step back. Times are Redis'.
     """
 
@@ -45,6 +47,9 @@ class Worker(Frozen):
     done: int = 0
     cpu: float = 0.0
     memory: float = 0.0
+    cpu_average: float | None = None
+    memory_peak: float | None = None
+    network_share: float | None = None
 
     @property
     def takes(self) -> tuple[str, ...]:

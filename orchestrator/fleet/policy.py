@@ -28,7 +28,8 @@ LONGEST_PAUSE = 32
 class Load:
     """One worker's pool: it has taken `busy` steps for its `processes`, at most `peak` lately; `depth` steps of
     `seconds` each wait in its queues, and none was taken for `waited` seconds. It may have `least` to `most`
-    processes. `settled`: none has come or gone for the cool-down."""
+    processes. `settled`: none has come or gone for the cool-down. `hurries` and `narrows` as the worker's alarms say
+    (`metrics.policy.Tuning`)."""
 
     processes: int
     busy: int
@@ -39,20 +40,27 @@ class Load:
     most: int
     settled: bool
     waited: float = 0.0
+    hurries: bool = False
+    narrows: bool = False
 
 
 def scale(rules: FleetRules, load: Load) -> tuple[int, str]:
     """How many processes a pool should have, and why; the present number when nothing is to be done."""
+    half = max(load.least, ceil(load.most / 2))
+    if load.narrows and load.processes >= half:
+        return half, "memory is short: half as many steps side by side"
     depth = load.depth + max(0, load.busy - load.processes)  # what it took with more processes waits here as well
+    if load.hurries and depth and load.busy >= load.processes < load.most:
+        return load.most, f"{depth} steps wait, and there is an alarm"
     wait = max(depth * load.seconds / max(1, load.processes), load.waited)
     if load.processes < load.least:
         return load.least, f"at least {load.least}"
     if depth and load.busy >= load.processes < load.most and wait > rules.target_wait:
         wanted = max(1, ceil(depth * load.seconds / rules.target_wait))
-        target = min(load.most, load.processes + min(depth, wanted))
+        target = min(half if load.narrows else load.most, load.processes + min(depth, wanted))
         return target, f"{depth} steps wait, about {wait:.3g} s with {load.processes} processes"
     needed = max(load.least, load.peak)
-    if load.settled and not depth and needed < load.processes:
+    if load.settled and not depth and not load.hurries and needed < load.processes:
         return needed, f"no more than {load.peak} were busy in {rules.scale_cooldown:g} s"
     return load.processes, ""
 

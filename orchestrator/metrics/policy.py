@@ -1,8 +1,12 @@
-"""When a figure that is looked at again and again becomes an alarm, and when that is over: no clock, no Redis."""
+"""When a figure that is looked at again and again becomes an alarm, when that is over, and what a worker does about it
+meanwhile: no clock, no Redis."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
+
+from orchestrator.engine_caches import PerformanceMonitoring
 
 LOOKS = 2
 """So many looks in a row have to agree, so that one peak is no alarm and one good moment does not end one."""
@@ -30,3 +34,26 @@ def watch(before: Watched, value: float, threshold: float) -> Watched:
     if below >= LOOKS:
         return Watched(False, below=LOOKS)
     return Watched(before.raised, beyond, below)
+
+
+@dataclass(frozen=True, slots=True)
+class Tuning:
+    """What a worker does while it has alarms. `hurries`: its pool grows to its most as soon as something waits, and
+    does not shrink; `narrows`: it works on half as many steps side by side, members of groups among them; `hoards`:
+    what it puts into caches lives on as long as it is used."""
+
+    hurries: bool = False
+    narrows: bool = False
+    hoards: bool = False
+
+
+def tune(rules: PerformanceMonitoring, alarms: Collection[str]) -> Tuning:
+    """`alarms` are the metrics of which this worker, or a queue that it takes from, has one. Without memory to spare
+    nothing grows, and more processes are no help where the processors are busy already."""
+    slow = not {"response_time", "queue_depth"}.isdisjoint(alarms)
+    full = not {"cpu_usage", "memory_usage"}.isdisjoint(alarms)
+    return Tuning(
+        hurries=slow and not full and rules.adapts("increase_cpu_allocation"),
+        narrows="memory_usage" in alarms and rules.adapts("adjust_parallel_group_sizes"),
+        hoards=bool(alarms) and rules.adapts("enable_aggressive_caching"),
+    )

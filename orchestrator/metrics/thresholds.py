@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Literal
 
 import redis
@@ -29,6 +29,10 @@ class Thresholds:
         self._client = client
         self._limits = limits
         self._watched: dict[tuple[Metric, str], Watched] = {}
+
+    def alarms(self, subjects: Collection[str]) -> set[str]:
+        """The metrics of which one of these has an alarm, as far as this worker has seen."""
+        return {metric for (metric, subject), one in self._watched.items() if one.raised and subject in subjects}
 
     def see(self, metric: Metric, subject: str, value: float) -> Alert | None:
         """A figure of a worker or a queue. The alert that this call has raised, of an alarm that begins or ends: one

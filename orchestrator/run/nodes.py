@@ -169,7 +169,7 @@ def _barrier(plan: Plan, group: GroupSpec, shape: Shape) -> Node:
         "group": group.id,
         "members": group.steps,
         "priority": max(plan.steps[step].priority for step in group.steps),
-        "barrier": shape.barrier(group).model_dump(mode="json", exclude_defaults=True),
+        "barrier": shape.barrier(group, plan).model_dump(mode="json", exclude_defaults=True),
         "merge": _merge_rules(plan),
     }
     return Node(barrier_node(group.id), "barrier", TriggerRule.ALL_DONE, group.steps, definition,
@@ -240,7 +240,7 @@ def _step_node(
     definition |= {key: value for key, value in said.items() if value is not None}
     if group is not None:
         definition |= {"group": group.id, "index": group.steps.index(step_id), "chord": _is_chord(plan, group, shape)}
-        definition["barrier_timeout"] = shape.barrier(group).timeout
+        definition["barrier_timeout"] = shape.barrier(group, plan).timeout
         if demand and shape.together and definition["chord"]:
             definition["together"] = barrier_node(group.id)
         if group.locks and shape.group_locks:

@@ -21,6 +21,8 @@ from orchestrator.workflow.structure import only_validates
 from orchestrator.workflow.urgency import urgency
 
 SEGMENT_LINKS = 6
+PATIENCE = 2.0
+"""A group that names no timeout has at least so many times what the slowest of its members took lately."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +34,8 @@ class Shape:
     `sequential` run no two steps run at a time, so that a group has the time of its barrier for each of its members.
     Without `together` a member starts as soon as its own needs are met and the pools have room for it, whatever the
     others have.
+    `find_groups`: look for those that the file does not name; `reorder`: steps become more urgent when they have no
+    slack left; `stretch`: a timeout that no group has named grows with what its members take.
     `input_bytes`: about how much the run is given. `demands` say what resources are in units of the pools,
     `priorities` how urgent steps are that do not say so themselves."""
 
@@ -45,10 +49,14 @@ class Shape:
     input_bytes: int = 0
     demands: DemandRules = field(default_factory=DemandRules)
     priorities: Priorities = field(default_factory=Priorities)
+    find_groups: bool = True
+    reorder: bool = True
+    stretch: bool = True
 
     @classmethod
     def of(cls, settings: EngineSettings, *, sequential: bool | None = None) -> Shape:
         """What these settings say; `sequential` overrides theirs."""
+        monitoring = settings.performance_monitoring
         barriers, store = settings.barrier_synchronization, settings.resource_manager.resource_pool.context_store
         return cls(
             settings.engine.segment_links,
@@ -60,12 +68,15 @@ class Shape:
             sequential=settings.engine.sequential if sequential is None else sequential,
             demands=settings.demand_rules,
             priorities=settings.resource_manager.allocation_strategy.priorities,
+            find_groups=monitoring.optimises("increase_parallelization_opportunities"),
+            reorder=monitoring.optimises("reorder_non_critical_operations"),
+            stretch=monitoring.adapts("modify_timeout_values"),
         )
 
     def spans(self, plan: Plan) -> dict[str, tuple[int, int]]:
         """Step -> its priorities without slack and with plenty, as the run goes on. A step that names its own, or that
         only validates others, keeps what it has."""
-        if self.sequential:
+        if self.sequential or not self.reorder:
             return {}
         grouped = {step for group in plan.groups if group.barrier or not group.declared for step in group.steps}
         urgent, together = self.priorities.critical_path_agents, self.priorities.parallel_group_agents
@@ -115,11 +126,15 @@ class Shape:
         texts = [f"{section}:{most[declared[section]]}" for section in sorted(declared)]
         return " ".join([str(priority), *texts]) if texts else None
 
-    def barrier(self, group: GroupSpec) -> BarrierSpec:
-        """The barrier of a group, with every setting."""
+    def barrier(self, group: GroupSpec, plan: Plan | None = None) -> BarrierSpec:
+        """The barrier of a group, with every setting, and with what `plan` knows of how long its members take."""
         given, extending = group.barrier, self.timeouts.timeout_strategies.extend_timeout
         most = extending.max_extensions if given.max_extensions is None else given.max_extensions
-        timeout = self.timeouts.default_timeout if given.timeout is None else given.timeout
+        timeout = given.timeout
+        if timeout is None:
+            learned = (plan.steps[step].learned_seconds for step in group.steps) if plan and self.stretch else ()
+            slowest = max((seconds for seconds in learned if seconds is not None), default=0.0)
+            timeout = max(self.timeouts.default_timeout, PATIENCE * slowest)
         return given.model_copy(
             update={
                 "timeout": timeout * (len(group.steps) if self.sequential else 1),

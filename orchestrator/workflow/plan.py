@@ -89,15 +89,20 @@ class Plan(Frozen):
 
 
 def make_plan(
-    workflow: WorkflowSpec, *, limits: PlanLimits | None = None, learned: Mapping[str, float] = NOTHING_LEARNED
+    workflow: WorkflowSpec,
+    *,
+    limits: PlanLimits | None = None,
+    learned: Mapping[str, float] = NOTHING_LEARNED,
+    find_groups: bool = True,
 ) -> Plan:
     """Analyse a definition; `limits` are what the deployment lets run at once, for the makespan only. `learned` maps
-    steps to the seconds that they will take, which replace the definition's estimates.
+    steps to the seconds that they will take, which replace the definition's estimates. `find_groups`: also look for
+    groups that the definition does not name, whose steps then are as urgent as those of one that it does.
 
     Raises InvalidWorkflow, naming each cycle as `pm → ux_expert → pm`.
     """
     with collector_paused():
-        return _plan_of(_analyse(workflow, learned), limits)
+        return _plan_of(_analyse(workflow, learned, find_groups), limits)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +141,7 @@ def _plan_of(facts: _Facts, limits: PlanLimits | None) -> Plan:
     )
 
 
-def _analyse(workflow: WorkflowSpec, learned: Mapping[str, float]) -> _Facts:
+def _analyse(workflow: WorkflowSpec, learned: Mapping[str, float], find_groups: bool) -> _Facts:
     blocking = {step.id: structure.blocking_needs(step) for step in workflow.steps}
     order = _ordered(blocking)
     barriers = structure.needed_groups(workflow, blocking)
@@ -161,7 +166,7 @@ def _analyse(workflow: WorkflowSpec, learned: Mapping[str, float]) -> _Facts:
         timing=timing,
         critical_path=graph.critical_path(needs, consumers, timing.rank, validators),
         validators=validators,
-        found=structure.found_groups(workflow, needs, consumers),
+        found=structure.found_groups(workflow, needs, consumers) if find_groups else {},
         segments=structure.linear_runs(workflow, needs, consumers),
     )
 

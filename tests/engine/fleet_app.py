@@ -37,6 +37,12 @@ def stretch(ctx: AgentContext) -> dict[str, Any]:
     return lift(ctx)
 
 
+@agent("squeeze", queue="narrow")
+def squeeze(ctx: AgentContext) -> dict[str, Any]:
+    """The same for a class whose worker is short of memory."""
+    return lift(ctx)
+
+
 environment = Environment.load()
 store = environment.store_url or ""
 app = create_app(store, store, load_engine(environment.engine_file or ""))

@@ -19,12 +19,17 @@ from tests.workers import ROOT, Worker, eventually
 FLEET_ENGINE = ROOT / "tests" / "fixtures" / "fleet_engine.yaml"
 APP, SLOW = "tests.engine.fleet_app", "FLEET_SLOW"
 SECONDS = 45
+MEMORY_IS_SHORT = "sampling_interval: 0.3\n      alert_thresholds: {memory_usage: 0.01}"
+ONE_METRIC = "performance_monitoring: {metrics_collection: {system_metrics: [memory_usage_peak]}}\n"
 
 
 def start(url: str, directory: Path, name: str, queue: str, slow: Path | None = None, autoscale: str = "") -> Worker:
-    """A worker with short leases, but for the one that shrinks: no step of its may be lost because it stood still."""
+    """A worker with short leases, but for the one that shrinks: no step of its may be lost because it stood still. One
+    of the class `narrow` finds that any memory in use is too much."""
     engine = directory / f"{name}.yaml"
     text = FLEET_ENGINE.read_text()
+    if queue == "agents.narrow":
+        text = text.replace("sampling_interval: 0.3", MEMORY_IS_SHORT) + ONE_METRIC
     engine.write_text(text.replace("lease_seconds: 1.5", "lease_seconds: 20") if autoscale else text)
     environment = {"ORCHESTRATOR_ENGINE_FILE": str(engine), SLOW: str(slow or "")}
     return Worker(
@@ -40,14 +45,14 @@ def slow(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def fleet(module_store: Store, tmp_path_factory: pytest.TempPathFactory, slow: Path) -> Iterator[dict[str, Worker]]:
-    """Two workers of the class `heavy`, one of `light`, and one of `elastic`, whose pool grows; all with all the
-    code."""
+    """Two workers of the class `heavy`, one of `light`, and two whose pools grow, of `elastic` and `narrow`; all with
+    all the code."""
     directory = tmp_path_factory.mktemp("fleet")
-    named = {"h1": "agents.heavy", "h2": "agents.heavy", "l1": "agents.light", "e1": "agents.elastic"}
+    named = {"h1": "agents.heavy", "h2": "agents.heavy", "l1": "agents.light", "e1": "agents.elastic",
+             "n1": "agents.narrow"}  # fmt: skip
+    grows, sick = dict.fromkeys(("e1", "n1"), "4,1"), {"h2": slow}
     workers = {
-        name: start(
-            module_store.url, directory, name, queue, slow if name == "h2" else None, "4,1" if name == "e1" else ""
-        )
+        name: start(module_store.url, directory, name, queue, sick.get(name), grows.get(name, ""))
         for name, queue in named.items()
     }
     Worker.start_all(*workers.values())
@@ -101,6 +106,30 @@ def test_a_pool_grows_under_a_burst_and_shrinks_afterwards_and_no_step_is_lost(
     assert {(step.state, step.attempts) for step in done.values()} == {("success", 1)}
     for act in ("grow", "shrink"):
         eventually(lambda act=act: decided(client, act, "e1@test"), within=SECONDS, what=f"{act} is told")  # type: ignore[misc]
+
+
+def test_a_worker_that_is_short_of_memory_does_half_as_much_side_by_side(
+    client: Client, fleet: dict[str, Worker], tmp_path: Path
+) -> None:
+    def alarmed() -> bool:
+        return any((one.kind, one.subject) == ("memory_usage", "n1@test") for one in alerts(client.redis))
+
+    eventually(alarmed, within=SECONDS, what="memory is short there")
+    go = tmp_path / "go"
+    burst = backlog(client, 12, 0.05, "squeeze", go)
+    eventually(lambda: len(fleet["n1"].children()) == 2, within=SECONDS, what="the pool grows to half of its most")
+    go.touch()
+    assert burst.wait(SECONDS).state is RunState.SUCCESS
+    grown = eventually(lambda: decided(client, "grow", "n1@test"), within=SECONDS, what="that is told")
+    assert {one.reason.partition(":")[0] for one in grown} == {"1 → 2 processes"}
+
+    def measured() -> bool:
+        """As far as the settings of each say."""
+        here = members(client)
+        told = [[one.memory_peak, one.cpu_average, one.network_share] for one in (here["n1@test"], here["e1@test"])]
+        return [[value is not None for value in one] for one in told] == [[True, False, False], [True, True, True]]
+
+    eventually(measured, within=SECONDS, what="workers tell what they measure")
 
 
 def test_an_idle_worker_steals_and_lets_go_and_what_a_killed_thief_held_is_done_by_others(

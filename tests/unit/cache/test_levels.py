@@ -15,7 +15,7 @@ from orchestrator.context.reader import ContextReader
 from orchestrator.context.segments import LEAST
 from orchestrator.context.store import Value
 from orchestrator.engine import prefetching, templates
-from orchestrator.engine.link import fields_ahead
+from orchestrator.engine.prefetching import fields_ahead
 from orchestrator.engine.runtime import Runtime
 from orchestrator.settings import EngineSettings
 
@@ -74,13 +74,13 @@ def runtime(**prefetching: bool) -> Runtime:
 
 
 def test_declared_reads_are_fetched_ahead_unless_the_settings_say_no() -> None:
-    definition = {"agent": "unknown", "read": ["pm.user_stories", "analyst", "ux.spec.pages"]}
+    definition = {"id": "ux", "agent": "unknown", "read": ["pm.user_stories", "analyst", "ux.spec.pages"]}
     assert fields_ahead(runtime(), definition) == ["pm.user_stories"]
     assert fields_ahead(runtime(prefetch_context=False), definition) == []
-    assert fields_ahead(runtime(), {"agent": "ux_expert"}) == [
+    assert fields_ahead(runtime(), {"id": "ux", "agent": "ux_expert"}) == [
         "pm.user_stories", "pm.user_personas", "analyst.target_users"
     ]  # fmt: skip
-    assert fields_ahead(runtime(), {"agent": "ux_expert", "read": []}) == [], "the workflow says otherwise"
+    assert fields_ahead(runtime(), {"id": "ux", "agent": "ux_expert", "read": []}) == [], "the workflow says otherwise"
 
 
 def test_large_reads_are_begun_ahead_unless_the_settings_say_no() -> None:

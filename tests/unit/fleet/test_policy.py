@@ -39,10 +39,17 @@ def fleet(*workers: Worker, now: float = 1000.0, **queues: Queue) -> Fleet:
         ({"depth": 100, "busy": 6, "processes": 6}, 6),
         ({"processes": 0, "least": 1}, 1),
         ({"processes": 4, "least": 3}, 3),
+        ({"depth": 1, "busy": 2, "seconds": 0.01, "hurries": True}, 6),
+        ({"depth": 1, "busy": 1, "hurries": True}, 2),
+        ({"hurries": True}, 2),
+        ({"processes": 6, "busy": 6, "depth": 9, "narrows": True}, 3),
+        ({"depth": 100, "busy": 2, "narrows": True}, 3),
+        ({"processes": 6, "busy": 6, "least": 5, "narrows": True}, 5),
     ],
     ids=[
         "idle", "not settled", "was needed", "has room", "waits shortly", "has waited long", "took more before",
         "by what waits", "at most", "by the work", "full", "below the least", "never below the least",
+        "alarm", "alarm with room", "no shrinking under an alarm", "half", "no more than half", "half of the least",
     ],
 )  # fmt: skip
 def test_a_pool_follows_predicted_work(change: dict[str, Any], target: int) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import redis
-from redis.exceptions import OutOfMemoryError
+from redis.exceptions import NoScriptError, OutOfMemoryError
 
 from orchestrator.batch.threads import Handler
 from orchestrator.connection import each, guarded
@@ -16,6 +16,8 @@ from orchestrator.scripts import Script, fragment
 ONCE = Script(fragment("orchestrator.batch", "once"))
 _SHORT, _MIDDLE = 32, 65536
 """From so many bytes on MessagePack gives a text a longer head."""
+Call = tuple[Script, str, Sequence[str | bytes]]
+"""A script, its key, and its arguments."""
 Command = Sequence[Any]
 """A command and its arguments, such as `("HINCRBY", "counts", "a", 1)`."""
 
@@ -60,6 +62,36 @@ def once(client: redis.Redis, prefix: str, *, keep: float = 3600.0) -> Handler[O
         return outcomes
 
     return handle
+
+
+def scripted(client: redis.Redis) -> Handler[Call, Any]:
+    """Scripts in one round trip, each a step of its own that is refused or goes wrong alone. After a lost connection
+    all of the batch are sent again: they know a repeated call by its nonce."""
+
+    def handle(calls: Sequence[Call]) -> Sequence[Any]:
+        if len(calls) == 1:
+            script, key, arguments = calls[0]
+            return [script.at(client, key, *arguments)]
+        with guarded():
+            replies = each(client, [("EVALSHA", script.sha, 1, key, *given) for script, key, given in calls])
+        return [
+            _said(client, call, reply) if isinstance(reply, Exception) else reply
+            for call, reply in zip(calls, replies, strict=True)
+        ]
+
+    return handle
+
+
+def _said(client: redis.Redis, call: Call, error: Exception) -> Any:
+    """What comes of a call that got an error: a server that was started anew does not know its script yet."""
+    script, key, arguments = call
+    try:
+        if isinstance(error, NoScriptError):
+            return script.at(client, key, *arguments)
+        with guarded():
+            raise error
+    except OrchestratorError as ours:
+        return ours
 
 
 def _packed(operations: Sequence[Operation]) -> bytes:

@@ -11,17 +11,20 @@ from typing import TYPE_CHECKING, Any, cast
 import redis
 
 from orchestrator import keys
+from orchestrator.batch import GroupCommit, scripted
 from orchestrator.connection import guarded
 from orchestrator.run import replies
 from orchestrator.run.pacing import has_pace
 from orchestrator.run.replies import Agenda, Claimed, Clash, GroupState, Moved, Refused, Unlocked, Writer
-from orchestrator.scripts import Script, fragment
+from orchestrator.scripts import Script, encode, fragment
 
 if TYPE_CHECKING:
     from orchestrator.run.nodes import Node
 
 _ROOM = "orchestrator.run"
 NONCE_BYTES = 8
+AT_ONCE = 8
+"""So many claims and ends of a process are on their way at a time; when more come together, they share round trips."""
 
 
 def lua(name: str) -> str:
@@ -101,6 +104,7 @@ class Ledger:
     ) -> None:
         self.client = client
         self._scripts = scripts
+        self._commit = GroupCommit(scripted(client), at_once=AT_ONCE)
         self.posts = scripts.posts
         self._common: dict[str, Any] = {"lost": lost_after}
         self.pace = pace
@@ -158,6 +162,9 @@ class Ledger:
         )  # fmt: skip
         return arguments, payloads
 
+    def _together(self, script: Script, run_id: str, arguments: Any, payloads: Sequence[str | bytes] = ()) -> Any:
+        return self._commit((script, keys.run_prefix(run_id), (encode(arguments), *payloads)))
+
     def claim(
         self, run_id: str, step: str, *, worker: str, owner: str, lease: float, pid: int = 0
     ) -> Claimed | Refused:
@@ -166,7 +173,7 @@ class Ledger:
         arguments = self.arguments(
             step=step, worker=worker, owner=owner, lease=lease, pid=pid, nonce=token_hex(NONCE_BYTES)
         )
-        return replies.claimed(self._scripts.claim(self.client, run_id, arguments))
+        return replies.claimed(self._together(self._scripts.claim, run_id, arguments))
 
     def finish(
         self,
@@ -212,7 +219,7 @@ class Ledger:
         payloads = [part for row in (*fields, *conflicts, *bases) for part in row]
         for name, content in (files or {}).items():
             payloads += (name, content)
-        raw = self._scripts.finish(self.client, run_id, arguments, payloads)
+        raw = self._together(self._scripts.finish, run_id, arguments, payloads)
         return Unlocked(raw[1].decode()) if raw[0] == b"unlocked" else replies.finished(raw)
 
     def renew(self, run_id: str, steps: Iterable[str], *, owner: str, lease: float) -> dict[str, int]:

@@ -70,11 +70,16 @@ def mail(settings: EmailSettings, password: str | None, alert: Alert) -> None:
     import smtplib
     import ssl
     from email.message import EmailMessage
+    from email.utils import formatdate
+    from uuid import uuid4
 
     message = EmailMessage()
     message["Subject"] = " ".join(f"[orchestrator] {alert.severity}: {alert.message}".split())[:200]
     message["From"] = settings.sender
     message["To"] = ", ".join(settings.recipients)
+    message["Date"] = formatdate(alert.at or None)
+    # The same for an alert that is sent again after a crash: mail programs show it once.
+    message["Message-ID"] = f"<alert.{alert.id or uuid4().hex}@{settings.sender.rpartition('@')[2]}>"
     facts = {name: value for name, value in alert.model_dump(mode="json").items() if value}
     message.set_content("\n".join(f"{name}: {value}" for name, value in facts.items()))
     try:

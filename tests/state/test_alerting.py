@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
+import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from email.message import Message
+from email.utils import parsedate_to_datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
 import redis
 from aiosmtpd.controller import Controller
 from aiosmtpd.handlers import Message as Messages
+from aiosmtpd.smtp import AuthResult
 
 from orchestrator import keys
 from orchestrator.connection import connect
@@ -25,6 +29,7 @@ from orchestrator.errors import SettingsError
 from orchestrator.metrics.alerts import Alert, Severity, alerts, raise_alert
 from orchestrator.metrics.forwarding import channels
 from orchestrator.metrics.thresholds import Thresholds, forget
+from tests.front import self_signed
 from tests.workers import eventually
 
 LIMITS: dict[Any, float] = {"cpu_usage": 90, "queue_depth": 3}
@@ -121,9 +126,9 @@ class Inbox(Messages):
 
 
 @contextmanager
-def mail_server(port: int) -> Iterator[Inbox]:
+def mail_server(port: int, **options: Any) -> Iterator[Inbox]:
     inbox = Inbox()
-    controller = Controller(inbox, hostname="127.0.0.1", port=port, ready_timeout=60)
+    controller = Controller(inbox, hostname="127.0.0.1", port=port, ready_timeout=60, **options)
     controller.start()
     try:
         yield inbox
@@ -157,6 +162,37 @@ def test_each_alert_reaches_every_channel_once_whoever_looks(store_url: str, hoo
     assert mail["Subject"] == "[orchestrator] warning: w1: 95 % Bcc: evil@example.com"
     assert (mail["To"], mail["Bcc"]) == ("ops@example.com, b@example.com", None)
     assert "kind: cpu_usage" in str(mail.get_payload())
+    (told,) = alerts(client, limit=1)
+    assert parsedate_to_datetime(mail["Date"]).timestamp() == int(told.at)
+    assert mail["Message-ID"] == f"<alert.{told.id}@localhost>", "the same one, should it be sent again"
+
+
+def test_a_mail_server_is_trusted_by_its_certificate_and_given_the_password_then(
+    store_url: str, free_port: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(forwarding, "REPEAT_SECONDS", 0.0)
+    certificate, key = self_signed(tmp_path)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    given: list[Any] = []
+
+    def login(server: Any, session: Any, envelope: Any, mechanism: str, data: Any) -> AuthResult:
+        given.append((data.login, data.password))
+        return AuthResult(success=data.password == b"right")
+
+    email = alerting(free_port).email.model_copy(update={"starttls": True, "user": "ops"})
+    client = connect(store_url)
+    sending = Forwarder(client, "w1", channels(Alerting(email=email), None, "right"))
+    sending.forward()
+    raise_alert(client, ALERT)
+    options = {"tls_context": context, "require_starttls": True, "authenticator": login, "auth_required": True}
+    with mail_server(free_port, **options) as inbox:
+        assert sending.forward() == 0, "nobody vouches for that certificate"
+        assert (inbox.mails, given) == ([], [])
+        assert "took no e-mail" in caplog.text
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+        assert sending.forward() == 1
+    assert (len(inbox.mails), given) == (1, [(b"ops", b"right")])
 
 
 def test_a_channel_that_is_down_holds_up_no_other_and_is_tried_again_by_somebody_else(

@@ -9,6 +9,8 @@ from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, It
 from typing import Any, Self, TypeVar
 
 from orchestrator import keys
+from orchestrator.batch import AsyncBatchProcessor, BatchLimits
+from orchestrator.client.batches import Submission, submissions
 from orchestrator.client.blocking import Client
 from orchestrator.client.handle import RunHandle
 from orchestrator.connection import connect_async, guarded
@@ -65,6 +67,16 @@ class AsyncClient:
             self.sync.submit_many, workflow, inputs, idempotency_keys=idempotency_keys, sequential=sequential
         )
         return [AsyncRunHandle(self, handle) for handle in handles]
+
+    def batching(self, limits: BatchLimits | None = None) -> AsyncBatchProcessor[Submission, AsyncRunHandle]:
+        """As `Client.batching`, for the coroutines of an event loop."""
+        start = submissions(self.sync)
+
+        async def handle(batch: Sequence[Submission]) -> Sequence[AsyncRunHandle | BaseException]:
+            outcomes = await self._in_thread(start, batch)
+            return [one if isinstance(one, BaseException) else AsyncRunHandle(self, one) for one in outcomes]
+
+        return AsyncBatchProcessor({"submit": handle}, limits=limits)
 
     async def scatter_gather(
         self, items: Iterable[Any] | AsyncIterable[Any], agent: str | Named, **options: Any

@@ -11,8 +11,10 @@ from celery import Celery
 from redis import Redis
 
 from orchestrator import keys
+from orchestrator.batch import BatchLimits, BatchProcessor
 from orchestrator.cache.levels import rules_of
 from orchestrator.cache.store import Cache
+from orchestrator.client.batches import Submission, submissions
 from orchestrator.client.handle import RunHandle, refuse_in_event_loop
 from orchestrator.connection import connect, connect_blocking, guarded
 from orchestrator.context.store import ContextStore
@@ -191,6 +193,11 @@ class Client:
             submission.start_many(self.app, self._ledger, list(zip(ids, part, strict=True)), self.settings)
             handles += (RunHandle(self, run_id) for run_id in ids)
         return handles
+
+    def batching(self, limits: BatchLimits | None = None) -> BatchProcessor[Submission, RunHandle]:
+        """A processor that starts what is added to it as `submit`, a `Submission`, from any number of threads, in
+        batches; what comes of each is its handle, or what `submit` would raise."""
+        return BatchProcessor({"submit": submissions(self)}, limits=limits)
 
     def scatter_gather(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections import Counter
 from typing import Any
@@ -10,14 +11,15 @@ import pytest
 from celery import Celery
 from kombu.transport import redis
 
-from orchestrator import Client, InvalidValue, InvalidWorkflow, keys
+from orchestrator import AsyncClient, Client, InvalidValue, InvalidWorkflow, RunHandle, keys
 from orchestrator.batch import BatchLimits, BatchProcessor, ItemRetry, do_all
+from orchestrator.client import Submission
 from orchestrator.client.blocking import SUBMITTED_AT_ONCE
 from orchestrator.connection import connect
 from orchestrator.engine import submission
 from orchestrator.engine.app import create_app
 from orchestrator.engine.publishing import publish_all, published
-from orchestrator.errors import Conflict
+from orchestrator.errors import Conflict, NotFound, StoreUnavailable
 from orchestrator.settings import EngineSettings
 from tests.conftest import Store
 from tests.workers import announce
@@ -85,6 +87,51 @@ def test_what_a_dead_client_has_left_undone_is_done_once(client: Client) -> None
     assert len(again) == len({handle.id for handle in again}) == 6
     with pytest.raises(Conflict, match="'key5'"):
         client.submit_many(WORKFLOW, [{"n": 7}], idempotency_keys=["key5"])
+
+
+def test_submissions_of_many_requests_go_in_batches_and_a_bad_one_alone(client: Client, store: Store) -> None:
+    other = {"name": "other", "steps": [{"id": "a", "agent": "echo"}]}
+    wanted = [Submission(WORKFLOW, {"n": number}) for number in range(20)]
+    wanted += [Submission(WORKFLOW), Submission("unknown"), Submission(other), Submission(other, {}, "key")]
+    wanted += [Submission(WORKFLOW, {"n": 1}, "key")]
+    client.submit(WORKFLOW, {"n": 0})
+    before = calls(store)
+    with client.batching(BatchLimits(timeout=3600, size=len(wanted))) as processor:
+        asked = [processor.add("submit", one) for one in wanted]
+        outcomes = [one.exception(60) or one.result() for one in asked]
+    ids = [one.id for one in outcomes if isinstance(one, RunHandle)]
+    assert len(set(ids)) == 22
+    assert [type(one) for one in outcomes[20:22]] == [InvalidWorkflow, NotFound]
+    assert [isinstance(one, Conflict) for one in outcomes[23:]].count(True) == 1, "one key, one run"
+    assert {run.run_id for run in client.list()} >= set(ids)
+    assert (calls(store) - before)["evalsha"] <= 22 + 12, "a run each, and whether there is room, each time"
+
+
+def test_submissions_whose_answer_is_lost_start_one_run_each(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    submit, lost = client.submit_many, [True]
+
+    def unanswered(*args: Any, **keywords: Any) -> Any:
+        handles = submit(*args, **keywords)
+        if lost.pop() if lost else False:
+            raise StoreUnavailable("it went away")
+        return handles
+
+    monkeypatch.setattr(client, "submit_many", unanswered)
+
+    async def from_coroutines() -> list[str]:
+        both = AsyncClient(client.store_url)
+        monkeypatch.setattr(both.sync, "submit_many", unanswered)
+        async with both, both.batching() as processor:
+            asked = [await processor.add("submit", Submission(WORKFLOW, {"n": number})) for number in range(5)]
+            return [(await one).id for one in asked]
+
+    with client.batching() as processor:
+        asked = [processor.add("submit", Submission(WORKFLOW, {"n": number})) for number in range(5)]
+        ids = [one.result(60).id for one in asked]
+    lost.append(True)
+    ids += asyncio.run(from_coroutines())
+    assert not lost
+    assert sorted(run.run_id for run in client.list()) == sorted(ids)
 
 
 @pytest.fixture

@@ -59,10 +59,13 @@ class _Ledger(_Base):
         state: str = states.FAILURE,
     ) -> None:
         """Store a failure. When a child was lost and its step gets another attempt, the task is in retry instead; the
-        step that it had come to, if it had gone on."""
+        step that it had come to, if it had gone on. Nothing is stored of an attempt that had been replaced."""
         if _ours(request) and not losing.judged(exc):
             run_id, step = request.args[:2]
             loss = losing.lost(self.app, run_id, step, exc)
+            if not loss.step:
+                setattr(request, LOST, "")
+                return
             if loss.step != step:  # what it was given has ended well, and counts in its chord already
                 task_id = task_id_of(run_id, loss.step)
                 setattr(request, LOST, task_id)

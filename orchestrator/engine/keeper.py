@@ -9,6 +9,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterable
+from time import time
 from typing import Any
 
 from celery import Celery, bootsteps
@@ -174,8 +175,8 @@ def renew(runtime: Runtime, requests: Iterable[Request], pool: Any) -> list[Requ
     """Renew the lease of every active attempt, and end the children of attempts that are over without their doing.
     Returns the requests of such attempts that have a thread instead, which cannot be ended: they are fenced.
 
-    Those are: all requests of a step that was taken from this worker, and requests that were begun before the one
-    that runs the step's current attempt.
+    Those are: all requests of a step that was taken from this worker, requests that were begun before the one that runs
+    the step's last attempt, and those that are older than a lease where that attempt is nobody's here.
     """
     stuck: list[Request] = []
     active: dict[str, dict[str, list[Request]]] = {}
@@ -186,18 +187,18 @@ def renew(runtime: Runtime, requests: Iterable[Request], pool: Any) -> list[Requ
     lease = runtime.settings.engine.lease_seconds
     for run_id, steps in active.items():
         for step, pid in runtime.ledger.renew(run_id, steps, owner=runtime.owner, lease=lease).items():
-            stuck += [request for request in _over(steps[step], pid) if not _end(request, pool)]
+            stuck += [request for request in _over(steps[step], pid, lease) if not _end(request, pool)]
     announce(runtime)
     runtime.renewed()
     return stuck
 
 
-def _over(requests: list[Request], pid: int) -> list[Request]:
+def _over(requests: list[Request], pid: int, lease: float) -> list[Request]:
     if not pid:
         return requests
     current = [request for request in requests if _pid(request) == pid]
-    if not current:
-        return []
+    if not current:  # a message that has come twice is refused at once, and no reason to end a child
+        return [request for request in requests if request.time_start and time() - request.time_start > lease]
     begun = max(request.time_start or 0.0 for request in current)
     threads = pid == os.getpid()
     return [

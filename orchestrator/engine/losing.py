@@ -15,7 +15,8 @@ from orchestrator.processes import is_running
 from orchestrator.run.models import FINAL_STEP_STATES, StepState
 
 LOST = "lost_id"
-"""Attribute of a request's context: the task over which its process died, when that is another one."""
+"""Attribute of a request's context: the task over which its process died, when that is another one; empty when it died
+over an attempt that had been replaced."""
 _LOST = (WorkerLostError, Terminated, TimeLimitExceeded)
 
 
@@ -33,7 +34,8 @@ def outcome(runtime: Runtime, run_id: str, step: str) -> str | None:
 
 
 class Loss(NamedTuple):
-    """The step that a dead process had come to, and whether it goes on without it."""
+    """The step that a dead process had come to, and whether it goes on without it; no step when that has long gone on
+    in another process."""
 
     step: str
     goes_on: bool
@@ -42,10 +44,12 @@ class Loss(NamedTuple):
 def lost(app: Celery, run_id: str, step: str, error: BaseException) -> Loss:
     """The parent reports that a child of its pool died, which was given this step, and may have gone on to another one.
 
-    The dead one may have run an earlier attempt: only when the process of the current attempt is gone, it has ended.
+    The dead one may have run an earlier attempt: only when the process of the last attempt is gone, that has ended.
     """
     runtime = runtime_of(app)
     at, standing = step, _standing(runtime, run_id, step)
+    if standing.owner and (standing.owner != runtime.owner or is_running(standing.pid)):
+        return Loss("", goes_on=True)
     if standing.onward and standing.state in FINAL_STEP_STATES:
         at, standing = standing.onward, _standing(runtime, run_id, standing.onward)
     if standing.definition is None:

@@ -21,5 +21,5 @@ class StepRequest(Request):
         lost = getattr(vars(self).get("_context"), LOST, None)
         if lost is None:
             super().send_event(type, **fields)
-        elif self._eventer and self._eventer.enabled:
+        elif lost and self._eventer and self._eventer.enabled:
             self._eventer.send(type, uuid=lost, **fields)

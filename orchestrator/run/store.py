@@ -223,8 +223,8 @@ class Ledger:
         return Unlocked(raw[1].decode()) if raw[0] == b"unlocked" else replies.finished(raw)
 
     def renew(self, run_id: str, steps: Iterable[str], *, owner: str, lease: float) -> dict[str, int]:
-        """Keep attempts alive. Step -> the process that runs its current attempt; 0 when the attempt is over for this
-        owner, who did not end it. Steps of which neither can be said are left out."""
+        """Keep attempts alive. Step -> the process of this owner that makes, or has made, its last attempt; 0 when that
+        was taken from it, -1 when it is somebody else's. Steps of which none can be said are left out."""
         raw = self._scripts.renew(self.client, run_id, self.arguments(steps=list(steps), owner=owner, lease=lease))
         return {step.decode(): int(pid) for step, pid in raw}
 

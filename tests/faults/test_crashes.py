@@ -6,6 +6,7 @@ import os
 import signal
 from collections import Counter
 from contextlib import suppress
+from functools import partial
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -60,8 +61,12 @@ def assert_each_effect_once(handle: RunHandle, status: RunStatus) -> None:
 
 
 def running(handle: RunHandle, *names: str) -> bool:
+    return in_state(StepState.RUNNING, handle, *names)
+
+
+def in_state(state: StepState, handle: RunHandle, *names: str) -> bool:
     steps = handle.status().steps
-    return all(steps[name].state is StepState.RUNNING for name in names)
+    return all(steps[name].state is state for name in names)
 
 
 @scene
@@ -124,49 +129,72 @@ def test_a_step_that_kills_every_process_is_given_up_and_the_rest_flows_on(place
     assert status.steps["other"].state is StepState.SUCCESS
 
 
-def begun(place: Place, seconds: float) -> RunHandle:
-    """A run of one step whose first attempt takes so long, and runs."""
-    step = {"id": "a", "agent": "slow_at_first", "with": {"seconds": seconds}}
-    handle = place.client.submit({"name": "begun", "steps": [step]})
-    eventually(lambda: running(handle, "a"), within=SECONDS, what="a runs")
-    return handle
+def begun(place: Place, worker: Worker, seconds: float) -> list[RunHandle]:
+    """A run that works on the step of its message, and one whose process has gone on to a step without: their first
+    attempts of `a` take so long, and run. What comes behind them is done by whoever is there."""
+    slow = {"id": "a", "agent": "slow_at_first", "with": {"seconds": seconds}}
+    last = {"id": "last", "agent": "noop", "needs": ["a"]}
+    handles = []
+    for steps in [slow, last], [{"id": "head", "agent": "noop"}, slow | {"needs": ["head"]}, last]:
+        handles.append(handle := place.client.submit({"name": "begun", "steps": steps}))
+        eventually(lambda: running(handle, "a"), within=SECONDS, what="a runs")
+    assert [f"[{handle.id}.a] received" in worker.text() for handle in handles] == [True, False]
+    return handles
+
+
+def assert_made(handles: list[RunHandle], attempts: int, worker: str) -> None:
+    """It took `a` so many attempts, the last one on this worker, and whatever came before it one."""
+    for handle in handles:
+        status = handle.wait(SECONDS)
+        assert_each_effect_once(handle, status)
+        made = {name: step.attempts for name, step in status.steps.items()}
+        assert made == dict.fromkeys(made, 1) | {"a": attempts}
+        assert status.steps["a"].worker == f"{worker}@test"
 
 
 @scene
-def test_a_frozen_worker_loses_its_lease_and_its_late_result(place: Place) -> None:
-    with started(first := worker(place)):
-        handle = begun(place, 6)
-        with first.frozen(), started(worker(place, "w2", concurrency=1)):
-            handle.wait(SECONDS)
-        eventually(lambda: not place.client.redis.hlen("unacked"), within=SECONDS, what="its late work has ended")
-        status = handle.status()
-        assert_each_effect_once(handle, status)
-        assert (status.steps["a"].attempts, status.steps["a"].worker) == (2, "w2@test")
+def test_a_frozen_worker_loses_its_leases_and_its_late_results(place: Place) -> None:
+    """Its children wake up before it does, and are late; those that would never look up are ended."""
+    with started(first := worker(place, concurrency=4)):
+        late, never = begun(place, first, 4), begun(place, first, HELD)
+        with first.frozen() as processes, started(worker(place, "w2")):
+            assert_made(late + never, 2, "w2")
+            for pid in processes[1:]:
+                os.kill(pid, signal.SIGCONT)
+            for run in late:
+                told = f"run {run.id} step a: attempt 1 came late"
+                eventually(lambda: told in first.text(), within=SECONDS, what=told)  # noqa: B023
+        eventually(lambda: not place.client.redis.hlen("unacked"), within=SECONDS, what="nobody works on any more")
+        assert_made(late + never, 2, "w2")
 
 
 @scene
 def test_a_warm_shutdown_lets_its_steps_end_and_renews_their_leases(place: Place) -> None:
+    """What comes behind them has a message, and goes to another worker."""
     with started(first := worker(place), worker(place, "w2", concurrency=1, queues=["control"])):
-        handle = begun(place, 4)
+        handles = begun(place, first, 4)
         os.kill(first.pid, signal.SIGTERM)
-        status = handle.wait(SECONDS)
-        assert_each_effect_once(handle, status)
-        assert (status.steps["a"].attempts, status.steps["a"].worker) == (1, "w1@test")
+        place.client.app.control.add_consumer("agents.drills", destination=["w2@test"])
+        assert_made(handles, 1, "w1")
+        assert {handle.status().steps["last"].worker for handle in handles} == {"w2@test"}
 
 
 @scene
-def test_a_worker_that_froze_takes_its_own_step_up_again_and_is_not_poisoned(place: Place) -> None:
-    """Its old child still runs when the new attempt is claimed in the same worker: only the old one is ended."""
-    with started(first := worker(place), worker(place, "w2", concurrency=1, queues=["control"])):
-        handle = begun(place, HELD)
+def test_a_worker_that_froze_takes_its_own_steps_up_again_and_is_not_poisoned(place: Place) -> None:
+    """Its old children still run when the new attempts are claimed in the same worker: only the old ones are ended."""
+    first = worker(place, concurrency=4)
+    with started(first, worker(place, "w2", concurrency=1, queues=["control"])):
+        handles = begun(place, first, HELD)
         os.kill(first.pid, signal.SIGSTOP)
         try:
-            eventually(lambda: handle.status().steps["a"].state is StepState.QUEUED, within=SECONDS, what="a was taken")
+            for one in handles:
+                eventually(partial(in_state, StepState.QUEUED, one, "a"), within=SECONDS, what="a was taken")
         finally:
             os.kill(first.pid, signal.SIGCONT)
-        status = handle.wait(SECONDS)
-        assert_each_effect_once(handle, status)
-        assert status.steps["a"].attempts == 2
+        assert_made(handles, 2, "w1")
+        eventually(lambda: not place.client.redis.hlen("unacked"), within=SECONDS, what="the old ones have ended")
+        seen = place.client.app.AsyncResult(f"{handles[0].id}.a")
+        assert seen.state == "PENDING", "Celery has not heard of a failure"
 
 
 def second_turn(run: RunHandle) -> bool:

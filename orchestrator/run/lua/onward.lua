@@ -23,8 +23,9 @@ local function may_begin(node, run_state)
 end
 
 local function begin(node, run_state)
-  redis.call('HSET', step_key(A.on.head), 'onward', node)
-  return take(node, A.on, run_state)
+  local found = take(node, A.on, run_state)
+  redis.call('HSET', step_key(A.on.head), 'onward', node, 'onward_token', found[2])
+  return found
 end
 
 local function released_alone(run_state)

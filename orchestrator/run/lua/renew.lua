@@ -1,20 +1,33 @@
--- A worker's main process says which attempts it still runs. A: owner, lease (s), steps.
--- -> {step, pid of the child that runs its current attempt} for each that this worker holds, and {step, 0} for each
--- whose attempt is over although this worker did not end it: taken by a sweep, or running elsewhere. 'queued' is never
--- among them: the worker may have accepted the message and not claimed it yet. A mapped step runs without a process.
+-- A worker's main process says which attempts it still runs. A: owner, lease (s), steps (of the messages it was given).
+-- -> {step, pid of the child that made its last attempt} for each whose lease is kept or that child has ended by itself,
+-- {step, 0} for each whose attempt was taken from this worker, {step, -1} for each whose last attempt is another
+-- worker's. 'queued' is never among them: the worker may have accepted the message and not claimed it yet.
 local found, held = {}, {}
-for _, step in ipairs(A.steps) do
-  local node, f = step, redis.call('HMGET', step_key(step), 'state', 'owner', 'token', 'taken', 'pid', 'onward')
-  if f[6] and f[1] ~= 'queued' then -- the process that was given this step's message has gone on to another one
-    node, f = f[6], redis.call('HMGET', step_key(f[6]), 'state', 'owner', 'token', 'taken', 'pid')
+
+local function whose(step)
+  local f = redis.call('HMGET', step_key(step), 'state', 'owner', 'token', 'taken', 'pid', 'onward', 'onward_token')
+  if not f[3] or f[1] == 'queued' then return end
+  if f[2] ~= A.owner then
+    if f[3] == f[4] then return 0 end
+    return f[2] and f[2] ~= '' and -1 or nil -- a mapped step runs without a process
   end
-  if f[1] == 'running' and f[2] == A.owner then
+  local node, token, pid = step, f[3], tonumber(f[5])
+  if f[6] and f[7] then -- the child has gone on to that attempt, of which it has no message
+    node, token = f[6], f[7]
+    f = redis.call('HMGET', step_key(node), 'state', 'owner', 'token', 'taken')
+  end
+  if f[1] == 'running' and f[3] == token then
     due_at('lease:' .. node, A.lease)
-    found[#found + 1] = {step, tonumber(f[5])}
     held[#held + 1] = node
-  elseif (f[1] == 'running' and f[2] ~= '') or (f[1] ~= 'queued' and f[3] and f[3] == f[4]) then
-    found[#found + 1] = {step, 0}
+  elseif tonumber(f[4] or 0) >= tonumber(token) then
+    return 0
   end
+  return pid
+end
+
+for _, step in ipairs(A.steps) do
+  local pid = whose(step)
+  if pid then found[#found + 1] = {step, pid} end
 end
 extend_locks(held, A.lease)
 return found

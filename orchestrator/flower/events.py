@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing, suppress
 from http import HTTPStatus
 
@@ -15,13 +15,16 @@ from orchestrator.errors import StoreUnavailable
 from orchestrator.flower.access import ApiHandler
 from orchestrator.flower.bodies import read_query
 from orchestrator.flower.feed import START, Place, place_of
-from orchestrator.flower.messages import EventsQuery
+from orchestrator.flower.messages import EventsQuery, NewsQuery
 from orchestrator.flower.problems import Rejected
+from orchestrator.views import listing
 
 BEAT_SECONDS = 15.0
 """A watcher hears something at least so often, so that both sides notice when the other one has gone."""
 SLOW_SECONDS = 60.0
 """A watcher that takes nothing for so long is left; it may come back with what it has seen last."""
+GATHER_SECONDS = 0.2
+"""How far a run is, is told at most so often: a run of many short steps has hundreds of events a second."""
 WATCHERS = 1000
 RECONNECT_MS = 1000
 
@@ -73,15 +76,29 @@ class Events(ApiHandler):
 
 
 class NewsEvents(Events):
-    """`GET /api/workflows/events`: the changes of state of all runs, each an event as JSON under its id, with its
-    `run`. It begins behind the event `Last-Event-ID`; without one, with an event of the type `missed`, and then what
-    comes."""
+    """`GET /api/workflows/events`: the changes of state of all runs, as they happen. Each message is an event as JSON
+    under its id, with its `run`. It begins behind the event `Last-Event-ID` (a header, which browsers send when they
+    come back), or `?after=`; without one, with an event of the type `missed`, and then what comes. For each `?run=`,
+    which may be given 200 times, messages named `progress` tell where it stands, at first and when something has
+    happened to it, as the row that the list has of it; they have no id."""
 
     async def get(self) -> None:
         self.admit()
-        after = _place(self.request.headers.get("Last-Event-ID") or "")
-        feed = self.service.feed
-        await self.send_stream(feed.follow(keys.NEWS, after, idle=BEAT_SECONDS, anew=after == START))
+        query = read_query(self.request.query_arguments, NewsQuery)
+        after = _place(self.request.headers.get("Last-Event-ID") or query.after)
+        streams = [self.service.feed.follow(keys.NEWS, after, idle=BEAT_SECONDS, anew=after == START)]
+        if query.run:
+            streams.append(self._progress(query.run))
+        await self.send_stream(*streams)
+
+    async def _progress(self, runs: Sequence[str]) -> AsyncGenerator[bytes, None]:
+        names = {keys.run_key(run, "events"): run for run in runs}
+        moves = self.service.feed.stirred(names, idle=BEAT_SECONDS, gather=GATHER_SECONDS)
+        async with aclosing(moves):
+            async for moved in moves:
+                wanted = [run for name, run in names.items() if name in moved]
+                found = await self.service.call(listing.rows, self.service.client.redis, wanted) if wanted else ()
+                yield b"".join(f"event: progress\ndata: {row.model_dump_json()}\n\n".encode() for row in found)
 
 
 class RunEvents(Events):

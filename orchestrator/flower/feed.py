@@ -1,14 +1,14 @@
 """Events as they happen, for any number of watchers: one connection to Redis reads all streams that are watched, those
-of runs and the one over all runs, and every event becomes text once. Nothing is polled; what a slow watcher has missed
-it reads again.
+of runs and the one over all runs, and every event becomes text once, if anybody reads it. Nothing is polled; what a
+slow watcher has missed it reads again.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Collection, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -48,29 +48,42 @@ def place_of(text: str) -> Place:
 @dataclass(slots=True)
 class Channel:
     """One watched stream. `recent` has every event behind `origin` up to `cursor`, each with its place, as it is sent;
-    `news` is set when there are more, and then another one takes its place."""
+    nothing while it has no `readers`. All `watchers` are set when there are more."""
 
     name: str
     origin: Place
     cursor: Place
     recent: deque[tuple[Place, bytes]] = field(default_factory=deque)
-    news: asyncio.Event = field(default_factory=asyncio.Event)
-    watchers: int = 0
+    watchers: set[asyncio.Event] = field(default_factory=set)
+    readers: int = 0
 
-    def add(self, frames: list[tuple[Place, bytes]]) -> None:
-        """Take in what was read behind `cursor`, and wake whoever waits."""
-        self.recent.extend(frames)
-        self.cursor = frames[-1][0]
+    def add(self, entries: Any) -> None:
+        """Take in what was read behind `cursor`, and wake whoever watches."""
+        self.cursor = place_of(entries[-1][0].decode())
+        if self.readers:
+            self.recent.extend(_frames(entries))
+        else:
+            self.recent.clear()
+            self.origin = self.cursor
         while len(self.recent) > RECENT:
             self.origin = self.recent.popleft()[0]
-        self.news.set()
-        self.news = asyncio.Event()
+        for one in self.watchers:
+            one.set()
 
     def behind(self, after: Place) -> list[tuple[Place, bytes]] | None:
         """What came behind a place; None when that is longer ago than what is at hand."""
         if after < self.origin:
             return None
         return [] if after >= self.cursor else [one for one in self.recent if one[0] > after]
+
+    @contextmanager
+    def read(self) -> Iterator[None]:
+        """Keep what comes meanwhile: somebody reads it."""
+        self.readers += 1
+        try:
+            yield
+        finally:
+            self.readers -= 1
 
 
 class Feed:
@@ -95,14 +108,15 @@ class Feed:
     async def follow(self, name: str, after: Place, *, idle: float, anew: bool = False) -> AsyncGenerator[bytes, None]:
         """What happens behind a place, for ever: events as they are sent, nothing after `idle` seconds without any.
         `anew`: what happens from now on, behind a word that everything before was missed."""
-        newest = await self._newest(name)
+        (newest,) = await self._newest([name])
         after = newest if anew else START if after > newest else after  # of a store that has forgotten what came last
-        with self._watching(name, newest) as channel:
+        news = asyncio.Event()
+        with self._watching(name, newest, news) as channel, channel.read():
             if anew:
                 missed = MissedEvent(id=_text(after), at=after[0] / 1000)
                 yield _frame(missed)
             while True:
-                news = channel.news
+                news.clear()
                 frames = channel.behind(after)
                 if frames is None:
                     frames = await self._missed(name, after)
@@ -117,17 +131,38 @@ class Feed:
                 except TimeoutError:
                     yield b""
 
+    async def stirred(self, names: Collection[str], *, idle: float, gather: float) -> AsyncGenerator[set[str], None]:
+        """The streams to which something was added: all of them at first, then those of `gather` seconds at a time, and
+        none after `idle` seconds without any."""
+        places = dict(zip(names, await self._newest(names), strict=True))
+        news = asyncio.Event()
+        with ExitStack() as watched:
+            channels = [watched.enter_context(self._watching(name, place, news)) for name, place in places.items()]
+            yield set(names)
+            while True:
+                try:
+                    async with asyncio.timeout(idle):
+                        await news.wait()
+                except TimeoutError:
+                    yield set()
+                    continue
+                await asyncio.sleep(gather)
+                news.clear()
+                moved = [channel for channel in channels if channel.cursor > places[channel.name]]
+                places |= {channel.name: channel.cursor for channel in moved}
+                yield {channel.name for channel in moved}
+
     @contextmanager
-    def _watching(self, name: str, newest: Place) -> Iterator[Channel]:
+    def _watching(self, name: str, newest: Place, news: asyncio.Event) -> Iterator[Channel]:
         channel = self._channels.get(name)
         if channel is None:
             channel = self._channels[name] = Channel(name, newest, newest)
             self._look_again()
-        channel.watchers += 1
+        channel.watchers.add(news)
         try:
             yield channel
         finally:
-            channel.watchers -= 1
+            channel.watchers.discard(news)
             if not channel.watchers:
                 del self._channels[name]
                 self._look_again()
@@ -167,7 +202,7 @@ class Feed:
             for name, entries in self._reading.result() or ():
                 channel = self._channels.get(name.decode())
                 if channel is not None:
-                    channel.add(_frames(entries))
+                    channel.add(entries)
 
     async def _wait(self, streams: Any) -> Any:
         return await self._connected().xread(streams, count=READ_AT_ONCE, block=BLOCK_MS)
@@ -177,11 +212,14 @@ class Feed:
             self._client = connect_async(self._url)
         return self._client
 
-    async def _newest(self, name: str) -> Place:
+    async def _newest(self, names: Collection[str]) -> list[Place]:
         async with self._replays:
             with guarded():
-                entries: Any = await self._connected().xrevrange(name, count=1)
-        return place_of(entries[0][0].decode()) if entries else START
+                pipe = self._connected().pipeline(transaction=False)
+                for name in names:
+                    pipe.xrevrange(name, count=1)
+                found: Any = await pipe.execute()
+        return [place_of(entries[0][0].decode()) if entries else START for entries in found]
 
     async def _missed(self, name: str, after: Place) -> list[tuple[Place, bytes]]:
         """The next ones behind a place; a MissedEvent before them when some are not kept any more."""

@@ -154,6 +154,13 @@ class EventsQuery(Frozen):
     logs: Flag = False
 
 
+class NewsQuery(Frozen):
+    """Events behind `after`, as the header `Last-Event-ID`; of the runs that are named, how far they are as well."""
+
+    after: Annotated[str, Field(max_length=100)] = ""
+    run: Annotated[tuple[Identifier, ...], Field(max_length=MOST_ROWS)] = ()
+
+
 class RunList(Frozen):
     """One page of runs, newest first. `next_cursor` leads to the next one; null when there is none."""
 

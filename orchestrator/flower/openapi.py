@@ -13,8 +13,8 @@ from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
 from orchestrator.fields import Frozen
 from orchestrator.flower.catalogue import OPERATIONS, PARTS, Operation
-from orchestrator.flower.events import RunEvents
-from orchestrator.flower.messages import FILE_TYPE, Accepted, EventsQuery, File, Nothing
+from orchestrator.flower.events import NewsEvents, RunEvents
+from orchestrator.flower.messages import FILE_TYPE, Accepted, EventsQuery, File, NewsQuery, Nothing
 from orchestrator.flower.problems import MEDIA_TYPE, ProblemDocument
 from orchestrator.messages.models import Told
 
@@ -23,7 +23,12 @@ _ROOT = "/workflows"
 _REFERENCE = "#/components/schemas/{model}"
 _EVERYWHERE = (400, 401, 403, 422, 503)
 _WITH_BODY = (413, 415)
-_EVENTS = Operation("GET", "/{run}/events", lambda _: Nothing(), Told, query=EventsQuery, fails=(404,))
+_STREAMS = {
+    Operation("GET", "/events", lambda _: Nothing(), Told, query=NewsQuery): ("follow_news", NewsEvents),
+    Operation("GET", "/{run}/events", lambda _: Nothing(), Told, query=EventsQuery, fails=(404,)): (
+        "follow_events", RunEvents),
+}  # fmt: skip
+_ALL = (*OPERATIONS, *_STREAMS)
 _IDEMPOTENCY_KEY = {
     "name": "Idempotency-Key",
     "in": "header",
@@ -42,9 +47,9 @@ def openapi(api: str) -> dict[str, Any]:
     """The document; `api` is the address of the API."""
     schemas = _schemas()
     paths: dict[str, dict[str, Any]] = {}
-    for operation in (*OPERATIONS, _EVENTS):
+    for operation in _ALL:
         paths.setdefault(_ROOT + operation.path, {})[operation.method.lower()] = _told(operation, schemas)
-    queries = {one.query.__name__ for one in (*OPERATIONS, _EVENTS)} - {Nothing.__name__}
+    queries = {one.query.__name__ for one in _ALL} - {Nothing.__name__}
     return {
         "openapi": "3.1.0",
         "info": {"title": "Workflows", "version": version("orchestrator"), "description": _sentence(__doc__)},
@@ -64,7 +69,7 @@ def openapi(api: str) -> dict[str, Any]:
 
 def _schemas() -> dict[str, Any]:
     wanted: list[tuple[type[BaseModel], JsonSchemaMode]] = [(ProblemDocument, "serialization")]
-    for operation in (*OPERATIONS, _EVENTS):
+    for operation in _ALL:
         if operation.answer is not File:
             wanted.append((operation.answer, "serialization"))
         wanted.append((operation.query, "validation"))
@@ -75,22 +80,22 @@ def _schemas() -> dict[str, Any]:
 
 
 def _told(operation: Operation, schemas: Mapping[str, Any]) -> dict[str, Any]:
-    is_stream = operation is _EVENTS
+    name, described = _STREAMS.get(operation, (operation.does.__name__, operation.does))
     success: dict[str, Any] = _answer(operation.status, *_content(operation))
     if operation.answer is Accepted:
         success["headers"] = {"Location": {"schema": {"type": "string"}, "description": "The document of the run."}}
     statuses = {*_EVERYWHERE, *operation.fails, *(_WITH_BODY if operation.body is not None else ())}
-    about = RunEvents.__doc__ if is_stream else operation.does.__doc__
+    about = _sentence(described.__doc__)
     told: dict[str, Any] = {
-        "operationId": "follow_events" if is_stream else operation.does.__name__,
-        "summary": _sentence(about).partition(". ")[0].rstrip("."),
-        "description": _sentence(about),
+        "operationId": name,
+        "summary": about.partition(". ")[0].rstrip("."),
+        "description": about,
         "parameters": [*_in_path(operation.path), *_in_query(operation, schemas)],
         "responses": {str(operation.status): success} | {str(status): _problem(status) for status in sorted(statuses)},
     }
     if operation.answer is Accepted:
         told["parameters"].append(_IDEMPOTENCY_KEY)
-    if is_stream:
+    if operation in _STREAMS:
         told["parameters"].append(_LAST_EVENT_ID)
     if operation.body is not None:
         content = {"application/json": {"schema": _reference(operation.body)}}
@@ -100,7 +105,7 @@ def _told(operation: Operation, schemas: Mapping[str, Any]) -> dict[str, Any]:
 
 def _content(operation: Operation) -> tuple[str, Mapping[str, str]]:
     """The media type of an answer, and its schema; bytes have none."""
-    if operation is _EVENTS:
+    if operation in _STREAMS:
         return "text/event-stream", {"type": "string"}
     return (FILE_TYPE, {}) if operation.answer is File else ("application/json", _reference(operation.answer))
 

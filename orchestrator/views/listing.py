@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -58,6 +58,20 @@ def page(
     return found, None
 
 
+def rows(client: redis.Redis, runs: Collection[str]) -> list[RunRow]:
+    """The rows of these runs, of those that there are."""
+    with guarded():
+        found = zip(runs, _read(client, runs), strict=True)
+    return [row for row in (_row(run_id, cells) for run_id, cells in found) if row is not None]
+
+
+def _read(client: redis.Redis, runs: Iterable[str]) -> list[Sequence[bytes | None]]:
+    pipe = client.pipeline(transaction=False)
+    for run_id in runs:
+        pipe.hmget(keys.run_key(run_id, "meta"), _FIELDS)
+    return cast("list[Sequence[bytes | None]]", pipe.execute())
+
+
 def _newest_first(
     client: redis.Redis, wanted: Wanted, cursor: str | None
 ) -> Iterator[tuple[str, float, Sequence[bytes | None]]]:
@@ -75,11 +89,8 @@ def _newest_first(
                 "list[tuple[bytes, float]]",
                 client.zrevrangebyscore(keys.RUNS, highest, lowest, start=offset, num=AT_ONCE, withscores=True),
             )
-            pipe = client.pipeline(transaction=False)
-            for name, _ in found:
-                pipe.hmget(keys.run_key(name.decode(), "meta"), _FIELDS)
-            rows = pipe.execute()
-        for (name, score), row in zip(found, rows, strict=True):
+            cells = _read(client, [name.decode() for name, _ in found])
+        for (name, score), row in zip(found, cells, strict=True):
             place = (score, name.decode())
             if behind is None or place < behind:
                 yield place[1], score, row
@@ -104,5 +115,10 @@ def _row(run_id: str, row: Sequence[bytes | None]) -> RunRow | None:
         finished_at=float(finished) if finished else None,
         reason=reason or None,
         quality_impact=impact,
-        progress=min(1.0, int(done or 0) / max(1, int(total or 0))),
+        progress=share(done, total),
     )
+
+
+def share(done: str | bytes | None, total: str | bytes | None) -> float:
+    """How much of a run has ended, from 0 to 1, of the counts that its ledger keeps: steps and barriers."""
+    return min(1.0, int(done or 0) / max(1, int(total or 0)))

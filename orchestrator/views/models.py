@@ -23,7 +23,7 @@ Action = Literal["cancel", "pause", "resume", "retry", "retry_failed"]
 
 
 class RunRow(Frozen):
-    """One line of the list of runs. `progress` is 0 to 1."""
+    """One line of the list of runs. `progress` is the share of its steps and barriers that have ended."""
 
     run_id: str
     workflow: str
@@ -199,9 +199,8 @@ class RunView(RunRow):
 
     `now` is Redis' time of the reading: countdowns count from it, whatever the clock of the reader says. `cursor` is
     the id of the newest event that is in the document: following the events behind it misses nothing. `actions` are
-    what the API takes now. `progress` is the share of steps that have ended. `plan_seconds` is the length of the
-    critical path, whose steps `critical_path` lists in order. `conflicts`, `versions` (newest first, the last hundred)
-    and `alerts` are of this run only.
+    what the API takes now. `plan_seconds` is the length of the critical path, whose steps `critical_path` lists in
+    order. `conflicts`, `versions` (newest first, the last hundred) and `alerts` are of this run only.
     """
 
     ended: bool

@@ -18,9 +18,10 @@ from orchestrator.engine.canvas import task_id
 from orchestrator.messages.cursor import READ_AT_ONCE
 from orchestrator.messages.models import parse_events
 from orchestrator.metrics.alerts import alerts
-from orchestrator.run.models import FINAL_STEP_STATES, GroupStatus, RunState, RunStatus, StepState, StepStatus
+from orchestrator.run.models import GroupStatus, RunState, RunStatus, StepState, StepStatus
 from orchestrator.views import graph
 from orchestrator.views.history import History
+from orchestrator.views.listing import share
 from orchestrator.views.masking import Mask
 from orchestrator.views.models import (
     Action,
@@ -69,17 +70,17 @@ class RunViews:
             pipe.get(keys.run_key(run_id, "spec"))
             pipe.hgetall(keys.run_key(run_id, "defs"))
             pipe.hgetall(keys.run_key(run_id, "inputs"))
-            (seconds, micros), spec, raw_definitions, inputs = pipe.execute()
+            pipe.hmget(keys.run_key(run_id, "meta"), "done", "total")
+            (seconds, micros), spec, raw_definitions, inputs, counts = pipe.execute()
         definitions = {name.decode(): json.loads(text) for name, text in raw_definitions.items()}
         plan = graph.plan_of((spec or b"").decode(), definitions)
         outputs = store.contexts.outputs(run_id) if values else {}
-        ended = sum(step.state in FINAL_STEP_STATES for step in status.steps.values())
         return RunView(
             **status.model_dump(exclude={"steps", "groups", "critical_path_seconds"}),
             ended=status.ended,
             now=seconds + micros / 1e6,
             cursor=history.cursor,
-            progress=ended / len(status.steps) if status.steps else 1.0,
+            progress=share(*counts),
             actions=_actions(status),
             plan_seconds=status.critical_path_seconds,
             critical_path=() if plan is None else plan.critical_path,

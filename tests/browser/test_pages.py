@@ -15,6 +15,7 @@ from playwright.sync_api import Browser, Locator, Page, expect
 from orchestrator import Client, RunHandle
 from orchestrator.cli import main
 from orchestrator.run.models import RunState
+from orchestrator.units import parse_duration
 from tests.browser.conftest import SECONDS, OpenPage, picture
 from tests.flowers import USER, Flower
 from tests.workers import eventually
@@ -94,6 +95,56 @@ def node(page: Page, step: str) -> Locator:
     return page.locator(f'.node[data-id="{step}"]')
 
 
+BARS = """() => {
+    const box = element => element.getBoundingClientRect();
+    const ticks = [...document.querySelectorAll('.gantt-tick')].filter(one => one.innerText);
+    return {
+        ticks: ticks.map(one => [one.innerText, box(one).left]),
+        now: [...document.querySelectorAll('.gantt-grid .gantt-now')].map(one => box(one).left),
+        bars: [...document.querySelectorAll('.gantt-row .bar')].map(one => [
+            one.closest('.gantt-row').querySelector('.gantt-label').innerText.trim(),
+            one.className.match(/bar-(\\w+)/)[1], box(one).left, box(one).right])};
+}"""
+
+
+class Timeline:
+    """The bars of a page's timeline, all of one moment, in seconds as its axis tells them."""
+
+    def __init__(self, page: Page) -> None:
+        seen = page.evaluate(BARS)
+        (_, left), *_, (text, right) = seen["ticks"]
+        self._left = float(left)
+        self._second = (float(right) - self._left) / parse_duration(text)
+        self.now = [self._seconds(at) for at in seen["now"]]
+        self._bars = [(row, kind, self._seconds(a), self._seconds(b)) for row, kind, a, b in seen["bars"]]
+        self.pixels = 2 / self._second
+        """What two pixels are: bars are not narrower, and are rounded to one."""
+
+    def _seconds(self, at: float) -> float:
+        return (at - self._left) / self._second
+
+    def bars(self, row: str, kind: str) -> list[tuple[float, float]]:
+        """From when to when they are."""
+        return [(begin, end) for name, what, begin, end in self._bars if (name, what) == (row, kind)]
+
+    def same(self, *times: float) -> Any:
+        return pytest.approx(times, abs=self.pixels)
+
+
+def planned_and_actual(page: Page, view: dict[str, Any]) -> None:
+    """Every planned bar and every attempt of a run is where the run's document says."""
+    shown, origin = Timeline(page), view["created_at"]
+    begun = view["started_at"] - origin
+    for step in view["steps"]:
+        planned = step["planned"]
+        expected = shown.same(begun + planned["start_seconds"], begun + planned["finish_seconds"])
+        assert shown.bars(step["id"], "planned") == [expected], step["id"]
+        attempts = [one for one in step["attempts"] if one["started_at"]]
+        ends = [one["ended_at"] - origin if one["ended_at"] else shown.now[0] for one in attempts]
+        actual = [shown.same(one["started_at"] - origin, end) for one, end in zip(attempts, ends, strict=True)]
+        assert shown.bars(step["id"], "run") == actual, step["id"]
+
+
 def state(page: Page) -> Locator:
     return page.locator("#state")
 
@@ -107,7 +158,10 @@ def test_a_run_is_started_and_watched_to_its_end_without_a_reload(
     page.clock.install()
     run = started(client, tmp_path)
     row = page.locator(f'tr[data-run="{run.id}"]')
-    expect(row).to_contain_text("running")
+    expect(row).to_contain_text(re.compile(r"running.*20%"))
+    (tmp_path / "go-till").touch()
+    expect(row).to_contain_text(re.compile(r"running.*40%"))
+    assert row.locator("progress").evaluate("one => one.value") == 0.4
     assert page.evaluate("window.kept"), "the list was not loaded anew"
     row.get_by_role("link", name="shop").click()
     expect(page.locator("#link")).to_have_text("live")
@@ -206,8 +260,8 @@ def test_a_conflict_is_decided_and_the_run_goes_on(open_page: OpenPage, client: 
     expect(page.locator(".difference table")).to_be_visible()
 
 
-def test_what_a_run_has_waited_for_and_what_its_barrier_has_decided(
-    open_page: OpenPage, client: Client, tmp_path: Path
+def test_what_was_planned_what_a_run_has_waited_for_and_what_its_barrier_has_decided(
+    open_page: OpenPage, client: Client, flower: Flower, tmp_path: Path
 ) -> None:
     folder = {"folder": str(tmp_path)}
     waits = {"agent": "waiter", "retry": ONCE, "estimated_duration": 0.1}
@@ -240,6 +294,11 @@ def test_what_a_run_has_waited_for_and_what_its_barrier_has_decided(
     expect(details.get_by_role("table", name="Decisions")).to_contain_text("by 5m. moving made progress")
     lock = page.locator("#locks tbody tr").first
     expect(lock).to_have_text(re.compile("board.*hold .write, declared..*locked .write"))
+    page.get_by_role("tab", name="Timeline").click()
+    expect(page.locator("#timeline .bar-planned")).to_have_count(5)
+    planned_and_actual(page, flower.get(f"/{run.id}").json)
+    picture(page, "planned against actual while it runs")
+    page.get_by_role("tab", name="Graph").click()
     (tmp_path / "go").touch()
     expect(state(page)).to_have_text("partial")
     expect(details.get_by_role("table", name="Decisions")).to_contain_text("continue with partial")
@@ -253,6 +312,7 @@ def test_what_a_run_has_waited_for_and_what_its_barrier_has_decided(
         page.get_by_role("link", name="plans/cart.html").click()
     assert (kept.value.suggested_filename, kept.value.path().read_text()) == ("cart.html", HOSTILE)
     page.get_by_role("tab", name="Timeline").click()
+    planned_and_actual(page, flower.get(f"/{run.id}").json)
     rows = page.locator(".gantt-row")
     locked = rows.filter(has=page.get_by_role("button", name=re.compile("^locked:")))
     assert [locked.locator(f".bar-{kind}").count() for kind in ("hold", "run")] == [1, 1]
@@ -262,6 +322,19 @@ def test_what_a_run_has_waited_for_and_what_its_barrier_has_decided(
     locked.get_by_role("button").click()
     expect(details).to_contain_text(re.compile("Held.*by locks, limits or a pause"))
     expect(details).to_contain_text(re.compile(r"Ran.*planned \d"))
+
+
+def test_a_plan_out_of_all_proportion_is_shown_when_it_is_asked_for(open_page: OpenPage, client: Client) -> None:
+    run = client.submit({"name": "quick", "steps": [{"id": "one", "agent": "planner", "estimated_duration": 600}]})
+    assert ended(run) is RunState.SUCCESS
+    page = open_page(f"/workflows/{run.id}#view=timeline")
+    expect(page.locator(".gantt-note")).to_have_text(re.compile(r"^0?\.?\d+s, planned 10m$"))
+    expect(page.locator("#timeline .bar-planned")).to_have_count(0)
+    page.get_by_role("button", name="plan: show all of the plan").click()
+    shown = Timeline(page)
+    assert shown.bars("one", "planned") == [shown.same(0, 600)]
+    page.get_by_role("button", name="fit: show all that has happened").click()
+    expect(page.locator("#timeline .bar-planned")).to_have_count(0)
 
 
 def test_nothing_without_credentials_and_no_change_without_a_token(

@@ -45,12 +45,18 @@ def waiter(ctx: AgentContext) -> dict[str, Any]:
         if words.exists():
             log.info("%s", words.read_text())
             words.unlink()
-        return ctx.cancelled or (folder / "go").exists()
+        return ctx.cancelled or (folder / "go").exists() or (folder / f"go-{ctx.step_id}").exists()
 
     eventually(may_go, within=60, what="the test lets the step go on")
     if (folder / f"fail-{ctx.step_id}").exists():
         raise ValueError("the test lets it fail")
     return {"attempt": ctx.attempt}
+
+
+@agent("planner", queue="flower")
+def planner(ctx: AgentContext) -> dict[str, Any]:
+    """Nothing, and in one run alone: what was planned for it is never replaced by what it took."""
+    return {}
 
 
 @agent("deputy", queue="flower")

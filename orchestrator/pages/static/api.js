@@ -21,15 +21,19 @@ export async function post(path, body) {
   return answer(await fetch(`${page.api}${path}`, { method: "POST", headers, body: JSON.stringify(body ?? {}) }));
 }
 
-// Follows Server-Sent Events; `told` gets each one parsed, `logged` those that are named so, `linked` whether the
-// connection stands.
-export function follow(path, query, { told, linked, logged }) {
+// Follows Server-Sent Events; `told` gets each one parsed, with its id, functions of `named` those of that name, `linked`
+// whether the connection stands. Gives a function that ends it.
+export function follow(path, query, { told, linked, named = {} }) {
   const search = new URLSearchParams(query).toString();
   const source = new EventSource(`${page.api}${path}${search && `?${search}`}`);
+  const left = new AbortController();
   source.onmessage = (message) => told(JSON.parse(message.data));
-  if (logged) source.addEventListener("log", (message) => logged(JSON.parse(message.data)));
+  for (const [name, heard] of Object.entries(named)) source.addEventListener(name, (message) => heard(JSON.parse(message.data)));
   source.onopen = () => linked(true);
   source.onerror = () => linked(false);
-  addEventListener("pagehide", () => source.close());
-  return source;
+  addEventListener("pagehide", () => source.close(), left);
+  return () => {
+    left.abort();
+    source.close();
+  };
 }

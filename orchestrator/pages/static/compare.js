@@ -36,7 +36,7 @@ async function draw() {
   const sums = runs.map((run, index) => new Map(run.steps.map((step) => [step.id, { step, ...spent(step, ends[index]) }])));
   const names = [...new Set(runs.flatMap((run) => run.ordered.map((step) => step.id)))];
   const longest = Math.max(1e-6, ...sums.flatMap((found) => [...found.values()].map((one) => one.ran + one.waited + one.held)));
-  at("heads").replaceChildren(...runs.map((run, index) => h("div", { class: "compared" }, h("h2", {}, h("span", { class: "letter" }, "AB"[index]), h("a", { href: `${page.base}/${run.run_id}` }, run.workflow)), h("code", { class: "id" }, run.run_id),
+  at("heads").replaceChildren(...runs.map((run, index) => h("div", { class: "compared" }, h("h2", {}, h("span", { class: `letter letter-${"ab"[index]}` }, "AB"[index]), h("a", { href: `${page.base}/${run.run_id}` }, run.workflow)), h("code", { class: "id" }, run.run_id),
     h("p", {}, badge(run.state), ` ${duration(ends[index] - (run.started_at ?? run.created_at))}, submitted ${moment(run.created_at)}`))));
   const length = (index) => ends[index] - (runs[index].started_at ?? runs[index].created_at);
   const more = length(1) - length(0);

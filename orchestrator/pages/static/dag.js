@@ -3,27 +3,28 @@ import { h, s, onceAFrame } from "./dom.js";
 import { layout } from "./layout.js";
 import { icon, stateIcon, tone, word } from "./states.js";
 
-const SIZE = { step: [188, 50], small: [132, 30], barrier: [26, 50] };
+const SIZE = { step: [192, 50], narrow: [152, 50], small: [132, 30], barrier: [26, 50] };
 const MARGIN = 100;
 const SMALLEST = 0.12;
-const ROOM = 52; // below the graph, for the buttons
-const LOWEST = 180;
+const READABLE = 0.62;
+const LOWEST = 132;
 
-// dag(place, {onpick}) gives {show(graph), update(nodes), pick(id), fit()}.
+// dag(place, {onpick, tools}), with the place for the buttons of the zoom, gives {show(graph), update(nodes), pick(id), fit()}.
 // graph: {nodes: [{id, kind, label, note, state, critical, progress, says}], edges: [{source, target, kind, critical}],
-// groups: [{id, members}]}; `says` is what a screen reader hears, `update` takes nodes of the same ids.
-export function dag(place, { onpick }) {
+// groups: [{id, title, members}]}; `says` is what a screen reader hears, `update` takes nodes of the same ids.
+export function dag(place, { onpick, tools }) {
   const edgeLayer = s("svg", { class: "dag-edges", "aria-hidden": "true" });
   const boxLayer = h("div", { class: "dag-boxes" });
   const nodeLayer = h("div", { class: "dag-nodes" });
   const sheet = h("div", { class: "dag-sheet" }, boxLayer, edgeLayer, nodeLayer);
   const frame = h("div", { class: "dag-frame" }, sheet);
   const view = h("div", { class: "dag-view", role: "group", "aria-label": "Graph of the steps; arrow keys go from step to step", onscroll: onceAFrame(draw) }, frame);
-  const zoom = h("div", { class: "zoom dag-zoom" },
+  const zoom = h("div", { class: "zoom" },
     zoomButton("−", "Zoom out", () => zoomTo(scale / 1.3)),
     zoomButton("+", "Zoom in", () => zoomTo(scale * 1.3)),
     zoomButton("fit", "fit the graph into view", () => fit(SMALLEST)));
-  place.replaceChildren(view, zoom);
+  place.replaceChildren(view);
+  tools.replaceChildren(zoom);
 
   let graph = { nodes: [], edges: [], groups: [] };
   let drawing = null;
@@ -64,7 +65,7 @@ export function dag(place, { onpick }) {
     byId.clear();
     graph.nodes.forEach((node) => byId.set(node.id, node));
     const sized = graph.nodes.map((node) => {
-      const [width, height] = node.kind === "barrier" ? SIZE.barrier : small ? SIZE.small : SIZE.step;
+      const [width, height] = node.kind === "barrier" ? SIZE.barrier : small ? SIZE.small : downwards ? SIZE.narrow : SIZE.step;
       return node.kind === "barrier" && downwards ? { id: node.id, width: height, height: width } : { id: node.id, width, height };
     });
     drawing = layout(sized, graph.edges, graph.groups, downwards);
@@ -77,7 +78,7 @@ export function dag(place, { onpick }) {
   }
 
   function fitted() {
-    fit(0.72);
+    fit(READABLE);
   }
 
   // What somebody has zoomed stays so, whatever becomes wider or narrower.
@@ -108,7 +109,7 @@ export function dag(place, { onpick }) {
   function fit(smallest) {
     if (!drawing) return;
     const most = parseFloat(getComputedStyle(view).maxHeight) || 600;
-    scaleTo(Math.max(smallest, Math.min(1, view.clientWidth / drawing.width, downwards ? 1 : (most - ROOM) / drawing.height)));
+    scaleTo(Math.max(smallest, Math.min(1, view.clientWidth / drawing.width, downwards ? 1 : most / drawing.height)));
   }
 
   function scaleTo(wanted) {
@@ -116,7 +117,7 @@ export function dag(place, { onpick }) {
     scale = Math.min(2, Math.max(SMALLEST, wanted));
     frame.style.width = `${drawing.width * scale}px`;
     frame.style.height = `${drawing.height * scale}px`;
-    view.style.height = `${Math.max(LOWEST, drawing.height * scale + ROOM)}px`;
+    view.style.height = `${Math.max(LOWEST, drawing.height * scale)}px`;
     sheet.style.width = `${drawing.width}px`;
     sheet.style.height = `${drawing.height}px`;
     sheet.style.transform = `scale(${scale})`;
@@ -125,7 +126,8 @@ export function dag(place, { onpick }) {
   }
 
   function drawBoxes() {
-    boxLayer.replaceChildren(...drawing.boxes.map((box) => h("div", { class: "dag-box", style: rectangle(box) }, h("span", {}, box.id))));
+    const titles = new Map(graph.groups.map((group) => [group.id, group.title]));
+    boxLayer.replaceChildren(...drawing.boxes.map((box) => h("div", { class: "dag-box", style: rectangle(box) }, h("span", {}, titles.get(box.id)))));
   }
 
   function drawEdges() {

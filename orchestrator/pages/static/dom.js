@@ -24,6 +24,21 @@ export function s(tag, props, ...children) {
   return fill(document.createElementNS(SVG, tag), props, children);
 }
 
+// Makes the children of `place` these. What looks as before stays: nothing is taken away from under somebody who points
+// at it, has chosen it or has put the keyboard there.
+export function renew(place, ...children) {
+  const fresh = children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false)
+    .map((child) => (child instanceof Node ? child : document.createTextNode(child)));
+  fresh.forEach((node, index) => {
+    const old = place.childNodes[index];
+    if (!old) place.append(node);
+    else if (old.isEqualNode(node)) return;
+    else if (old.nodeType === 1 && old.firstElementChild && !old.matches("button") && old.cloneNode().isEqualNode(node.cloneNode?.())) renew(old, [...node.childNodes]);
+    else old.replaceWith(node);
+  });
+  while (place.childNodes.length > fresh.length) place.lastChild.remove();
+}
+
 // Calls `work` at most once a frame, however often it is asked to.
 export function onceAFrame(work) {
   let asked = false;

@@ -17,13 +17,14 @@ export function fold(view, byId, event) {
   if (event.type !== "step") return true;
   const step = byId.get(event.step);
   if (!step) return true;
+  const ended = FINAL.has(event.state) - FINAL.has(step.state);
   step.state = event.state;
   attempt(step, event);
   if (event.state === "queued") step.queued_at = event.at;
   if (event.state === "running") Object.assign(step, { started_at: event.at, finished_at: null, worker: event.detail.message ?? step.worker, progress: null, message: "" });
   if (FINAL.has(event.state)) Object.assign(step, { finished_at: event.at, error: event.state === "success" ? null : event.detail.message ?? step.error });
   if (event.state === "retrying") step.error = event.detail.message ?? step.error;
-  view.progress = view.steps.filter((one) => FINAL.has(one.state)).length / Math.max(1, view.steps.length);
+  view.progress += ended / Math.max(1, view.steps.length + view.groups.length); // a barrier is read anew
   return FINAL.has(event.state) || event.state === "pending";
 }
 

@@ -1,14 +1,18 @@
 // Rows of bars over time. Only the rows in view are in the document; bars are placed in per cent of the time shown.
-import { h, onceAFrame } from "./dom.js";
+import { h, onceAFrame, renew } from "./dom.js";
 import { duration, ticks } from "./format.js";
 import { icon, stateIcon, tone, word } from "./states.js";
 
 const ROW = 28;
 const EXTRA = 12;
+const NEAR = 3; // a plan that is at most so many times as long as what is shown is shown with it
+const SPACE = 1.07;
+const LETTER = 6.4;
 
 // gantt(place, {onpick}) gives {show(chart), pick(id)}.
-// chart: {rows, total, now, plannedEnd}; times are seconds after the start of the run. A row: {id, label, kind, state,
-// critical, says, bars: [{from, to, kind: run|wait|hold|slack|barrier|planned, state, title}], marks: [{at, kind, title}], note}.
+// chart: {rows, total, now, plan}; times are seconds after the start of the run, `plan` is the planned end, 0 for none. A
+// row: {id, label, kind, state, critical, says, bars: [{from, to, kind: run|wait|hold|slack|barrier|left|planned, state, title}],
+// marks: [{at, kind, title}], note, planned}; `planned` is said where the bar of that kind cannot be seen.
 export function gantt(place, { onpick }) {
   const axis = h("div", { class: "gantt-axis" });
   const body = h("div", { class: "gantt-body", role: "list", "aria-label": "Timeline of the steps" });
@@ -16,14 +20,18 @@ export function gantt(place, { onpick }) {
   body.append(grid);
   const inner = h("div", { class: "gantt-inner" }, axis, body);
   const view = h("div", { class: "gantt-view", onscroll: onceAFrame(draw) }, inner);
+  const wholePlan = button("plan", "plan: show all of the plan", () => zoomTo(0));
   const zoom = h("div", { class: "zoom" },
     button("−", "Show more time", () => zoomTo(factor / 1.5)),
     button("+", "Show less time", () => zoomTo(factor * 1.5)),
-    button("fit", "fit: show all of it", () => zoomTo(1)));
+    button("fit", "fit: show all that has happened", () => zoomTo(1)), wholePlan);
   const corner = h("div", { class: "gantt-corner" }, zoom);
   place.replaceChildren(view);
-  let chart = { rows: [], total: 1, now: null };
+  let chart = { rows: [], total: 1, now: null, plan: 0 };
   let factor = 1;
+  let all = false;
+  let span = 1; // seconds from the left to the right
+  let track = 0; // the same in pixels
   let picked = null;
   let focus = 0;
   const shown = new Map();
@@ -41,12 +49,24 @@ export function gantt(place, { onpick }) {
   }
 
   function zoomTo(wanted) {
-    factor = Math.min(50, Math.max(1, wanted));
+    const least = Math.min(1, usual() / (chart.plan * SPACE));
+    all = wanted <= least && least < 1;
+    factor = Math.min(50, Math.max(least, wanted));
     drawAll();
   }
 
+  // What is shown without zoom: what has happened, and the plan where it is not out of all proportion to that.
+  function usual() {
+    return chart.plan <= (chart.total / SPACE) * NEAR ? Math.max(chart.total, chart.plan * SPACE) : chart.total;
+  }
+
   function drawAll() {
-    inner.style.setProperty("--zoom", factor);
+    const least = Math.min(1, usual() / (chart.plan * SPACE));
+    if (all || factor < least) factor = least;
+    span = usual() / Math.min(1, factor);
+    wholePlan.hidden = least === 1;
+    inner.style.setProperty("--zoom", Math.max(1, factor));
+    track = axis.clientWidth - labelWidth();
     drawAxis();
     for (const [index, element] of shown) {
       if (index < chart.rows.length) dress(element, chart.rows[index]);
@@ -56,20 +76,24 @@ export function gantt(place, { onpick }) {
   }
 
   function share(seconds) {
-    return `${Math.round((seconds / chart.total) * 1e5) / 1e3}%`;
+    return `${Math.round((seconds / span) * 1e5) / 1e3}%`;
   }
 
   function drawAxis() {
-    const track = axis.clientWidth - labelWidth();
     if (track <= 0) return;
-    const at = ticks(chart.total, track / 90);
-    grid.style.backgroundSize = `${share(at[1] ?? chart.total)} 100%`;
-    const marks = at.map((at) => h("span", { class: "gantt-tick", style: { left: share(at) } }, h("i", {}, at === 0 ? "0" : duration(at))));
-    const now = chart.now === null ? null : h("span", { class: "gantt-now", style: { left: share(chart.now) } });
-    const end = chart.plannedEnd > 0 && chart.plannedEnd <= chart.total
-      ? h("span", { class: "gantt-planned-end", style: { left: share(chart.plannedEnd) }, title: `planned end: ${duration(chart.plannedEnd)}` }) : null;
-    axis.replaceChildren(corner, h("div", { class: "gantt-scale", "aria-hidden": "true" }, marks, end, now));
-    axis.style.setProperty("--rows", `${chart.rows.length * ROW}px`);
+    const at = ticks(span, track / 90);
+    grid.style.backgroundSize = `${share(at[1] ?? span)} 100%`;
+    const fits = (at, text) => track - (at / span) * track > text.length * LETTER + 8;
+    const label = (at, text) => (fits(at, text) ? h("i", {}, text) : null);
+    const marks = at.map((at) => h("span", { class: "gantt-tick", style: { left: share(at) } }, label(at, at === 0 ? "0" : duration(at))));
+    const line = (kind, at, title) => h("span", { class: `gantt-${kind}`, style: { left: share(at) }, title });
+    const lines = [planShown() ? line("planned-end", chart.plan, `planned end: ${duration(chart.plan)}`) : null, chart.now === null ? null : line("now", chart.now, "now")];
+    renew(axis, corner, h("div", { class: "gantt-scale", "aria-hidden": "true" }, marks, lines));
+    renew(grid, ...lines.map((one) => one?.cloneNode()));
+  }
+
+  function planShown() {
+    return chart.plan > 0 && chart.plan <= span;
   }
 
   function labelWidth() {
@@ -103,18 +127,29 @@ export function gantt(place, { onpick }) {
     element.setAttribute("aria-setsize", chart.rows.length);
     const label = h("button", {
       type: "button", class: `gantt-label tone-${tone(row.state)}`, tabindex: index === focus ? 0 : -1, "aria-label": row.says,
-      title: `${row.label}: ${word(row.state)}`, onclick: () => onpick(row.id),
+      title: `${row.label}: ${word(row.state)}`, onclick: () => onpick(chart.rows[index].id),
     }, row.kind === "barrier" ? icon("gate") : stateIcon(row.state), h("span", {}, row.label));
-    const end = Math.max(0, ...row.bars.filter((bar) => bar.kind !== "slack" && bar.kind !== "planned").map((bar) => bar.to));
-    const late = end / chart.total > 0.86;
-    element.replaceChildren(label, h("div", { class: "gantt-track", onclick: () => onpick(row.id) },
-      row.bars.map((bar) => h("span", {
+    const bars = row.bars.filter((bar) => bar.kind !== "planned" || planShown());
+    renew(element, label, h("div", { class: "gantt-track", onclick: () => onpick(chart.rows[index].id) },
+      bars.map((bar) => h("span", {
         class: `bar bar-${bar.kind} tone-${tone(bar.state)}`, title: bar.title,
         style: { left: share(bar.from), width: share(Math.max(0, bar.to - bar.from)) },
       })),
       (row.marks ?? []).map((mark) => h("span", { class: `tick-mark tick-${mark.kind}`, title: mark.title, style: { left: share(mark.at) } })),
-      row.note && h("span", { class: `gantt-note${late ? " before" : ""}`, style: late ? { right: `calc(100% - ${share(Math.min(...row.bars.map((bar) => bar.from)))})` } : { left: share(end) } }, row.note)));
-    if (focused) label.focus({ preventScroll: true });
+      note(row)));
+    if (focused) element.firstChild.focus({ preventScroll: true });
+  }
+
+  // Behind the bars; where there is no room, before them, or on them.
+  function note(row) {
+    const text = [row.note, row.note && !planShown() ? row.planned : ""].filter(Boolean).join(", ");
+    if (!text) return null;
+    const real = row.bars.filter((bar) => !["slack", "planned", "left"].includes(bar.kind));
+    const [from, to] = [Math.min(span, ...real.map((bar) => bar.from)), Math.max(0, ...real.map((bar) => bar.to))];
+    const room = text.length * LETTER + 14;
+    if (track - (to / span) * track > room) return h("span", { class: "gantt-note", style: { left: share(to) } }, text);
+    const end = (from / span) * track > room ? from : to;
+    return h("span", { class: `gantt-note${end === to ? " upon" : ""}`, style: { right: `calc(100% - ${share(end)})` } }, text);
   }
 
   function pick(id) {

@@ -6,26 +6,45 @@ const BLOCKING = new Set(["needs", "member", "barrier"]);
 
 // The graph of a document {steps, edges, groups}: what `dag` shows. `note` says a step's second line.
 export function graphOf(view, note) {
-  const critical = new Set(view.steps.filter((step) => step.planned?.on_critical_path).map((step) => step.id));
-  const barriers = view.groups.filter((group) => group.node);
-  const finish = new Map(view.steps.map((step) => [step.id, step.planned?.finish_seconds]));
-  for (const group of barriers) {
-    finish.set(group.node, Math.max(...group.members.map((id) => finish.get(id) ?? 0)));
-    if (group.members.some((id) => critical.has(id) && finish.get(id) === finish.get(group.node))) critical.add(group.node);
-  }
-  const start = new Map(view.steps.map((step) => [step.id, step.planned?.start_seconds]));
-  const edges = view.edges.map((edge) => ({ ...edge, critical: BLOCKING.has(edge.kind) && critical.has(edge.source) && critical.has(edge.target)
-    && near(finish.get(edge.source), start.get(edge.target) ?? finish.get(edge.target)) }));
+  const of = foreseen(view);
+  const edges = view.edges.map((edge) => {
+    const [from, to] = [of(edge.source), of(edge.target)];
+    return { ...edge, critical: BLOCKING.has(edge.kind) && from.critical && to.critical && near(from.finish, to.start) };
+  });
   return {
     nodes: nodesOf(view, note),
     edges,
     groups: view.groups.filter((group) => group.members.length > 1)
-      .map((group) => ({ id: group.id, members: group.node ? [...group.members, group.node] : [...group.members] })),
+      .map((group) => ({ id: group.id, title: groupName(group), members: group.node ? [...group.members, group.node] : [...group.members] })),
   };
 }
 
+// What was planned of a node: a function that gives {start, finish, critical} for its id. Barriers, and what barriers put
+// in, take no time of their own: they are where the last one before them ends, and critical if that one is.
+export function foreseen(view) {
+  const found = new Map(view.steps.filter((step) => step.planned).map(({ id, planned }) =>
+    [id, { start: planned.start_seconds, finish: planned.finish_seconds, critical: planned.on_critical_path }]));
+  const before = new Map();
+  for (const { source, target, kind } of view.edges) if (BLOCKING.has(kind)) before.set(target, [...(before.get(target) ?? []), source]);
+  const of = (id) => {
+    if (!found.has(id)) {
+      const ahead = (before.get(id) ?? []).map(of);
+      const finish = Math.max(0, ...ahead.map((one) => one.finish));
+      found.set(id, { start: finish, finish, critical: ahead.some((one) => one.critical && near(one.finish, finish)) });
+    }
+    return found.get(id);
+  };
+  return of;
+}
+
 function near(a, b) {
-  return a !== undefined && b !== undefined && Math.abs(a - b) <= 1e-6 * Math.max(1, Math.abs(a));
+  return Math.abs(a - b) <= 1e-6 * Math.max(1, Math.abs(a));
+}
+
+// The members' own barrier is named by their group; the one behind those who validate says so.
+export function groupName(group) {
+  const of = group.id.replace(/\.validation$/, "");
+  return of === group.id ? of : `validation of ${of}`;
 }
 
 export function nodesOf(view, note) {
@@ -43,8 +62,8 @@ export function nodesOf(view, note) {
     };
   });
   const barriers = view.groups.filter((group) => group.node).map((group) => ({
-    id: group.node, kind: "barrier", label: `barrier of ${group.id}`, note: group.action ? word(group.action) : "", state: group.state ?? "planned",
-    critical: false, says: `barrier of ${group.id}: ${word(group.state ?? "planned")}`,
+    id: group.node, kind: "barrier", label: `barrier of ${groupName(group)}`, note: group.action ? word(group.action) : "", state: group.state ?? "planned",
+    critical: false, says: `barrier of ${groupName(group)}: ${word(group.state ?? "planned")}`,
   }));
   return [...steps, ...barriers];
 }
@@ -53,7 +72,7 @@ function listed(names) {
   return names.length > 6 ? `${names.slice(0, 5).join(", ")} and ${names.length - 5} more` : names.join(", ");
 }
 
-// The timeline of a plan with so many workers: {rows, total, now}. `starts` maps steps to seconds; without it every step
+// The timeline of a plan with so many workers: what `gantt` shows. `starts` maps steps to seconds; without it every step
 // starts as soon as what it needs is done.
 export function planChart(plan, starts) {
   const of = (step) => starts?.[step.id] ?? step.planned.start_seconds;
@@ -73,7 +92,7 @@ export function planChart(plan, starts) {
       says: `${step.id}: starts after ${duration(from)}, takes ${duration(to - from)}${critical ? ", on the critical path" : `, slack ${duration(slack)}`}`,
     };
   });
-  return { rows, total: total * 1.04, now: null, plannedEnd: 0 };
+  return { rows, total: total * 1.04, now: null, plan: 0 };
 }
 
 function readiness(plan, ends) {

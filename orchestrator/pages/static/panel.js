@@ -1,9 +1,10 @@
 // What is shown of the step, or the barrier, that is chosen.
 import { attempt, confirmed } from "./actions.js";
 import { get, page } from "./api.js";
-import { h } from "./dom.js";
+import { h, renew } from "./dom.js";
 import { duration, moment } from "./format.js";
 import { logView } from "./log.js";
+import { groupName } from "./model.js";
 import { badge, word } from "./states.js";
 import { barrierNote, spent } from "./timeline.js";
 import { shown } from "./values.js";
@@ -26,7 +27,7 @@ export function panel(place, { close, pick, after }) {
     version = read = "";
     place.hidden = false;
     const group = view.groups.find((one) => one.node === id);
-    if (group) place.replaceChildren(head(group.id, "barrier"), facts);
+    if (group) place.replaceChildren(head(groupName(group), "barrier"), facts);
     else {
       output.replaceChildren();
       place.replaceChildren(head(id, "step"), facts, section("Log", log.element), section("Output", output));
@@ -40,12 +41,12 @@ export function panel(place, { close, pick, after }) {
     const step = view.byId.get(id);
     const group = view.groups.find((one) => one.node === id);
     if (step) {
-      keepFocus(() => facts.replaceChildren(...stepFacts(view, step, now)));
+      keepFocus(() => renew(facts, stepFacts(view, step, now)));
       readOutput(view, step);
-    } else if (group) keepFocus(() => facts.replaceChildren(...barrierFacts(view, group, now)));
+    } else if (group) keepFocus(() => renew(facts, barrierFacts(view, group, now)));
   }
 
-  // What is drawn anew every second must not take the keyboard away from a button.
+  // What has changed must not take the keyboard away from a button.
   function keepFocus(draw) {
     const key = facts.contains(document.activeElement) ? document.activeElement.dataset.key : null;
     draw();
@@ -132,7 +133,7 @@ export function panel(place, { close, pick, after }) {
   }
 
   function retryButton(view, step) {
-    const button = h("button", { type: "button", class: "act", data: { key: "retry", action: "retry-step" }, onclick: async () => {
+    const button = h("button", { type: "button", class: "act", data: { key: "retry", action: "retry-step", after: step.state }, onclick: async () => {
       if (step.state === "success" && !(await confirmed(`${step.id} succeeded. Run it again, and all that comes after it?`, "Run again"))) return;
       if (await attempt(button, `${step.id}: runs again, and what comes after it`, `/${view.run_id}/retry`, { step: step.id })) after();
     } }, "Retry this step");

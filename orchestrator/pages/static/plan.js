@@ -16,7 +16,7 @@ function pick(id) {
   document.getElementById(`step-${id}`)?.classList.add("picked");
 }
 
-const graph = dag(document.getElementById("graph"), { onpick: pick });
+const graph = dag(document.getElementById("graph"), { tools: document.getElementById("graph-tools"), onpick: pick });
 const timeline = gantt(document.getElementById("timeline"), { onpick: pick });
 graph.show(graphOf(plan, (step) => `${step.agent === step.id ? "" : `${step.agent} · `}${duration(step.planned.duration_seconds)}`));
 

@@ -2,14 +2,14 @@
 import { runActions, say } from "./actions.js";
 import { follow, get, page } from "./api.js";
 import { dag } from "./dag.js";
-import { h, onceAFrame } from "./dom.js";
+import { h, onceAFrame, renew } from "./dom.js";
 import { fold } from "./fold.js";
 import { duration, moment } from "./format.js";
 import { gantt } from "./gantt.js";
 import { graphOf, nodesOf } from "./model.js";
 import { panel } from "./panel.js";
 import { sections } from "./sections.js";
-import { badge, word } from "./states.js";
+import { badge, tone, word } from "./states.js";
 import { stepTable } from "./steptable.js";
 import { tabs } from "./tabs.js";
 import { orderSteps, runChart, spent } from "./timeline.js";
@@ -27,7 +27,7 @@ let askAgain = false;
 
 const at = (id) => document.getElementById(id);
 const now = () => Date.now() / 1000 + skew;
-const graph = dag(at("graph"), { onpick: pick });
+const graph = dag(at("graph"), { onpick: pick, tools: at("graph-tools") });
 const timeline = gantt(at("timeline"), { onpick: pick });
 const list = stepTable(at("steps"), pick);
 const details = panel(at("details"), { close: () => pick(null), pick, after: soon });
@@ -89,7 +89,7 @@ function drawNow() {
 function drawHead() {
   at("workflow-name").textContent = view.workflow;
   document.title = `${view.state.replaceAll("_", " ")} · ${view.workflow} · Workflows`;
-  at("state").replaceChildren(badge(view.state));
+  renew(at("state"), badge(view.state));
   const wanted = view.actions.join();
   if (at("actions").dataset.shown !== wanted) {
     at("actions").dataset.shown = wanted;
@@ -103,14 +103,14 @@ function drawHead() {
   }, { ran: 0, waited: 0 });
   const cached = view.steps.filter((step) => step.state === "cached").length;
   const facts = [
-    ["Progress", `${ended} of ${view.steps.length} steps${cached ? `, ${cached} cached` : ""}`, h("progress", { max: 1, value: view.progress, "aria-label": "Steps that have ended" })],
+    ["Progress", `${ended} of ${view.steps.length} steps${cached ? `, ${cached} cached` : ""}`, h("progress", { class: `tone-${tone(view.state)}`, max: 1, value: view.progress, "aria-label": "Share of steps and barriers that have ended" })],
     ["Elapsed", duration(until - (view.started_at ?? view.created_at)), `planned ${duration(view.plan_seconds)}`],
     ["Running", duration(sums.ran), "all steps together"],
     ["Waiting", duration(sums.waited), "for workers, locks, limits"],
     ["Submitted", moment(view.created_at, now()), view.started_at ? `started after ${duration(view.started_at - view.created_at)}` : "not started"],
   ];
   if (view.quality_impact) facts.push(["Quality impact", view.quality_impact, ""]);
-  at("facts").replaceChildren(...facts.map(([name, value, more]) => h("div", {}, h("dt", {}, name), h("dd", {}, value, h("small", {}, more)))));
+  renew(at("facts"), facts.map(([name, value, more]) => h("div", {}, h("dt", {}, name), h("dd", {}, value, h("small", {}, more)))));
   at("reason").hidden = !view.reason;
   at("reason").textContent = view.reason ?? "";
   const open = view.conflicts.filter((one) => one.state === "open").length;
@@ -157,7 +157,7 @@ async function start() {
   const wanted = hash.get("step");
   if (hash.has("view")) open(hash.get("view") === "steps" ? "steps" : "timeline-panel");
   if (wanted && (view.byId.has(wanted) || wanted.startsWith("@"))) pick(wanted);
-  follow(`/${page.run}/events`, { after: view.cursor, logs: "true" }, { linked, logged: details.logged, told: (event) => {
+  follow(`/${page.run}/events`, { after: view.cursor, logs: "true" }, { linked, named: { log: details.logged }, told: (event) => {
     if (fold(view, view.byId, event)) soon();
     draw();
   } });

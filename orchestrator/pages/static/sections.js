@@ -11,17 +11,18 @@ export function sections(view, after) {
   fill("conflicts", view.conflicts.length, () => conflicts(view, after));
   fill("quality", view.quality.length + view.alerts.length, () => quality(view));
   fill("locks", view.locks.length + view.lock_waits.length, () => locks(view));
-  fill("versions", view.versions.length, () => versions(view));
-  fill("artifacts", view.artifacts.length, () => artifacts(view));
-  fill("inputs", 1, () => inputs(view));
+  fill("versions", view.versions.length, () => versions(view), view.versions.length);
+  fill("artifacts", view.artifacts.length, () => artifacts(view), view.artifacts.length);
+  if (changed("inputs", view.run_id)) fill("inputs", 1, inputs);
 }
 
 // A section is drawn anew when what it shows has changed, and not while somebody types in it.
 const drawn = new Map();
-function fill(name, count, draw) {
+function fill(name, count, draw, told = "") {
   const place = document.getElementById(name);
   place.hidden = !count;
   if (!count) return;
+  place.querySelector(".count").textContent = told;
   const body = place.querySelector(".body");
   const content = draw();
   if (content === null || (body.contains(document.activeElement) && document.activeElement.matches("textarea, input, select"))) return;
@@ -72,7 +73,7 @@ function conflict(view, one, after) {
   return h("article", { class: "conflict" },
     h("h3", {}, h("code", {}, one.place || one.field), h("span", { class: "chip warn-chip" }, one.kind === "consistency" ? "rule does not hold" : "open"), h("span", { class: "dim" }, `${one.group ? `group ${one.group}, ` : ""}between ${sides(one)}`)),
     one.reason ? h("p", {}, one.reason) : null,
-    one.otherwise ? h("p", { class: "dim" }, `If nobody decides, ${one.otherwise} stands.`) : null,
+    one.otherwise ? h("p", { class: "dim" }, `If nobody decides, ${one.otherwise === "accept" ? "it is accepted as it is" : `${one.otherwise} stands`}.`) : null,
     h("div", { class: "sides" }, side("base", "Base"), side("ours", one.ours_by.length ? `Ours (${one.ours_by.join(", ")})` : "Ours"), side("theirs", one.theirs_by ? `Theirs (${one.theirs_by})` : "Theirs")),
     page.mayAct ? h("p", { class: "own" }, value, h("button", { type: "button", class: "act", onclick: own }, "Take this value"),
       one.choices.includes("accept") ? h("button", { type: "button", class: "act", data: { choice: "accept" }, onclick: (event) => decide(event.currentTarget, { choice: "accept" }) }, "Accept as it is") : null) : null);
@@ -90,7 +91,7 @@ function locks(view) {
   const names = (found) => found.map((one) => `${one.node} (${one.mode}${one.declared ? ", declared" : ""})`).join(", ") || "–";
   return [
     view.locks.length ? table(["Section", "Held by", "Waiting", "Granted", "Waited in all"], view.locks.map((one) => [h("code", {}, one.section), names(one.holders), names(one.queue), one.grants, duration(one.total_wait_seconds)])) : null,
-    view.lock_waits.length ? h("details", { open: view.lock_waits.length <= 8 }, h("summary", {}, `${view.lock_waits.length} waits`), table(["Step", "Section", "For", "Waited", "Until", "Outcome"], view.lock_waits.slice(-200).map((one) => [
+    view.lock_waits.length ? h("details", { open: view.lock_waits.length <= 8 }, h("summary", {}, view.lock_waits.length === 1 ? "1 wait" : `${view.lock_waits.length} waits`), table(["Step", "Section", "For", "Waited", "Until", "Outcome"], view.lock_waits.slice(-200).map((one) => [
       one.step, h("code", {}, one.section), one.mode, duration(one.seconds), moment(one.at), one.granted ? "granted" : badge("timed_out"),
     ]))) : null,
   ];
@@ -105,7 +106,7 @@ function versions(view) {
   const compare = () => difference(view, from.querySelector("select").value, to.querySelector("select").value, place);
   return [
     h("div", { class: "scroll tall", tabindex: 0, role: "region", "aria-label": "Versions of the context" }, table(["Version", "By", "When", "Changed", ""], view.versions.map((one) => [
-      h("span", {}, one.version, one.names.map((name) => [" ", h("span", { class: "chip" }, name)])), one.author, moment(one.at),
+      one.version, h("span", {}, one.author.replace(/^@/, "barrier of "), one.names.map((name) => h("span", { class: "chip name", title: `its name in commands: ${name}` }, name))), moment(one.at),
       h("span", { class: "wrap" }, one.changed.slice(0, 6).map((field) => [h("code", {}, field.field, field.mark === "filled" ? " (default)" : ""), " "]), one.changed.length > 6 ? ` and ${one.changed.length - 6} more` : ""),
       h("button", { type: "button", class: "link whole", "aria-label": `diff of version ${one.version}`, onclick: () => {
         from.querySelector("select").value = one.parent;
@@ -136,10 +137,12 @@ function artifacts(view) {
   ])));
 }
 
-function inputs(view) {
-  if (!changed("inputs", view.run_id)) return null;
+function inputs() {
   const place = h("div", {}, h("p", { class: "dim" }, "…"));
-  get(`/${view.run_id}/inputs`).then(({ values }) => place.replaceChildren(...[named(values)].flat()), (error) => place.replaceChildren(h("p", { class: "error" }, error.message)));
+  get(`/${page.run}/inputs`).then(({ values }) => {
+    document.getElementById("inputs").hidden = !Object.keys(values).length;
+    place.replaceChildren(...[named(values)].flat());
+  }, (error) => place.replaceChildren(h("p", { class: "error" }, error.message)));
   return place;
 }
 

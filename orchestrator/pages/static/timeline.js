@@ -1,6 +1,7 @@
 // The timeline of a run: waiting apart from running, each attempt its own bar, planned beneath actual, barriers with
 // their deadlines.
 import { duration } from "./format.js";
+import { foreseen, groupName } from "./model.js";
 import { word } from "./states.js";
 
 // `now` is the time in the store, seconds since the epoch.
@@ -9,25 +10,24 @@ export function runChart(view, now) {
   const offset = (view.started_at ?? view.created_at) - origin;
   const until = view.ended ? view.finished_at ?? now : now;
   const elapsed = Math.max(0.05, until - origin);
-  const plannedEnd = offset + view.plan_seconds;
-  const shown = plannedEnd <= elapsed * 3 ? Math.max(elapsed, plannedEnd) : elapsed;
-  const fits = plannedEnd <= shown;
+  const plan = offset + view.plan_seconds;
   const barriers = new Map();
   for (const group of view.groups) {
     const last = Math.max(...group.members.map((id) => view.places.get(id) ?? 0));
     barriers.set(last, [...(barriers.get(last) ?? []), group]);
   }
   const rows = view.ordered.flatMap((step, index) => [
-    stepRow(step, origin, fits ? offset : null, until),
+    stepRow(step, origin, offset, until),
     ...(barriers.get(index) ?? []).map((group) => barrierRow(group, origin, until, view)),
   ]);
-  return { rows, total: shown * 1.07, now: view.ended ? null : until - origin, plannedEnd: fits ? plannedEnd : 0 };
+  return { rows, total: elapsed * 1.07, now: view.ended ? null : until - origin, plan: view.plan_seconds ? plan : 0 };
 }
 
-// Steps in the order in which the plan starts them, kept in `view` until it is read anew.
+// Steps in the order in which the plan starts them, kept in `view` until it is read anew. What a barrier has put in comes
+// before what waits for it.
 export function orderSteps(view) {
-  const start = (step) => step.planned?.start_seconds ?? Infinity;
-  view.ordered = [...view.steps].sort((a, b) => (start(a) === start(b) ? 0 : start(a) - start(b)) || a.place - b.place);
+  const of = foreseen(view);
+  view.ordered = [...view.steps].sort((a, b) => of(a.id).start - of(b.id).start || Boolean(a.planned) - Boolean(b.planned) || a.place - b.place);
   view.places = new Map(view.ordered.map((step, index) => [step.id, index]));
 }
 
@@ -43,11 +43,11 @@ export function spent(step, now) {
   return sums;
 }
 
-// `offset` is where the plan begins; null when what was planned is too long to be shown.
+// `offset` is where the plan begins.
 function stepRow(step, origin, offset, until) {
   const bars = [];
   const bar = (kind, state, from, to, title) => { if (to > from) bars.push({ kind, state, from: from - origin, to: to - origin, title: `${title} ${duration(to - from)}` }); };
-  if (step.planned && offset !== null) {
+  if (step.planned) {
     const { start_seconds: start, finish_seconds: finish } = step.planned;
     bars.push({ kind: "planned", state: "pending", from: offset + start, to: offset + finish, title: `planned: ${duration(start)} to ${duration(finish)}` });
   }
@@ -61,10 +61,11 @@ function stepRow(step, origin, offset, until) {
   const sums = spent(step, until);
   const critical = Boolean(step.planned?.on_critical_path);
   const parts = [`ran ${duration(sums.ran)}`];
+  if (step.planned) parts.push(`planned ${duration(step.planned.duration_seconds)}`);
   if (sums.waited >= 0.1) parts.push(`waited ${duration(sums.waited)}`);
   if (step.attempts.length > 1) parts.push(`${step.attempts.length} attempts`);
   return {
-    id: step.id, label: step.id, kind: "step", state: step.state, critical, bars,
+    id: step.id, label: step.id, kind: "step", state: step.state, critical, bars, planned: step.planned ? `planned ${duration(step.planned.duration_seconds)}` : "",
     note: step.attempts.some((one) => one.started_at) ? `${duration(sums.ran)}${step.attempts.length > 1 ? ` · ${step.attempts.length} attempts` : ""}` : "",
     says: `${step.id}: ${word(step.state)}, ${parts.join(", ")}${critical ? ", on the critical path" : ""}`,
   };
@@ -75,11 +76,14 @@ function barrierRow(group, origin, until, view) {
   const marks = [];
   if (group.started_at) {
     const end = group.decided_at ?? (view.ended ? view.finished_at : until);
-    bars.push({ kind: "barrier", state: group.state, from: group.started_at - origin, to: end - origin, title: `barrier of ${group.id}: ${duration(end - group.started_at)}` });
+    bars.push({ kind: "barrier", state: group.state, from: group.started_at - origin, to: end - origin, title: `barrier of ${groupName(group)}: ${duration(end - group.started_at)}` });
     for (const one of group.decisions.filter((each) => each.state === "extended")) marks.push({ at: one.at - origin, kind: "extended", title: `extended: ${one.reason}` });
+    const counts = group.deadline && !group.decided_at && !view.ended;
+    if (counts && group.deadline > until) bars.push({ kind: "left", state: group.state, from: until - origin, to: group.deadline - origin, title: `${duration(Math.ceil(group.deadline - until))} left until the deadline` });
     if (group.deadline && group.deadline <= until) marks.push({ at: group.deadline - origin, kind: "deadline", title: "deadline" });
   }
-  return { id: group.node, label: group.id, kind: "barrier", state: group.state, critical: false, bars, marks, note: barrierNote(group, until, view.ended), says: `barrier of ${group.id}: ${word(group.state)}, ${barrierNote(group, until, view.ended)}` };
+  const note = barrierNote(group, until, view.ended);
+  return { id: group.node, label: groupName(group), kind: "barrier", state: group.state, critical: false, bars, marks, note: note.split(" · ")[0], says: `barrier of ${groupName(group)}: ${word(group.state)}, ${note}` };
 }
 
 // What a barrier is about to do, or has done, in a few words.

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
-from threading import Condition, Lock, Thread
-from time import monotonic, sleep
+from threading import Lock
+from time import monotonic
 
+from orchestrator.batch import BatchLimits, BatchProcessor, ItemRetry
 from orchestrator.engine.runtime import Runtime
 from orchestrator.errors import OrchestratorError
 from orchestrator.run import logs
@@ -17,6 +18,8 @@ from orchestrator.run.models import LogLine
 
 FLUSH_SECONDS = 0.5
 FLUSH_LINES = 200
+LIMITS = BatchLimits(timeout=FLUSH_SECONDS, latency=10 * FLUSH_SECONDS)
+TWICE = ItemRetry(maximum_attempts=2)
 
 _current: ContextVar[AttemptLog | None] = ContextVar("attempt_log", default=None)
 _left: ContextVar[AttemptLog | None] = ContextVar("attempt_log_left", default=None)
@@ -31,7 +34,7 @@ class AttemptLog:
         self._step = step
         self._attempt = attempt
         self._lines: list[LogLine] = []
-        self._storing = Lock()
+        self._adding, self._storing = Lock(), Lock()
         self._flushed_at = monotonic()
 
     @contextmanager
@@ -50,7 +53,7 @@ class AttemptLog:
 
     def add(self, record: logging.LogRecord, text: str) -> None:
         """Take a record; store what has gathered when it is time."""
-        with self._storing:
+        with self._adding:
             self._lines.append(LogLine(at=record.created, level=record.levelname, attempt=self._attempt, text=text))
             gathered = len(self._lines)
         if gathered >= FLUSH_LINES or monotonic() - self._flushed_at >= FLUSH_SECONDS:
@@ -60,23 +63,50 @@ class AttemptLog:
 
     def flush(self) -> None:
         """Store what has gathered. The log is no part of the result: when it cannot be stored, the step goes on."""
-        with self._storing:
+        try:
+            (failed,) = _store([self])
+        except OrchestratorError as error:
+            failed = error
+        if failed is not None:
+            logging.getLogger("orchestrator").warning("log of %s %s not stored: %s", self._run_id, self._step, failed)
+
+
+    def take(self) -> list[LogLine]:
+        """What has gathered; for whoever stores it, one at a time."""
+        with self._adding:
             lines, self._lines = self._lines, []
             self._flushed_at = monotonic()
-            if lines:
-                self._store(lines)
+        return lines
 
-    def _store(self, lines: list[LogLine]) -> None:
-        limit = self._runtime.settings.engine.max_log_bytes
+    def give_back(self, lines: list[LogLine]) -> None:
+        """They could not be stored."""
+        with self._adding:
+            self._lines[:0] = lines
+
+
+def _store(some: Sequence[AttemptLog]) -> list[Exception | None]:
+    """What attempts of one application have logged, each in the order of its lines."""
+    with ExitStack() as storing:
+        for one in sorted(set(some), key=id):
+            storing.enter_context(one._storing)
+        taken = {one: lines for one in dict.fromkeys(some) if (lines := one.take())}
+        outcomes: list[Exception | None] = []
         try:
-            logs.append(self._runtime.client, self._run_id, self._step, lines, limit=limit)
-        except OrchestratorError as error:
-            logging.getLogger("orchestrator").warning("log of %s %s not stored: %s", self._run_id, self._step, error)
+            if taken:
+                runtime = some[0]._runtime
+                rows = [(one._run_id, one._step, lines) for one, lines in taken.items()]
+                outcomes = logs.append(runtime.client, rows, limit=runtime.settings.engine.max_log_bytes)
+        except OrchestratorError:
+            for one, lines in taken.items():
+                one.give_back(lines)
+            raise
+    failed = dict(zip(taken, outcomes, strict=True))
+    return [failed.get(one) for one in some]
 
 
 class _Silent:
-    """Stores the last lines of attempts that log nothing more for now: one thread of this process, which sleeps while
-    no attempt has any."""
+    """Stores the last lines of attempts that log nothing more for now: those of all attempts of this process in one
+    batch, by a thread that sleeps while no attempt has any."""
 
     def __init__(self) -> None:
         self.reset()
@@ -84,28 +114,10 @@ class _Silent:
 
     def reset(self) -> None:
         """Threads do not come along into a forked process."""
-        self._some = Condition()
-        self._logs: set[AttemptLog] = set()
-        self._thread: Thread | None = None
+        self._batches: BatchProcessor[AttemptLog, None] = BatchProcessor({"log": _store}, limits=LIMITS, retry=TWICE)
 
     def soon(self, log: AttemptLog) -> None:
-        with self._some:
-            self._logs.add(log)
-            if self._thread is None:
-                self._thread = Thread(target=self._work, name="attempt-logs", daemon=True)
-                self._thread.start()
-            self._some.notify()
-
-    def _work(self) -> None:
-        while True:
-            with self._some:
-                while not self._logs:
-                    self._some.wait()
-            sleep(FLUSH_SECONDS)
-            with self._some:
-                found, self._logs = self._logs, set()
-            for log in found:
-                log.flush()
+        self._batches.add("log", log)
 
 
 _silent = _Silent()

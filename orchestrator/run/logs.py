@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import redis
 
+from orchestrator.batch import Call, scripted
+from orchestrator.keys import run_prefix
 from orchestrator.run.models import LogLine
 from orchestrator.run.store import BASE, lua
-from orchestrator.scripts import Script
+from orchestrator.scripts import Script, encode
 
 APPEND = Script(BASE, lua("log"))
 
 
-def append(client: redis.Redis, run_id: str, step: str, lines: list[LogLine], *, limit: int) -> None:
-    """Add lines; the oldest are dropped so that a step keeps at most `limit` bytes. One round trip."""
-    APPEND(client, run_id, {"step": step, "limit": limit}, [line.model_dump_json() for line in lines])
+def append(
+    client: redis.Redis, logs: Sequence[tuple[str, str, Sequence[LogLine]]], *, limit: int
+) -> list[Exception | None]:
+    """Add lines to the logs of steps (run, step, lines); the oldest are dropped so that a step keeps at most `limit`
+    bytes. One round trip; what each could not be stored for, if it could not. Raises StoreUnavailable."""
+    calls: list[Call] = []
+    for run_id, step, lines in logs:
+        texts = [line.model_dump_json() for line in lines]
+        calls.append((APPEND, run_prefix(run_id), (encode({"step": step, "limit": limit}), *texts)))
+    found: Sequence[Any] = scripted(client)(calls)
+    return [one if isinstance(one, Exception) else None for one in found]

@@ -295,7 +295,7 @@ def test_artifacts_of_steps_that_begin_anew_are_gone_and_their_logs_are_not(benc
 
 def logged(bench: Bench, step: str, *texts: str, limit: int = 10_000) -> None:
     lines = [LogLine(at=1, level="INFO", attempt=1, text=text) for text in texts]
-    logs.append(bench.client, "run", step, lines, limit=limit)
+    logs.append(bench.client, [("run", step, lines)], limit=limit)
 
 
 def test_a_log_is_read_on_from_where_somebody_was_also_when_its_oldest_lines_are_gone(bench: Bench) -> None:

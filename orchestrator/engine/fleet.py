@@ -58,6 +58,7 @@ class FleetMember:
         self.worker = Worker(name=self._runtime.hostname, home=home, serves=self._may_serve(home))
         self._durations: Durations = {}
         self._newest: deque[tuple[Sample, float]] = deque(maxlen=REMEMBERED)
+        self._learner = learning.Learner(self._runtime.client)
         self._taken = -1
         self._looks = 0
         self._round_trip = 0.0
@@ -80,7 +81,7 @@ class FleetMember:
         runtime = self._runtime
         runtime.segments.sweep()
         samples = runtime.samples.take()
-        learning.learn(runtime.client, samples)
+        self._learner.keep(samples)
         waiting = depths(self._app, {*self._agents, *self.worker.home})
         if samples or any(waiting.values()):
             self._durations = learning.durations(runtime.client)
@@ -101,7 +102,7 @@ class FleetMember:
 
     def leave(self) -> None:
         """The worker stops in order: keep what is left, and be forgotten at once."""
-        learning.learn(self._runtime.client, self._runtime.samples.take())
+        self._learner.keep(self._runtime.samples.take())
         store.forget(self._runtime.client, self.worker.name)
         thresholds.forget(self._runtime.client, self.worker.name)
 

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import redis
 
 from orchestrator import keys
+from orchestrator.batch import ItemRetry, do_all
+from orchestrator.batch.lane import PASSING
 from orchestrator.connection import guarded
 from orchestrator.fields import Frozen
 from orchestrator.scripts import Script, fragment
@@ -25,6 +27,9 @@ NEEDED = 5
 """From so many runs on, what was learned replaces an estimate."""
 WEIGHT = 0.2
 """Of the newest duration in the moving average; what is older than KEPT would weigh less than a millionth."""
+OFFERED = 1000
+"""So many samples are kept over an outage of the store, the newest."""
+NOT_NOW = ItemRetry(maximum_attempts=1)
 EXPIRY_SECONDS = 30 * 24 * 3600
 """A deployment that has done nothing for so long begins anew."""
 
@@ -115,6 +120,24 @@ def learn(client: redis.Redis, samples: Iterable[Sample]) -> None:
     parts = [part for name, values in found.items() for part in (name, " ".join(values[-KEPT:]))]
     if parts:
         LEARN.at(client, keys.DURATIONS, str(KEPT), str(EXPIRY_SECONDS), *parts)
+
+
+class Learner:
+    """Keeps samples in batches; those that the store does not take are offered again with the next ones."""
+
+    def __init__(self, client: redis.Redis) -> None:
+        self._client = client
+        self._left: list[Sample] = []
+
+    def keep(self, samples: Iterable[Sample]) -> None:
+        """Never raises for a store that is away: durations are statistics."""
+        offered = [*self._left, *samples][-OFFERED:]
+        outcomes = do_all(self._handle, offered, retry=NOT_NOW)
+        self._left = [one for one, error in zip(offered, outcomes, strict=True) if isinstance(error, PASSING)]
+
+    def _handle(self, samples: Sequence[Sample]) -> list[None]:
+        learn(self._client, samples)
+        return [None] * len(samples)
 
 
 def durations(client: redis.Redis) -> Durations:

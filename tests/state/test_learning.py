@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
 import redis
 
 from orchestrator import keys
 from orchestrator.connection import connect
+from orchestrator.errors import StoreUnavailable
+from orchestrator.fleet import learning
 from orchestrator.fleet.learning import EXPIRY_SECONDS, KEPT, Sample, durations, learn
 
 
@@ -45,3 +49,24 @@ def test_workers_that_write_at_the_same_time_lose_nothing(store_url: str) -> Non
 def test_nothing_is_sent_when_nothing_was_done(store_url: str, store_client: redis.Redis) -> None:
     learn(connect(store_url), [])
     assert not store_client.exists(keys.DURATIONS)
+
+
+def test_samples_are_kept_in_batches_and_those_of_an_outage_with_the_next(
+    store_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, sent = connect(store_url), list[int]()
+
+    def sometimes(client: redis.Redis, given: Sequence[Sample]) -> None:
+        sent.append(len(given))
+        if len(sent) == 2:
+            raise StoreUnavailable("it is away")
+        learn(client, given)
+
+    monkeypatch.setattr(learning, "learn", sometimes)
+    learner = learning.Learner(client)
+    learner.keep([])
+    learner.keep(samples(*[1.0] * 700))
+    learner.keep(samples(9.0, size=3))
+    assert sent == [500, 200, 201]
+    assert (durations(client)["pm"].count, durations(client)["pm/3"].count) == (64, 1)
+    assert durations(client)["pm"].p95 == 1.0

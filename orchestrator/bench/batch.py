@@ -1,7 +1,10 @@
 """What an operation costs in a batch, beside the same operation one by one: processor time of client and server,
 commands, and at 1,000 operations a second how long each takes from being handed in to its answer.
 
-Sides take turns in every round. Nobody works on the runs and tasks that are submitted.
+Sides take turns in every round. Nobody works on the runs and tasks that are submitted. What is left in a batch is the
+operation itself: of one that takes effect at most once the server's time is spent on the command, called from Lua, and
+on its mark; of a submission, on the script that creates its run, so that the server saves less there than the client.
+Transitions that come together from many threads share round trips, and there are none to share below eight.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ from typing import Any
 
 import redis
 
-from orchestrator.batch import BatchLimits, BatchProcessor, Operation, once, pipelined
+from orchestrator.batch import BatchLimits, BatchProcessor, GroupCommit, Operation, once, pipelined, scripted
 from orchestrator.bench.frame import Setting
 from orchestrator.bench.results import Measure
 from orchestrator.client import Client
@@ -27,12 +30,18 @@ from orchestrator.engine.app import create_app
 from orchestrator.engine.canvas import segment
 from orchestrator.engine.publishing import publish_all
 from orchestrator.engine.runtime import Runtime
+from orchestrator.run.store import AT_ONCE
+from orchestrator.scripts import Script
 from orchestrator.settings import EngineSettings
 
 PEER = "one by one"
 DRIVER = "redis-py, one by one"
+DIRECT = "each on its own"
 BARE = "a thread that sleeps and sends"
-OPERATIONS, MESSAGES, RUNS = 20_000, 1000, 300
+OPERATIONS, MESSAGES, RUNS, TRANSITIONS = 20_000, 1000, 300, 4000
+THREADS = 100
+TRANSITION = Script("for i = 1, 20 do redis.call('HINCRBY', KEYS[1], ARGV[1], 1) end return {'ok'}")
+"""As much work for the server as the end of a step is."""
 RATE, SECONDS = 1000, 3.0
 """Operations in a second, and for how long, where latency is measured."""
 KEEP = 600.0
@@ -48,6 +57,7 @@ def measure(setting: Setting) -> Iterator[Measure]:
     yield from _compared(setting, "a command, at most once", *_commands(setting, client, once_each=True), peer=DRIVER)
     yield from _compared(setting, "a message to the broker", *_messages(setting))
     yield from _compared(setting, "a submission", *_submissions(setting))
+    yield from _compared(setting, f"a transition of {THREADS} threads", *_transitions(setting, client), peer=DIRECT)
     yield from _latency(setting, client)
 
 
@@ -143,6 +153,31 @@ def _submissions(setting: Setting) -> tuple[Side, Side]:
             client.submit(workflow, {"n": number})
 
     return (ours, count), (theirs, count)
+
+
+def _transitions(setting: Setting, client: redis.Redis) -> tuple[Side, Side]:
+    """As a ledger does those of a process with many threads, beside each on a connection of its own."""
+    each = max(1, setting.times(TRANSITIONS) // THREADS)
+    together = GroupCommit(scripted(client), at_once=AT_ONCE)
+
+    def by_threads(do: Callable[[], object]) -> None:
+        def work() -> None:
+            for _ in range(each):
+                do()
+
+        threads = [threading.Thread(target=work) for _ in range(THREADS)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    def ours() -> None:
+        by_threads(lambda: together((TRANSITION, "steps", ("a",))))
+
+    def theirs() -> None:
+        by_threads(lambda: TRANSITION.at(client, "steps", "a"))
+
+    return (ours, each * THREADS), (theirs, each * THREADS)
 
 
 def _latency(setting: Setting, client: redis.Redis) -> Iterator[Measure]:

@@ -10,8 +10,9 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from secrets import token_hex
 from typing import Any
 
 from celery import Celery, chain, signals
@@ -27,19 +28,24 @@ from orchestrator.run.store import NO_MAIL
 
 _RUN, _STEP, _AGENT, _QUEUE, _NAME = "@RUN@", "@STEP@", "@AGENT@", "@QUEUE@", "@NAME@"
 _PLACE = re.compile("@([A-Z]+)@")
+_ANY_RUN, _ANY_STEP = token_hex(8), token_hex(8)
 DAY = 24 * 3600
+SHAPES = 500
+"""So many kinds of messages are kept, by agent and priority."""
 _SCHEMES = ("redis://", "rediss://", "unix://")
 _SENDING = (signals.before_task_publish, signals.after_task_publish)
 
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """What kombu is given for a message; `properties` are those that Celery gives it."""
+    """What kombu is given for the message of the task with the id `task`."""
 
     queue: str
+    task: str
     body: Any
     headers: dict[str, Any]
-    properties: Mapping[str, Any]
+    priority: int
+    delivery_mode: int
 
 
 class Mail:
@@ -48,6 +54,7 @@ class Mail:
     def __init__(self, app: Celery, store_url: str) -> None:
         self._app = app
         self._store_url = store_url
+        self._shapes: dict[tuple[str, str, int], Rendered] = {}
 
     def __call__(self) -> str:
         """NO_MAIL when the broker is another server than the store, its keys get a prefix, or somebody listens to what
@@ -70,15 +77,33 @@ class Mail:
         while somebody listens to what Celery sends."""
         if self._is_watched:
             return None
+        step = definition["id"]
+        if "next" in definition:
+            return self._filled(run_id, step, definition)
+        known = definition["agent"], definition["queue"], definition["priority"]
+        shape = self._shapes.get(known)
+        if shape is None:
+            if len(self._shapes) >= SHAPES:
+                self._shapes.clear()
+            shape = self._shapes[known] = self._filled(_ANY_RUN, _ANY_STEP, definition)
+        headers = {
+            name: value.replace(_ANY_RUN, run_id).replace(_ANY_STEP, step) if isinstance(value, str) else value
+            for name, value in shape.headers.items()
+        }
+        return replace(shape, body=[[run_id, step], *shape.body[1:]], headers=headers, task=task_id(run_id, step))
+
+    def _filled(self, run_id: str, step: str, definition: Mapping[str, Any]) -> Rendered:
         found = self._templates
-        values = _addressed(found, run_id, definition["id"], definition["agent"], definition["queue"],
-                            definition["priority"])  # fmt: skip
+        values = _addressed(found, run_id, step, definition["agent"], definition["queue"], definition["priority"])
         if "next" in definition:
             links = [_fill(found["link"], _addressed(found, run_id, *link)) for link in reversed(definition["next"])]
             values["CHAIN"] = f"[{', '.join(links)}]"
         body, message = (json.loads(_fill(found[name], values)) for name in ("body", "message"))
-        message["headers"]["origin"] = self._origin
-        return Rendered(found["queue"] + definition["queue"], body, message["headers"], message["properties"])
+        headers, properties = message["headers"] | {"origin": self._origin}, message["properties"]
+        queue = found["queue"] + definition["queue"]
+        return Rendered(
+            queue, properties["correlation_id"], body, headers, properties["priority"], properties["delivery_mode"]
+        )
 
     @cached_property
     def _templates(self) -> dict[str, Any]:

@@ -92,11 +92,9 @@ def steps(app: Celery) -> Handler[Released, None]:
 
 
 def _publish(producer: Any, message: Rendered) -> None:
-    properties = message.properties
     producer.publish(
-        message.body, exchange="", routing_key=message.queue, priority=properties["priority"],
-        serializer="json", headers=message.headers, delivery_mode=properties["delivery_mode"],
-        correlation_id=properties["correlation_id"], reply_to=properties["reply_to"],
+        message.body, exchange="", routing_key=message.queue, priority=message.priority, serializer="json",
+        headers=message.headers, delivery_mode=message.delivery_mode, correlation_id=message.task, reply_to="",
     )  # fmt: skip
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from contextlib import closing
+from contextlib import ExitStack, closing
 
 from orchestrator import Client, RunHandle
 from orchestrator.run.models import RunState, StepState
@@ -40,6 +40,15 @@ def submit(client: Client, *names: str, seconds: float = LONG) -> RunHandle:
     return client.submit({"name": "long", "steps": steps})
 
 
+def onward(client: Client, agent: str = "sleep", seconds: float = LONG) -> RunHandle:
+    """A run whose long step `b` has no message of its own: its process has gone on to it."""
+    head = {"id": "head", "agent": "noop", "priority": 9}
+    work = {"id": "b", "agent": agent, "with": {"seconds": seconds}, "needs": ["head"]}
+    handle = client.submit({"name": "onward", "steps": [head, work]})
+    eventually(lambda: _running(handle, "b"), within=20, what="b runs")
+    return handle
+
+
 @scene
 def test_a_long_step_is_delivered_once_and_those_of_a_dead_worker_again(place: Place) -> None:
     """Two workers, one with threads, look for messages whose visibility timeout is over; then one is killed."""
@@ -71,32 +80,44 @@ def test_a_long_step_is_delivered_once_although_redis_restarts(place: Place) -> 
             eventually(lambda: _running(handle, "a"), within=20, what="a runs")
             (taken,) = client.redis.zrange("unacked_index", 0, -1, withscores=True)
             eventually(lambda: client.redis.zscore("unacked_index", taken[0]) != taken[1], within=20, what="it is kept")
+            later = onward(client)
             server.restart()
-            status = handle.wait(SECONDS)
-            assert (status.state, status.steps["a"].attempts) == (RunState.SUCCESS, 1)
-            assert deliveries(handle, "a", worker) == 1
-            eventually(lambda: not client.redis.hlen("unacked"), within=3 * RIDE, what="it is acknowledged")
+            for run, delivered in (handle, {"a": 1}), (later, {"head": 1, "b": 0}):
+                status = run.wait(SECONDS)
+                assert status.state is RunState.SUCCESS
+                assert {name: step.attempts for name, step in status.steps.items()} == dict.fromkeys(delivered, 1)
+                assert {name: deliveries(run, name, worker) for name in delivered} == delivered
+            eventually(lambda: not client.redis.hlen("unacked"), within=3 * RIDE, what="both are acknowledged")
 
 
 @scene
 def test_a_worker_that_is_not_given_the_time_to_finish_costs_a_lease(place: Place) -> None:
-    """One is told to stop at once; another is told to finish, and killed before it has."""
-    own = engine(place)
-    first, second, third = (
-        Worker(place.store.url, place.folder, name=name, concurrency=size, environment=own)
-        for name, size in (("w1", 1), ("w2", 1), ("w3", 2))
-    )
-    with started(first, second):
-        handle = submit(place.client, "a", "b")
-        eventually(lambda: _running(handle, "a", "b"), within=20, what="both run")
+    """One is told to stop at once; another is told to finish, and killed before it has. Each works on the step of a
+    message, and on one that it has gone on to."""
+    own, held = engine(place), {"agent": "slow_at_first", "with": {"seconds": 300}}
+    workers = [
+        Worker(place.store.url, place.folder, name=name, concurrency=2, environment=own, app="tests.faults.stuck_app")
+        for name in ("w1", "w2", "w3")
+    ]
+    first, second, third = workers
+    runs: list[RunHandle] = []
+    with ExitStack() as stack:
+        for full in first, second:
+            stack.enter_context(started(full))
+            handle = place.client.submit({"name": "held", "steps": [{"id": "b", **held}]})
+            eventually(lambda: _running(handle, "b"), within=20, what="b runs")  # noqa: B023
+            runs += handle, onward(place.client, "slow_at_first", 300)
+            assert [deliveries(run, "b", full) for run in runs[-2:]] == [1, 0]
         os.kill(first.pid, signal.SIGQUIT)
         os.kill(second.pid, signal.SIGTERM)
         eventually(lambda: "Warm shutdown" in second.text(), within=20, what="it begins to finish")
         second.kill()
         with third:
-            status = handle.wait(SECONDS)
-            assert status.state is RunState.SUCCESS
-            assert {(step.attempts, step.worker) for step in status.steps.values()} == {(2, "w3@test")}
+            for run in runs:
+                status = run.wait(SECONDS)
+                assert status.state is RunState.SUCCESS
+                assert (status.steps["b"].attempts, status.steps["b"].worker) == (2, "w3@test")
+                assert all(step.attempts == 1 for name, step in status.steps.items() if name != "b")
             left = place.client.redis
             eventually(lambda: not left.hlen("unacked"), within=3 * VISIBILITY, what="nothing is left")
 

@@ -90,12 +90,13 @@ def test_a_child_that_is_stuck_in_an_attempt_that_is_over_is_ended(place: Place)
 
 @scene
 def test_a_worker_with_stuck_threads_is_replaced_and_its_attempts_are_over(place: Place) -> None:
-    """Two attempts that never look up are timed out; their threads cannot be ended, so the worker goes."""
+    """Two attempts that never look up are timed out; their threads cannot be ended, so the worker goes. One of them had
+    gone on to its step from another one."""
     client, own = place.client, {"ORCHESTRATOR_ENGINE_FILE": engine(place.folder)}
     app = "tests.faults.stuck_app"
     with Worker(place.store.url, place.folder, pool="threads", concurrency=3, app=app, environment=own) as worker:
         once = {"timeout": 0.5, "retry": {"maximum_attempts": 1}}
-        first = client.submit({"name": "one", "steps": [step("a", "deaf", **once)]})
+        first = client.submit({"name": "one", "steps": [step("head"), step("a", "deaf", needs=["head"], **once)]})
         assert first.wait(SECONDS).steps["a"].state is StepState.TIMED_OUT
         alone = client.submit({"name": "fine", "steps": [step("b", "sleep", seconds=3)]})
         assert alone.wait(SECONDS).state is RunState.SUCCESS
@@ -105,4 +106,5 @@ def test_a_worker_with_stuck_threads_is_replaced_and_its_attempts_are_over(place
         assert second.wait(SECONDS).steps["c"].state is StepState.TIMED_OUT
         assert worker.process.wait(30) == REPLACED
         assert "2 of its threads are stuck" in worker.text()
+        assert f"[{first.id}.a] received" not in worker.text()
     assert not os.path.exists(f"/proc/{worker.process.pid}")

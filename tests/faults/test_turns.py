@@ -21,6 +21,7 @@ from orchestrator.settings import EngineSettings
 from tests.conftest import Store
 from tests.workers import Worker, eventually
 
+APP = "tests.faults.stuck_app"
 SECONDS = 40
 AGAIN = {"initial_interval": 0.1}
 ONCE = {"maximum_attempts": 1}
@@ -28,7 +29,7 @@ ONCE = {"maximum_attempts": 1}
 
 @pytest.fixture(scope="module")
 def worker(module_store: Store, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Worker]:
-    with Worker(module_store.url, tmp_path_factory.mktemp("turns"), concurrency=2) as running:
+    with Worker(module_store.url, tmp_path_factory.mktemp("turns"), concurrency=3, app=APP) as running:
         yield running
 
 
@@ -45,10 +46,12 @@ def client(module_store: Store, worker: Worker) -> Iterator[Client]:
         yield connected
 
 
-def line(agent: str, *, retry: dict[str, Any] = AGAIN, timeout: float | None = None, **given: Any) -> dict[str, Any]:
+def line(
+    agent: str, *, retry: dict[str, Any] = AGAIN, limits: dict[str, float] | None = None, **given: Any
+) -> dict[str, Any]:
     """Nothing at all, then this, in the process that has done nothing."""
-    second = {"id": "b", "agent": agent, "with": given, "needs": ["a"], "retry": retry}
-    return {"name": "line", "steps": [{"id": "a", "agent": "noop"}, second | ({"timeout": timeout} if timeout else {})]}
+    second = {"id": "b", "agent": agent, "with": given, "needs": ["a"], "retry": retry, **(limits or {})}
+    return {"name": "line", "steps": [{"id": "a", "agent": "noop"}, second]}
 
 
 def went_on(handle: RunHandle, worker: Worker) -> bool:
@@ -100,14 +103,33 @@ def test_a_later_step_that_fails_is_a_failure_of_its_own(client: Client, worker:
     assert [line.text.partition("\n")[0] for line in handle.logs("b") if line.level == "ERROR"]
 
 
-def test_a_later_step_has_its_own_time(client: Client, worker: Worker) -> None:
-    handle = client.submit(line("hang", retry=ONCE, timeout=0.5))
-    status = handle.wait(SECONDS)
-    assert (status.steps["a"].state, status.steps["b"].state) == (StepState.SUCCESS, StepState.TIMED_OUT)
+def begun(client: Client, document: dict[str, Any], worker: Worker) -> RunHandle:
+    """Its `b` runs, without a message of its own."""
+    handle = client.submit(document)
+    eventually(lambda: handle.status().steps["b"].state is StepState.RUNNING, within=SECONDS, what="b runs")
     assert went_on(handle, worker)
-    # Its parent ends it, unless the agent, which looks twice a second, has seen before that its attempt is over.
-    ends = f"its attempt of {handle.id}.a is over", f"run {handle.id} step b: attempt 1 came late"
-    eventually(lambda: any(end in worker.text() for end in ends), within=SECONDS, what="nobody hangs any more")
+    return handle
+
+
+def test_a_later_step_that_never_looks_up_is_ended(client: Client, worker: Worker, celery: Celery) -> None:
+    """When its time is over, when it tells nothing, and when its run was cancelled and the grace is over: its process,
+    which the worker knows by another step; and the worker goes on with a new one."""
+    limits: list[dict[str, float]] = [{"timeout": 0.5}, {"idle_timeout": 0.5}, {}]
+    handles = [begun(client, line("deaf", retry=ONCE, limits=one), worker) for one in limits]
+    handles[2].cancel("no more")
+    found = [handle.wait(SECONDS).steps for handle in handles]
+    assert [(steps["a"].state, steps["b"].state, steps["b"].reason) for steps in found] == [
+        (StepState.SUCCESS, StepState.TIMED_OUT, "timeout"),
+        (StepState.SUCCESS, StepState.TIMED_OUT, "idle_timeout"),
+        (StepState.SUCCESS, StepState.CANCELLED, None),
+    ]
+    for handle in handles:
+        ended = f"its attempt of {handle.id}.a is over"
+        eventually(lambda: ended in worker.text(), within=SECONDS, what=ended)  # noqa: B023
+        result = celery.AsyncResult(f"{handle.id}.b")
+        eventually(lambda: result.state == "FAILURE", within=SECONDS, what="Celery knows")  # noqa: B023
+        assert celery.AsyncResult(f"{handle.id}.a").state == "PENDING"
+    eventually(lambda: not client.redis.hlen("unacked"), within=SECONDS, what="nobody hangs any more")
 
 
 def test_a_pause_lets_nothing_go_on(client: Client) -> None:
@@ -167,9 +189,7 @@ def test_a_worker_that_is_killed_leaves_the_later_step_to_another(
     client: Client, worker: Worker, module_store: Store, tmp_path: Path
 ) -> None:
     """The message comes back, and its step is refused; the other one has a lease of its own."""
-    handle = client.submit(line("sleep", seconds=2))
-    eventually(lambda: handle.status().steps["b"].state is StepState.RUNNING, within=SECONDS, what="b runs")
-    assert went_on(handle, worker)
+    handle = begun(client, line("sleep", seconds=2), worker)
     worker.kill()
     with Worker(module_store.url, tmp_path, name="w2", concurrency=1):
         assert handle.wait(SECONDS).state is RunState.SUCCESS

@@ -69,6 +69,19 @@ def test_run_prints_the_contract_writes_files_and_leaves_nothing(kitchen: Kitche
     assert not kitchen.sockets()
 
 
+def test_a_run_that_fails_leaves_nothing_either(kitchen: Kitchen) -> None:
+    process = kitchen.start("run", "soup", "-o", "json")
+    run_id = started(process)
+    eventually(lambda: kitchen.begun(run_id, "simmer"), within=SECONDS, what="the soup simmers")
+    tree = tree_of(process)
+    (kitchen.folder / "lid").touch()
+    status, out, err = ended(process)
+    assert (status, json.loads(out)["state"]) == (1, "failed"), err
+    assert "there is no salt" in err
+    assert_gone(tree, 20)
+    assert not kitchen.sockets()
+
+
 def test_ctrl_c_cancels_the_run_and_ends_everything(kitchen: Kitchen) -> None:
     process = kitchen.start("run", "litter")
     run_id = started(process)

@@ -17,21 +17,23 @@ end
 local sent = P .. ':messages:sent:' .. ARGV[1]
 local before_now = redis.call('GET', sent)
 if before_now then return cmsgpack.unpack(before_now) end
-local begun = tonumber(redis.call('HGET', BOOK, 'bytes') or 0)
-local total, found = begun, {'ok'}
+local size, found = 0, {'ok'}
+for at = 9, #ARGV, 4 do size = size + #ARGV[at] + #ARGV[at + 1] + #ARGV[at + 2] + 100 end
+local total = redis.call('HINCRBY', BOOK, 'bytes', size)
+local begun, written = total - size, total - size
 for at = 9, #ARGV, 4 do
   local topic, to, data, key = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3]
   local mark = key ~= '' and P .. ':messages:key:' .. key
   local id = mark and redis.call('GET', mark)
   if not id then
-    id = redis.call('XADD', STREAM, '*', 'o', string.format('%.0f', total), 't', 'message', 's', topic, 'n', step,
+    id = redis.call('XADD', STREAM, '*', 'o', string.format('%.0f', written), 't', 'message', 's', topic, 'n', step,
       'a', token, 'to', to, 'j', data)
-    total = total + #topic + #to + #data + 100
+    written = written + #topic + #to + #data + 100
     if mark then redis.call('SET', mark, id, 'EX', 600) end
   end
   found[#found + 1] = id
 end
-redis.call('HSET', BOOK, 'bytes', string.format('%.0f', total))
+if written < total then total = redis.call('HINCRBY', BOOK, 'bytes', written - total) end
 redis.call('SET', sent, cmsgpack.pack(found), 'EX', 10)
 if total > keep and math.floor(total / keep * 8) > math.floor(begun / keep * 8) then
   local limits = {bytes = tonumber(ARGV[3]), keep = keep, live = tonumber(ARGV[5])}

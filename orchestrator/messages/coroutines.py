@@ -17,6 +17,8 @@ from orchestrator.messages.models import Event, MissedEvent
 if TYPE_CHECKING:
     import redis.asyncio
 
+    from orchestrator.batch import AsyncBatchProcessor, BatchLimits
+
 
 class AsyncChannel(Calls):
     """As `Channel`."""
@@ -31,6 +33,12 @@ class AsyncChannel(Calls):
         """As `Channel.publish`."""
         raw = await PUBLISH.at_async(self.client, self.prefix, *self.publishing(messages, speaker))
         return self.published(raw, speaker)
+
+    def batching(self, limits: BatchLimits | None = None) -> AsyncBatchProcessor[Message, str]:
+        """As `Channel.batching`."""
+        from orchestrator.batch import AsyncBatchProcessor
+
+        return AsyncBatchProcessor({"message": lambda messages: self.publish(*messages)}, limits=limits)
 
     async def read(self, after: str = "0") -> list[Event]:
         """As `Channel.read`."""

@@ -17,6 +17,7 @@ from hypothesis.stateful import run_state_machine_as_test
 from pydantic import ValidationError
 
 from orchestrator import keys
+from orchestrator.batch import BatchLimits
 from orchestrator.connection import connect, connect_async, connect_blocking
 from orchestrator.errors import InvalidValue, LeaseLost, NotFound
 from orchestrator.messages.channel import Channel, Message, MessageLimits, Speaker, look
@@ -237,6 +238,10 @@ def test_the_same_for_asyncio(store: Store) -> None:
         async for events in channel.follow(ids[0]):
             assert said(events)[0] is MissedEvent
             break
+        async with AsyncChannel(client).batching(BatchLimits(timeout=3600, size=3)) as publisher:
+            asked = [await publisher.add("message", Message(topic="t", data=data)) for data in (1, object(), 2)]
+            assert isinstance((await asyncio.gather(*asked, return_exceptions=True))[1], InvalidValue)
+        assert said(await channel.read())[-2:] == [1, 2]
         with pytest.raises(NotFound):
             await AsyncChannel(client, "nobody").publish(Message(topic="t"))
         await client.aclose()

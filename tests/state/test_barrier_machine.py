@@ -144,7 +144,7 @@ def goes_on_and_dies(m: BarrierMachine) -> None:
 
 MUTANTS: dict[str, Mutant[BarrierMachine]] = {
     "only the step of the message is renewed": Mutant(
-        "if f[6] and f[1] ~= 'queued' then",
+        "if f[6] and f[7] then",
         "if false then",
         goes_on_and_works_for_long,
         "a living attempt was taken away",

@@ -9,12 +9,13 @@ from typing import Any, cast
 import pytest
 import redis
 
+from orchestrator.barrier.policy import Member, enough
 from orchestrator.run.models import RunState, StepState
 from orchestrator.run.nodes import compile_nodes
 from orchestrator.run.replies import Claimed, Moved, Refused
 from orchestrator.run.shape import Shape
 from orchestrator.run.store import lua
-from orchestrator.workflow.models import GroupSpec, TriggerRule
+from orchestrator.workflow.models import BarrierSpec, GroupSpec, TriggerRule
 from orchestrator.workflow.plan import make_plan
 from tests.state.bench import OWNER, Bench, own, released, spec, step
 
@@ -313,6 +314,7 @@ def expected(rule: TriggerRule, ok: int, bad: int, skip: int, n: int) -> str:
 
 @pytest.mark.parametrize("rule", list(TriggerRule))
 def test_trigger_rules_are_airflows(bench: Bench, rule: TriggerRule) -> None:
+    """Those of steps, and those of groups, which are judged when all members have ended."""
     source = lua("rules") + "\nreturn verdict(ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), " \
         "tonumber(ARGV[5]))"  # fmt: skip
     for ok, bad, skip, left in itertools.product(range(3), repeat=4):
@@ -320,6 +322,10 @@ def test_trigger_rules_are_airflows(bench: Bench, rule: TriggerRule) -> None:
         if n:
             found = bench.client.eval(source, 0, rule.value, n, ok, bad, skip)
             assert found == expected(rule, ok, bad, skip, n).encode(), (rule, ok, bad, skip, n)
+            if not left:
+                states = ["success"] * ok + ["timed_out"] * bad + ["skipped"] * skip
+                members = [Member(str(number), state) for number, state in enumerate(states)]
+                assert enough(BarrierSpec(trigger_rule=rule), members) == (found == b"run"), (rule, ok, bad, skip)
 
 
 def test_a_hundred_claims_at_once_grant_one_attempt(bench: Bench) -> None:

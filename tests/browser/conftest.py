@@ -73,12 +73,15 @@ def open_page(browser: Browser, flower: Flower, request: pytest.FixtureRequest) 
         if not sent.url.startswith((flower.url, "file:", "data:", "about:")):
             wrong.append(sent.url)
 
-    def open_one(path: str, *, width: int = 1280, height: int = 860, scheme: str = "light") -> Page:
+    def open_one(
+        path: str, *, width: int = 1280, height: int = 860, scheme: str = "light", sharpness: float = 1
+    ) -> Page:
         context = browser.new_context(
             viewport={"width": width, "height": height},
             color_scheme="dark" if scheme == "dark" else "light",
             http_credentials={"username": "user", "password": "password"},
             reduced_motion="reduce",
+            device_scale_factor=sharpness,
         )
         context.set_default_timeout(SECONDS * 1000)
         contexts.append(context)

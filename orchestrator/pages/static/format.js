@@ -2,10 +2,11 @@
 
 const UNITS = [["d", 86400], ["h", 3600], ["m", 60]];
 
-// 0.42s, 7.5s, 45s, 4m30s, 2h5m, 3d4h: two units at most.
+// 4ms, 0.42s, 7.5s, 45s, 4m30s, 2h5m, 3d4h: two units at most.
 export function duration(seconds) {
   if (seconds === null || seconds === undefined || Number.isNaN(seconds)) return "–";
   if (seconds < 0) return `−${duration(-seconds)}`;
+  if (seconds >= 0.0005 && seconds < 0.0095) return `${Math.round(seconds * 1000)}ms`;
   if (seconds < 1) return `${+seconds.toFixed(2)}s`;
   if (seconds < 59.95) return `${+seconds.toFixed(1)}s`;
   let left = Math.round(seconds);

@@ -103,7 +103,7 @@ function drawHead() {
   }, { ran: 0, waited: 0 });
   const cached = view.steps.filter((step) => step.state === "cached").length;
   const facts = [
-    ["Progress", `${ended} of ${view.steps.length} steps${cached ? `, ${cached} cached` : ""}`, h("progress", { class: `tone-${tone(view.state)}`, max: 1, value: view.progress, "aria-label": "Share of steps and barriers that have ended" })],
+    ["Progress", `${ended} of ${view.steps.length} steps`, [h("progress", { class: `tone-${tone(view.state)}`, max: 1, value: view.progress, "aria-label": "Share of steps and barriers that have ended" }), cached ? `${cached} from the cache` : ""]],
     ["Elapsed", duration(until - (view.started_at ?? view.created_at)), `planned ${duration(view.plan_seconds)}`],
     ["Running", duration(sums.ran), "all steps together"],
     ["Waiting", duration(sums.waited), "for workers, locks, limits"],

@@ -10,7 +10,7 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from orchestrator.engine import recovery
 from orchestrator.run.store import Transitions
-from tests.state.barrier_machine import MEMBERS, Attempt, BarrierMachine, Clocked, deployment
+from tests.state.barrier_machine import LEASE, MEMBERS, Attempt, BarrierMachine, Clocked, deployment
 from tests.state.machines import FAST, THOROUGH, Mutant, changed, complains, hunt, named, replay, show
 
 
@@ -99,6 +99,22 @@ def hangs_past_the_deadline(m: BarrierMachine) -> None:
     """It renews its lease all the time, and comes to no end."""
     members_begin(m)
     m.work_goes_on()
+
+
+def dies_and_is_missed_in_time(m: BarrierMachine) -> None:
+    """A crash costs a lease and the sweep behind it, as the settings say; nobody is missed before."""
+    begun = members_begin(m)
+    m.crash(begun["c"])
+    for seconds, missed in (LEASE - 0.01, False), (0.01, True):
+        m.time_passes(seconds)
+        m.renew({"b", "d", "beside"})
+        m.sweep()
+        assert ("c" not in m.current) is missed, f"{seconds} s later"
+    assert m.node("c", "state") == ["queued"], "somebody else may take it now"
+
+
+def test_a_crash_costs_a_lease_and_a_sweep(machine: type[BarrierMachine]) -> None:
+    replay(machine, dies_and_is_missed_in_time)
 
 
 SWEEPS: dict[str, tuple[Callable[[BarrierMachine], None], str]] = {

@@ -7,7 +7,7 @@ the first of them is likely to be the next attempt of this process.
 
 What an undeclared read was the last time comes with the first read the next time: one round trip instead of several.
 A value counts as large from `segments.LEAST` on. Smaller ones are fetched by the first read, all that are declared in
-one round trip of less than a millisecond (`orchestrator bench cache`): there is nothing to gain from asking sooner.
+one round trip of less than a millisecond (`orchestrator bench memory`): there is nothing to gain from asking sooner.
 """
 
 from __future__ import annotations
@@ -60,8 +60,10 @@ def learn_reads(definition: Mapping[str, Any], reader: ContextReader) -> None:
     if len(_READ) >= REMEMBERED:
         _READ.clear()
     wanted = definition.get("wants", ())
-    asked = frozenset(name for name in reader.asked if section_of(name) not in wanted)
-    _READ[_name(definition)] = asked, reader.large(LEAST)
+    asked, large = (
+        [name for name in names if section_of(name) not in wanted] for names in (reader.asked, reader.large(LEAST))
+    )
+    _READ[_name(definition)] = frozenset(asked), tuple(large)
 
 
 def fields_ahead(runtime: Runtime, definition: Mapping[str, Any]) -> list[str]:

@@ -10,6 +10,7 @@ import pytest
 from orchestrator.cache.levels import Level, rules_of
 from orchestrator.context.models import Version
 from orchestrator.context.reader import ContextReader
+from orchestrator.context.segments import LEAST
 from orchestrator.context.store import Value
 from orchestrator.engine import prefetching
 from orchestrator.engine.runtime import Runtime
@@ -193,8 +194,12 @@ def test_what_a_step_has_read_before_comes_with_its_first_read_unless_the_word_i
     definition = {"id": "undeclared", "agent": "nobody", "wants": ["drafter"]}
     held = ContextReader(Runtime("redis://127.0.0.1:1", EngineSettings()).context, "run", version=1)
     held._found["pm.stories"] = Value("[]", 1)
+    held._found["drafter.plan"] = Value("x" * LEAST, 0, "draft")
     held.asked.update(("pm.stories", "drafter.plan", "ux.gone"))
     assert ahead(EngineSettings()) == []
     prefetching.learn_reads(definition, held)
     assert ahead(EngineSettings()) == ["pm.stories", "ux.gone"], "a draft is read when it is asked for"
     assert ahead(without("optimize_context_access_patterns")) == []
+    again = ContextReader(Runtime("redis://127.0.0.1:1", EngineSettings()).context, "run", version=1)
+    prefetching.read_ahead(Runtime("redis://127.0.0.1:1", EngineSettings()), definition, again, ())
+    assert again._coming is None, "neither is a large one"

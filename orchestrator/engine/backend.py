@@ -9,11 +9,14 @@ from celery import Celery, states
 from celery.app.task import Context
 from celery.backends.redis import RedisBackend, SentinelBackend
 
-from orchestrator.engine import losing
+from orchestrator.engine import losing, turns
 from orchestrator.engine.canvas import STEP, is_step_task
 from orchestrator.engine.canvas import task_id as task_id_of
 from orchestrator.engine.losing import LOST
 from orchestrator.engine.runtime import runtime_of
+
+CLOSED_SECONDS = 300
+"""For so long Celery remembers a chord whose body it has published."""
 
 if TYPE_CHECKING:
     _Base = RedisBackend
@@ -39,7 +42,11 @@ class _Ledger(_Base):
     def on_chord_part_return(
         self, request: Any, state: str, result: Any, propagate: bool | None = None, **kwargs: Any
     ) -> None:
-        """Count a member of a chord. One of ours counts when its step has ended, whatever its outcome."""
+        """Count a member of a chord. One of ours counts when its step has ended, whatever its outcome; a chord whose
+        barrier this process has decided by itself is over."""
+        if _ours(request) and turns.has_joined(request.args[0], request.chord["kwargs"]["group"]):
+            self._close(request.group)
+            return
         if _ours(request) and state in states.PROPAGATE_STATES:
             run_id, step = request.args[:2]
             outcome = losing.outcome(runtime_of(self.app), run_id, step)
@@ -47,6 +54,14 @@ class _Ledger(_Base):
                 return
             state, result = states.SUCCESS, {"step": step, "state": outcome}
         super().on_chord_part_return(request, state, result, propagate, **kwargs)
+
+    def _close(self, group: str) -> None:
+        """As when its body has been published: who is counted later is not kept any more."""
+        counted = [self.get_key_for_group(group, part) for part in (".j", ".t", ".s", ".d")]
+        with self.client.pipeline() as pipe:
+            pipe.set(self.get_key_for_group(group, ".c"), "done", ex=CLOSED_SECONDS)
+            pipe.delete(*counted)
+            pipe.execute()
 
     def mark_as_failure(
         self,

@@ -149,6 +149,7 @@ def _carry_out(
     )
     turns.moved(run_id, moved)
     if isinstance(moved, Moved):
+        turns.joined(run_id, definition["group"])
         follow(app, run_id, moved)
     return moved != Refused("moved")
 

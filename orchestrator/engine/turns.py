@@ -34,6 +34,8 @@ class Turn:
         self._class = ""
         self._next: Claimed | None = None
         self._given: Claimed | None = None
+        self.joined: set[str] = set()
+        """The groups whose barriers have been decided in it."""
 
     def __enter__(self) -> Turn:
         self._token = _current.set(self)
@@ -107,3 +109,16 @@ def moved(run_id: str, answer: object) -> None:
     turn = current(run_id)
     if turn is not None:
         turn.moved(answer)
+
+
+def joined(run_id: str, group: str) -> None:
+    """The barrier of a group has been decided by whoever makes this call."""
+    turn = current(run_id)
+    if turn is not None:
+        turn.joined.add(group)
+
+
+def has_joined(run_id: str, group: str) -> bool:
+    """Whether that was in this turn."""
+    turn = current(run_id)
+    return turn is not None and group in turn.joined

@@ -144,8 +144,9 @@ def test_a_retried_member_still_counts_in_its_chord(client: Client) -> None:
     assert status.state is RunState.SUCCESS
     joined = [event for event in handle.events(follow=False) if event.type == "barrier"]
     assert len(joined) == 1
-    complete = f"celery-taskset-meta-{handle.id}.g.members.c"  # the chord's claim, made when all have been counted
-    eventually(lambda: client.redis.exists(complete), within=SECONDS, what="the chord has counted both")
+    chord = f"celery-taskset-meta-{handle.id}.g.members"
+    eventually(lambda: client.redis.get(f"{chord}.c") == b"done", within=SECONDS, what="it has closed its chord")
+    assert list(client.redis.scan_iter(f"{chord}.*")) == [f"{chord}.c".encode()]
 
 
 @both_pools

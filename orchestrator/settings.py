@@ -55,7 +55,7 @@ class Runtime(Frozen):
     its steps have `replace_grace` to end. Pages, terminals and the HTTP API show no value whose name matches one of
     `masked_names` (`*` stands for anything, upper and lower case are the same).
     Every `priority_seconds` the slack of a run's steps is judged anew, by what is done. For `run_on_seconds`
-    after it was given a message, a worker's process goes on with steps of the same run and class (0: it does one).
+    after it was given a message, a worker's process goes on with steps of the same run (0: it does one).
     """
 
     lease_seconds: Seconds = 5.0
@@ -75,7 +75,7 @@ class Runtime(Frozen):
     message_bytes: Size = 64_000
     messages_bytes: Size = 32_000_000
     segment_links: PositiveCount = 6
-    run_on_seconds: SecondsOrNone = 1.0
+    run_on_seconds: SecondsOrNone = 5.0
     priority_seconds: Seconds = 10.0
     sequential: bool = False
     beat_lock_timeout: PositiveCount = 5

@@ -37,7 +37,7 @@ def execute(task: Task[Any, Any], run_id: str, step: str) -> dict[str, str]:
     if "lane" in granted.definition:
         return lane.work(task.app, run_id, step, granted)
     if turn is not None:
-        turn.carries_out(granted)
+        turn.carries_out_a_step()
     began = monotonic()
     try:
         outcome = _run(task, run_id, step, granted)

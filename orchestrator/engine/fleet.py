@@ -211,10 +211,12 @@ class FleetMember:
                 change = {"borrowed": kept, "rested": {**worker.rested, decision.queue: now}}
             case "drain":
                 self._leave(*worker.home, *worker.borrowed)
+                self._runtime.notices.drained = True
                 change = {"standing": Standing.DRAINED, "since": now, "drains": worker.drains + 1, "borrowed": {}}
             case "probe":
                 self._newest.clear()
                 self._take(*worker.home)
+                self._runtime.notices.drained = False
                 change = {"standing": Standing.PROBING, "since": now, "samples": 0}
             case "readmit":
                 change = {"standing": Standing.ACTIVE, "since": now, "drains": 0}

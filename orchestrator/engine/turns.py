@@ -2,7 +2,8 @@
 
 The transition that ends an attempt may begin another step for the same process, in the same script, with a claim like
 any other. Neither a message nor the worker's main process is in between. A turn is short, so that messages,
-acknowledgements and a fair queue keep their meaning; what is known to take long has a message of its own.
+acknowledgements and a fair queue keep their meaning; what is known to take long has a message of its own. Only steps
+of queues that the worker takes from are begun, and none ahead of a message that is more urgent.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ class Turn:
         self._runtime: Runtime = runtime_of(app)
         self._head = head
         self._began = monotonic()
-        self._class = ""
+        self._open = False
         self._next: Claimed | None = None
         self._given: Claimed | None = None
         self.joined: set[str] = set()
@@ -59,13 +60,13 @@ class Turn:
         granted, self._given = self._given, None
         return granted if granted is not None and granted.definition["id"] == step else None
 
-    def carries_out(self, granted: Claimed) -> None:
-        """Steps of this one's class may follow."""
-        self._class = granted.definition["queue"]
+    def carries_out_a_step(self) -> None:
+        """Others may follow."""
+        self._open = True
 
     def over(self) -> None:
         """Nothing follows any more."""
-        self._class = ""
+        self._open = False
 
     def moved(self, moved: object) -> None:
         """A transition has come back; it may have begun the next step."""
@@ -75,14 +76,13 @@ class Turn:
     def onward(self) -> Mapping[str, Any] | None:
         """What the ledger needs in order to begin the next step; None when the turn is over."""
         runtime = self._runtime
-        engine = runtime.settings.engine
-        if self._next is not None or monotonic() - self._began >= engine.run_on_seconds or runtime.notices.stopping:
+        engine, notices = runtime.settings.engine, runtime.notices
+        if not self._open or self._next is not None or not runtime.ledger.posts:
             return None
-        if not self._class or not runtime.ledger.posts:
+        if monotonic() - self._began >= engine.run_on_seconds or notices.stopping or notices.drained:
             return None
         return {
             "head": self._head,
-            "class": self._class,
             "queues": list(self._app.amqp.queues.consume_from),
             "seconds": engine.run_on_seconds,
             "worker": runtime.hostname,

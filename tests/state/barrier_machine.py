@@ -192,7 +192,7 @@ class BarrierMachine(RuleBasedStateMachine):
             state, fields, delay, reason = verdict.state.value, [], verdict.delay, verdict.reason
         with Turn(self.app, RUN, attempt.head) as turn:
             if on and good:
-                turn.carries_out(attempt.granted)
+                turn.carries_out_a_step()
             answer = self.ledger.finish(
                 RUN, attempt.step, state, token=attempt.token, snapshot=attempt.granted.version, fields=fields,
                 delay=delay, reason=reason, onward=turn.onward(),

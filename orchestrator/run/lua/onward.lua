@@ -1,9 +1,8 @@
 -- A process that has ended an attempt begins the next one at once. A.on: nil, or worker, owner, pid and lease as in take();
--- head (the step whose message the process was given), class (of its agents), queues (of its worker), seconds (a step
--- that is known to take longer has a message of its own).
+-- head (the step whose message the process was given), queues (of its worker), seconds (a step that is known to take
+-- longer has a message of its own).
 -- released_alone(run_state): begins the step that was released alone, without a message, unless others wait that are as
--- urgent. next_of_all(run_state): takes the next message of all queues, if it is of this run and class, and begins its
--- step; the message is the eighth of what take() says. Both: nil when there is none.
+-- urgent. next_of_all(run_state): takes the next message of all queues, if it is of this run, and begins its step; the message is the eighth of what take() says. Both: nil when there is none.
 local OURS_BYTES = 16384
 local function lists(most)
   local found = {}
@@ -15,11 +14,17 @@ local function lists(most)
   return found
 end
 
+local function served(class)
+  for _, queue in ipairs(A.on.queues) do
+    if queue == MAIL.queue .. class then return true end
+  end
+end
+
 local function may_begin(node, run_state)
   if run_state == 'paused' or run_state == 'awaiting_input' or is_lane(node) then return end
   local f = redis.call('HMGET', step_key(node), 'state', 'kind')
   local spec = f[1] == 'queued' and f[2] == 'step' and cjson.decode(redis.call('HGET', DEFS, node))
-  if spec and spec.queue == A.on.class and not spec.expand and (spec.learned or 0) <= A.on.seconds then return spec end
+  if spec and served(spec.queue) and not spec.expand and (spec.learned or 0) <= A.on.seconds then return spec end
 end
 
 local function begin(node, run_state)

@@ -14,15 +14,14 @@ from orchestrator.run.replies import Claimed, Moved
 from orchestrator.settings import EngineSettings, Runtime
 
 STORE, ELSEWHERE = "redis://127.0.0.1:1/0", "redis://127.0.0.1:2/0"
-GRANTED = Claimed(1, {"id": "a", "queue": "writers"}, 0.0, RunState.RUNNING)
 NEXT = Claimed(1, {"id": "b", "queue": "writers"}, 0.0, RunState.RUNNING)
 
 
 def turn(seconds: float = 60.0, broker: str = STORE) -> Turn:
-    """One that carries out a step of the class `writers`."""
+    """One that carries out a step."""
     settings = EngineSettings(engine=Runtime(run_on_seconds=seconds))
     found = Turn(create_app(broker, STORE, settings, set_as_current=False), "run", "a")
-    found.carries_out(GRANTED)
+    found.carries_out_a_step()
     return found
 
 
@@ -31,7 +30,7 @@ def test_it_says_who_goes_on_and_for_whom() -> None:
         told = onward("run")
         assert told is not None
         runtime = runtime_of(found._app)
-        assert (told["head"], told["class"], told["seconds"]) == ("a", "writers", 60.0)
+        assert (told["head"], told["seconds"]) == ("a", 60.0)
         assert (told["owner"], told["pid"], told["lease"]) == (runtime.owner, os.getpid(), 5.0)
         assert onward("another") is None, "whatever else is moved in between"
     assert current("run") is None
@@ -42,10 +41,14 @@ def test_nobody_goes_on(found: Turn) -> None:
     assert found.onward() is None
 
 
-def test_a_worker_that_stops_begins_nothing() -> None:
+@pytest.mark.parametrize("notice", ["stopping", "drained"])
+def test_a_worker_that_stops_or_steps_back_begins_nothing(notice: str) -> None:
     found = turn()
-    runtime_of(found._app).notices.stopping = True
+    notices = runtime_of(found._app).notices
+    setattr(notices, notice, True)
     assert found.onward() is None
+    setattr(notices, notice, False)
+    assert found.onward() is not None
 
 
 def test_nothing_follows_what_failed() -> None:

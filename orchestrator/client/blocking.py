@@ -189,8 +189,7 @@ class Client:
         for at in range(0, len(prepared), SUBMITTED_AT_ONCE):
             part = prepared[at : at + SUBMITTED_AT_ONCE]
             keys_of = given[at : at + SUBMITTED_AT_ONCE]
-            ids = submission.reserve_many(self.app, self.redis, part, keys_of, self.settings.engine.retention)
-            submission.start_many(self.app, self._ledger, list(zip(ids, part, strict=True)), self.settings)
+            ids, _ = submission.start_many(self.app, self._ledger, part, keys_of)
             handles += (RunHandle(self, run_id) for run_id in ids)
         return handles
 

@@ -10,14 +10,15 @@ which it reaches its queues. Runs under way may add what they release later.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import redis
 from celery import Celery
 
 from orchestrator import keys
-from orchestrator.connection import client_url, connect
+from orchestrator.connection import client_url, guarded
 from orchestrator.engine.delivery import list_of
 from orchestrator.engine.depths import depths
 from orchestrator.engine.registry import known_agents
@@ -26,7 +27,8 @@ from orchestrator.engine.runtime import Runtime, log, runtime_of
 from orchestrator.errors import BackpressureError, StoreUnavailable
 from orchestrator.fleet.learning import durations, mean_seconds
 from orchestrator.fleet.store import tell
-from orchestrator.scripts import Script, encode, fragment
+from orchestrator.run.replies import Refused
+from orchestrator.scripts import Call, Script, encode, fragment
 
 if TYPE_CHECKING:
     from orchestrator.run.nodes import Node
@@ -35,16 +37,41 @@ PROMISED_SECONDS = 10
 """Who was let in and has released nothing after that is not coming."""
 LONGEST_SECONDS = 300.0
 SHORTEST_SECONDS = 1.0
+NO_PROMISE = Refused("full")
 BACKLOG = Script(fragment("orchestrator.engine", "backpressure"))
 
 
-def enter(app: Celery, runs: Sequence[tuple[str, Iterable[Node]]]) -> None:
-    """Let runs in that are about to be created, all of them or none. Raises BackpressureError with the time until there
-    should be room again. One round trip, two where the queues are on another server than the store."""
+@dataclass(frozen=True, slots=True)
+class Entrance:
+    """What lets runs in, all of them or none. `call` asks whether there is room, and leaves a promise for those who
+    come; `promise` is its name."""
+
+    promise: str
+    call: Call
+    _runtime: Runtime
+    _steps: Sequence[Node]
+
+    def passed(self, said: Sequence[bytes], answers: Collection[object] = ()) -> None:
+        """What that has said, and what became of the runs. Raises BackpressureError, with the time until there should
+        be room again."""
+        if said:
+            _refuse(self._runtime, self._steps, said[0].decode(), int(said[1]))
+        if NO_PROMISE in answers:
+            raise BackpressureError("the server stood still while it let a run in", retry_after=SHORTEST_SECONDS)
+
+    def entered(self, client: redis.Redis) -> None:
+        """Their first steps are in their queues, and are counted there."""
+        with guarded():
+            client.hdel(f"{keys.POOLS}:entering", self.promise)
+
+
+def entrance(app: Celery, runs: Sequence[tuple[str, Iterable[Node]]]) -> Entrance | None:
+    """For runs that are about to be created; the promise has the name of the last one. None for no run at all. Where
+    the queues are on another server than the store, they are counted here."""
     runtime = runtime_of(app)
     steps = [node for _, nodes in runs for node in nodes if node.kind == "step"]
     if not steps:
-        return
+        return None
     used = Counter(str(node.definition["queue"]) for node in steps)
     own = Counter(str(node.definition["queue"]) for node in steps if not node.needs)
     together = client_url(runtime.broker_url) == client_url(runtime.store_url)
@@ -58,10 +85,9 @@ def enter(app: Celery, runs: Sequence[tuple[str, Iterable[Node]]]) -> None:
         else:
             row["depth"] = waiting.get(agent_queue(name), 0)
         classes.append(row)
-    arguments = {"id": runs[0][0], "seconds": PROMISED_SECONDS, "classes": classes}
-    found = BACKLOG.at(connect(runtime.store_url), keys.POOLS, encode(arguments))
-    if found:
-        _refuse(runtime, steps, found[0].decode(), int(found[1]))
+    promise = runs[-1][0]
+    arguments = {"id": promise, "seconds": PROMISED_SECONDS, "classes": classes}
+    return Entrance(promise, (BACKLOG, keys.POOLS, (encode(arguments),)), runtime, steps)
 
 
 def _depths(app: Celery, classes: Iterable[str]) -> Mapping[str, int]:
@@ -71,11 +97,6 @@ def _depths(app: Celery, classes: Iterable[str]) -> Mapping[str, int]:
     except StoreUnavailable as error:
         log.warning("the queues cannot be counted: %s", error)
         return {}
-
-
-def entered(client: redis.Redis, run_ids: Sequence[str]) -> None:
-    """Their first steps are in their queues, and are counted there. `client` may be a pipeline."""
-    client.hdel(f"{keys.POOLS}:entering", *run_ids)
 
 
 def _refuse(runtime: Runtime, steps: Iterable[Node], agent_class: str, waits: int) -> None:

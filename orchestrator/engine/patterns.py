@@ -165,8 +165,7 @@ def call(
     runtime = runtime_of(app)
     spec, settings = workflow.spec(engine=runtime.settings), runtime.settings
     prepared = submission.prepare(spec, {}, known_agents(runtime.client), settings, submission.Compiler())
-    run_id = submission.reserve(app, runtime.client, prepared, key, settings.engine.retention)
-    fresh = submission.start(app, runtime.ledger, prepared, run_id, settings)
+    run_id, fresh = submission.start(app, runtime.ledger, prepared, key)
     reader = RunReader(runtime.client)
     if not fresh and reader.state(run_id) in FINAL_RUN_STATES - GOOD_RUN_STATES:
         steering.retry(app, runtime.ledger, run_id, failed=True)

@@ -8,7 +8,6 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b
-from time import time
 from typing import Any, cast
 
 import redis
@@ -18,6 +17,7 @@ from orchestrator import keys
 from orchestrator.connection import guarded
 from orchestrator.context.values import encode
 from orchestrator.engine import backpressure
+from orchestrator.engine.backpressure import Entrance
 from orchestrator.engine.join import follow_all
 from orchestrator.engine.places import filled
 from orchestrator.engine.registry import known_agents
@@ -200,52 +200,38 @@ def new_run_id() -> str:
     return uuid.uuid4().hex[: 2 * RUN_ID_BYTES]
 
 
-def reserve(app: Celery, client: redis.Redis, prepared: Prepared, idempotency_key: str | None, retention: float) -> str:
-    """The id of the run to create: a new one, or the one that this key was given before. Raises as `reserve_many`."""
-    return reserve_many(app, client, [prepared], [idempotency_key], retention)[0]
+@dataclass(frozen=True, slots=True)
+class Reserved:
+    """The `ids` of runs to create, in their order; `fresh` are those that nobody has had before, `names` the
+    idempotency keys that were not used before."""
+
+    ids: tuple[str, ...]
+    fresh: frozenset[str]
+    names: tuple[str, ...]
 
 
 def reserve_many(
-    app: Celery,
-    client: redis.Redis,
-    prepared: Sequence[Prepared],
-    idempotency_keys: Sequence[str | None],
-    retention: float,
-) -> list[str]:
-    """The ids of the runs to create, in their order.
-
-    Runs enter the index here, before they exist, so that a client that dies now leaves nothing unnoticed. The list of
-    runs is ordered by the clients' clocks; nothing is decided by them.
-    Raises IdempotencyConflict when a key was used with another workflow or other inputs, and BackpressureError, for all
-    of them, while too much waits for their agents; keys that were not used before are free again then.
-    """
+    client: redis.Redis, prepared: Sequence[Prepared], idempotency_keys: Sequence[str | None], retention: float
+) -> Reserved:
+    """Ids for runs, those without an idempotency key without asking anybody. Raises IdempotencyConflict when a key was
+    used with another workflow or other inputs."""
     ids = [new_run_id() for _ in prepared]
-    fresh = dict(zip(ids, prepared, strict=True))
-    names: list[str] = []
+    fresh, names = set(ids), []
     keyed = [(at, key) for at, key in enumerate(idempotency_keys) if key is not None]
-    with guarded():
-        if keyed:
-            pipe = client.pipeline(transaction=False)
-            for at, key in keyed:
-                mine = json.dumps({"run": ids[at], "fingerprint": prepared[at].fingerprint})
-                pipe.set(keys.idempotency_key(key), mine, nx=True, get=True, ex=int(retention) or None)
-            for (at, key), before in zip(keyed, pipe.execute(), strict=True):
-                if before is None:
-                    names.append(keys.idempotency_key(key))
-                else:
-                    del fresh[ids[at]]
-                    ids[at] = _same_run(key, json.loads(before), prepared[at])
-        try:
-            backpressure.enter(app, [(run_id, one.nodes) for run_id, one in fresh.items()])
-        except BackpressureError:
-            if names:
-                client.delete(*names)
-            raise
-        pipe = client.pipeline(transaction=True)
-        pipe.zadd(keys.ACTIVE, dict.fromkeys(ids, 0), nx=True)
-        pipe.zadd(keys.RUNS, dict.fromkeys(ids, time()), nx=True)
-        pipe.execute()
-    return ids
+    if keyed:
+        pipe = client.pipeline(transaction=False)
+        for at, key in keyed:
+            mine = json.dumps({"run": ids[at], "fingerprint": prepared[at].fingerprint})
+            pipe.set(keys.idempotency_key(key), mine, nx=True, get=True, ex=int(retention) or None)
+        with guarded():
+            before = pipe.execute()
+        for (at, key), found in zip(keyed, before, strict=True):
+            if found is None:
+                names.append(keys.idempotency_key(key))
+            else:
+                fresh.discard(ids[at])
+                ids[at] = _same_run(key, json.loads(found), prepared[at])
+    return Reserved(tuple(ids), frozenset(fresh), tuple(names))
 
 
 def _same_run(key: str, stored: Mapping[str, str], prepared: Prepared) -> str:
@@ -258,30 +244,48 @@ def _same_run(key: str, stored: Mapping[str, str], prepared: Prepared) -> str:
     return str(stored["run"])
 
 
-def start(app: Celery, ledger: Ledger, prepared: Prepared, run_id: str, settings: EngineSettings) -> bool:
-    """Create the run and publish its first steps; False when it existed already."""
-    return start_many(app, ledger, [(run_id, prepared)], settings) == 1
+def start(app: Celery, ledger: Ledger, prepared: Prepared, idempotency_key: str | None) -> tuple[str, bool]:
+    """Create a run and publish its first steps; its id, and whether it did not exist before. Raises as `start_many`."""
+    ids, created = start_many(app, ledger, [prepared], [idempotency_key])
+    return ids[0], created == 1
 
 
-def start_many(app: Celery, ledger: Ledger, runs: Sequence[tuple[str, Prepared]], settings: EngineSettings) -> int:
-    """Create runs in one round trip, and publish the first steps of all; returns how many did not exist before."""
-    creations = [(run_id, *_creation(ledger, one, settings)) for run_id, one in runs]
-    moved = [
-        (run_id, answer)
-        for (run_id, _), answer in zip(runs, ledger.create_many(creations), strict=True)
-        if isinstance(answer, Moved)
+def start_many(
+    app: Celery, ledger: Ledger, prepared: Sequence[Prepared], idempotency_keys: Sequence[str | None]
+) -> tuple[tuple[str, ...], int]:
+    """Create runs in one round trip (two with idempotency keys), and publish the first steps of all; their ids, and how
+    many did not exist before.
+
+    Raises IdempotencyConflict when a key was used with another workflow or other inputs, and BackpressureError, for all
+    of them, while too much waits for their agents; keys that were not used before are free again then.
+    """
+    settings = runtime_of(app).settings
+    reserved = reserve_many(ledger.client, prepared, idempotency_keys, settings.engine.retention)
+    runs = list(zip(reserved.ids, prepared, strict=True))
+    entrance = backpressure.entrance(app, [(run_id, one.nodes) for run_id, one in runs if run_id in reserved.fresh])
+    creations = [
+        (run_id, *_creation(ledger, one, settings, entrance if run_id in reserved.fresh else None, run_id))
+        for run_id, one in runs
     ]
+    said, answers = ledger.create_many(creations, ahead=[] if entrance is None else [entrance.call])
+    if entrance is not None:
+        try:
+            entrance.passed(said[0], answers)
+        except BackpressureError:
+            if reserved.names:
+                with guarded():
+                    ledger.client.delete(*reserved.names)
+            raise
+    moved = [(run_id, answer) for (run_id, _), answer in zip(runs, answers, strict=True) if isinstance(answer, Moved)]
     follow_all(app, moved)
-    if moved:
-        with guarded():  # the clock that `reserve` used may be far off: make sure that sweeps know the runs
-            pipe = runtime_of(app).client.pipeline(transaction=False)
-            pipe.zadd(keys.ACTIVE, {run_id: 0 for run_id, _ in moved}, nx=True)
-            backpressure.entered(pipe, [run_id for run_id, _ in moved])
-            pipe.execute()
-    return len(moved)
+    if entrance is not None and not ledger.posts:
+        entrance.entered(ledger.client)
+    return reserved.ids, len(moved)
 
 
-def _creation(ledger: Ledger, prepared: Prepared, settings: EngineSettings) -> tuple[dict[str, Any], list[str]]:
+def _creation(
+    ledger: Ledger, prepared: Prepared, settings: EngineSettings, entrance: Entrance | None, run_id: str
+) -> tuple[dict[str, Any], list[str]]:
     return ledger.creation(
         prepared.nodes,
         workflow=prepared.plan.workflow.name,
@@ -290,6 +294,8 @@ def _creation(ledger: Ledger, prepared: Prepared, settings: EngineSettings) -> t
         critical_path_seconds=prepared.plan.critical_path_seconds,
         retention=settings.engine.retention,
         timeout=prepared.plan.workflow.timeout,
+        entering=None if entrance is None else entrance.promise,
+        entered=entrance is not None and entrance.promise == run_id,
     )
 
 
@@ -313,6 +319,4 @@ def submit_registered(app: Celery, workflow: str, inputs: Mapping[str, Any], ide
     spec = load_workflow_text(text, source=workflow, engine=runtime.settings)
     agents, durations = known_agents(runtime.client), learning.durations(runtime.client)
     prepared = prepare(spec, inputs, agents, runtime.settings, Compiler(), durations=durations)
-    run_id = reserve(app, runtime.client, prepared, idempotency_key, runtime.settings.engine.retention)
-    start(app, runtime.ledger, prepared, run_id, runtime.settings)
-    return run_id
+    return start(app, runtime.ledger, prepared, idempotency_key)[0]

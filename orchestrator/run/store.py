@@ -13,10 +13,11 @@ import redis
 from orchestrator import keys
 from orchestrator.batch import GroupCommit, scripted
 from orchestrator.connection import guarded
+from orchestrator.keys import run_prefix
 from orchestrator.run import replies
 from orchestrator.run.pacing import has_pace
 from orchestrator.run.replies import Agenda, Claimed, Clash, GroupState, Moved, Refused, Unlocked, Writer
-from orchestrator.scripts import Script, encode, fragment
+from orchestrator.scripts import Call, Script, encode, fragment, in_one_trip
 
 if TYPE_CHECKING:
     from orchestrator.run.nodes import Node
@@ -135,9 +136,15 @@ class Ledger:
         )  # fmt: skip
         return replies.moved(self._scripts.create(self.client, run_id, arguments, payloads))
 
-    def create_many(self, runs: Sequence[tuple[str, Mapping[str, Any], Sequence[str]]]) -> list[Moved | Refused]:
-        """`create` for several runs in one round trip: the id of each, and what `creation` gives for it."""
-        return [replies.moved(raw) for raw in self._scripts.create.each(self.client, runs)]
+    def create_many(
+        self, runs: Sequence[tuple[str, Mapping[str, Any], Sequence[str]]], *, ahead: Sequence[Call] = ()
+    ) -> tuple[list[Any], list[Moved | Refused]]:
+        """`create` for several runs, the id of each and what `creation` gives for it, behind other scripts; what those
+        say, and what becomes of the runs. One round trip."""
+        create = self._scripts.create
+        calls = [(create, run_prefix(run_id), (encode(arguments), *payloads)) for run_id, arguments, payloads in runs]
+        found = in_one_trip(self.client, [*ahead, *calls])
+        return found[: len(ahead)], [replies.moved(raw) for raw in found[len(ahead) :]]
 
     def creation(
         self,
@@ -149,8 +156,11 @@ class Ledger:
         critical_path_seconds: float,
         retention: float,
         timeout: float | None,
+        entering: str | None = None,
+        entered: bool = False,
     ) -> tuple[dict[str, Any], list[str]]:
-        """Arguments and payloads of `create`, for callers that send it on a connection of their own."""
+        """Arguments and payloads of `create`, for callers that send it on a connection of their own. `entering`: the
+        promise without which the answer is Refused("full"); `entered`: it is kept with this run."""
         payloads = [spec, json.dumps([node.row() for node in nodes], separators=(",", ":"))]
         for node in nodes:
             payloads += (node.id, node.definition_json())
@@ -158,7 +168,7 @@ class Ledger:
             payloads += (name, text)
         arguments = self.arguments(
             workflow=workflow, critical_path_seconds=critical_path_seconds, retention=int(retention), timeout=timeout,
-            pace=self.pace if has_pace(nodes) else None,
+            pace=self.pace if has_pace(nodes) else None, entering=entering, entered=entered or None,
         )  # fmt: skip
         return arguments, payloads
 

@@ -42,7 +42,7 @@ class View:
         pipe.xlen(keys.run_key("run", "end"))
         pipe.eval(LIVES, 0)
         *rows, meta, due, self.ends, self.lives = pipe.execute()
-        self.lives = [(name, left) for name, left in self.lives if name.decode() != keys.NEWS]
+        self.lives = [(name, left) for name, left in self.lives if name.startswith(b"orc:{")]
         self.nodes = {name: text(row) for name, row in zip(names, rows, strict=True)}
         self.meta = text(meta)
         self.due = {item.decode() for item in due}

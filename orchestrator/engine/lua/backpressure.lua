@@ -22,5 +22,5 @@ for _, class in ipairs(A.classes) do
   if waits >= class.most then return {class.name, waits} end
   if class.own > 0 then mine.own[class.name] = class.own end
 end
-if next(mine.own) then redis.call('HSET', P .. ':entering', A.id, cjson.encode(mine)) end
+redis.call('HSET', P .. ':entering', A.id, cjson.encode(mine))
 return {}

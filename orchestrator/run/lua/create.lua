@@ -1,7 +1,12 @@
 -- Create a run, once. ARGV[2]: spec. ARGV[3]: nodes, a JSON list of {id, kind, rule, need, to, ...fields}.
--- ARGV[4...]: node, its definition as JSON, and so on; after them (A.inputs pairs) input name, its JSON.
--- -> {'exists'} or reply('pending')
+-- ARGV[4...]: node, its definition as JSON, and so on; after them (A.inputs pairs) input name, its JSON. A.entering: the
+-- promise under which it was let in, if it had to be; A.entered: none comes behind it. -> {'exists'}, {'refused',
+-- 'full'} or reply('pending')
 if redis.call('EXISTS', META) == 1 then return {'exists'} end
+local ENTERING = 'orc:{pools}:entering'
+if A.entering and redis.call('HEXISTS', ENTERING, A.entering) == 0 then return {'refused', 'full'} end
+redis.call('ZADD', 'orc:active', 'NX', 0, RUN_ID)
+redis.call('ZADD', 'orc:runs', 'NX', STAMP, RUN_ID)
 local nodes = cjson.decode(ARGV[3])
 local total = 0
 for _, node in ipairs(nodes) do
@@ -37,4 +42,5 @@ for _, node in ipairs(nodes) do
     end
   end
 end
+if MAIL and A.entered then redis.call('HDEL', ENTERING, A.entering) end
 return reply('pending')

@@ -3,7 +3,8 @@
 The transition that ends an attempt may begin another step for the same process, in the same script, with a claim like
 any other. Neither a message nor the worker's main process is in between. A turn is short, so that messages,
 acknowledgements and a fair queue keep their meaning; what is known to take long has a message of its own. Only steps
-of queues that the worker takes from are begun, and none ahead of a message that is more urgent.
+of queues that the worker takes from are begun, and none ahead of a message that is more urgent; others that are as
+urgent wait until the turn is over.
 """
 
 from __future__ import annotations

@@ -138,8 +138,8 @@ def of_several_it_takes_the_next_message(floor: Floor) -> None:
     assert json.loads(message["body"])[2]["chord"], "it is a member of its chord still"
 
 
-def what_is_as_urgent_comes_first(floor: Floor) -> None:
-    assert (begun(floor.first(beside(5))), floor.waiting()) == ("d", ["b"])
+def what_is_as_urgent_waits_until_the_turn_is_over(floor: Floor) -> None:
+    assert (begun(floor.first(beside(5))), floor.waiting()) == ("b", ["d"])
 
 
 def what_is_more_urgent_comes_first(floor: Floor) -> None:
@@ -154,10 +154,17 @@ def another_class_that_its_worker_serves_comes_first(floor: Floor) -> None:
     assert (begun(floor.first(beside(8, queue="other"))), floor.waiting()) == ("d", ["b"])
 
 
-def another_run_comes_first(floor: Floor) -> None:
+def another_run_waits_until_the_turn_is_over(floor: Floor) -> None:
     floor.create(LINE, "else")
     floor.create(LINE)
-    assert begun(floor.goes_on("a", floor.take("a"))) is None
+    assert begun(floor.goes_on("a", floor.take("a"))) == "b"
+
+
+def what_was_sent_last_is_taken_behind_other_runs(floor: Floor) -> None:
+    floor.create(FAN, "else")
+    floor.create(FAN)
+    assert begun(floor.goes_on("a", floor.take("a"))) == "z"
+    assert len(floor.waiting()) == 3
 
 
 def a_step_of_another_class_needs_no_message_either(floor: Floor) -> None:
@@ -185,12 +192,12 @@ def nothing_begins_while_a_person_is_asked(floor: Floor) -> None:
 
 
 def what_is_no_message_of_ours_stays(floor: Floor) -> None:
-    floor.create(LINE)
-    granted = floor.take("a")
-    floor.client.lpush("agents.noop", "no JSON", json.dumps({"headers": {"id": None}}), json.dumps([]))
-    assert begun(floor.goes_on("a", granted)) is None
-    assert floor.client.llen("agents.noop") == 4
-    assert floor.node("b", "state") == "queued"
+    floor.create(FAN)
+    granted, rubbish = floor.take("a"), ("no JSON", json.dumps({"headers": {"id": None}}), json.dumps([]))
+    floor.client.lpush("agents.noop", *rubbish)
+    assert begun(floor.goes_on("a", granted)) == "z"
+    found: Any = floor.client.lrange("agents.noop", 2, -1)
+    assert [raw.decode() for raw in found] == list(reversed(rubbish))
 
 
 # -- what is known of it -----------------------------------------------------------------------------------------------
@@ -261,11 +268,12 @@ STORIES: tuple[Callable[[Floor], None], ...] = (
     a_step_released_alone_needs_no_message,
     the_process_of_a_barrier_goes_on_behind_it,
     of_several_it_takes_the_next_message,
-    what_is_as_urgent_comes_first,
+    what_is_as_urgent_waits_until_the_turn_is_over,
     what_is_more_urgent_comes_first,
     what_is_less_urgent_waits,
     another_class_that_its_worker_serves_comes_first,
-    another_run_comes_first,
+    another_run_waits_until_the_turn_is_over,
+    what_was_sent_last_is_taken_behind_other_runs,
     a_step_of_another_class_needs_no_message_either,
     a_step_that_its_worker_does_not_serve_has_its_message,
     what_is_known_to_take_long_has_its_message,
@@ -294,10 +302,10 @@ MUTANTS: dict[str, tuple[str, str, Callable[[Floor], None]]] = {
         a_step_released_alone_needs_no_message,
     ),
     "others are passed by": (
-        "or redis.call('EXISTS', unpack(lists(MAIL.levels[spec.priority + 1]))) > 0 ", "",
+        "(before[1] and redis.call('EXISTS', unpack(before)) > 0)", "false",
         what_is_more_urgent_comes_first,
     ),
-    "the message stays": ("redis.call('RPOP', list)", "", of_several_it_takes_the_next_message),
+    "the message stays": ("redis.call(pop, list)", "", of_several_it_takes_the_next_message),
     "any class will do": ("served(spec.queue) and", "", a_step_that_its_worker_does_not_serve_has_its_message),
     "a repetition forgets": ("answer[6] = went_on(run_state)", "", a_repeated_call_goes_on_with_the_same),
     "only the message's step is renewed": (

@@ -1,18 +1,22 @@
 -- go_on(run_state) -> reply(run_state), and as its sixth what take() says of the step that the caller has begun with it;
 -- see onward.lua. went_on(run_state) -> the same sixth once more, when the call is repeated.
 local function next_of_all(run_state)
-  local every = lists(9)
+  local every, others = lists(9), false
   if redis.call('EXISTS', unpack(every)) == 0 then return end
-  for _, list in ipairs(every) do
-    local raw = redis.call('EXISTS', list) == 1 and redis.pcall('LINDEX', list, -1)
-    if raw then
+  for i, list in ipairs(every) do
+    if others and (i - 1) % #A.on.queues == 0 then return end -- of a lower level
+    local waits = redis.call('EXISTS', list) == 1
+    for _, pop in ipairs(waits and {'RPOP', 'LPOP'} or {}) do -- the oldest one, or what has just been sent
+      local raw = redis.pcall('LINDEX', list, pop == 'RPOP' and -1 or 0)
       local node = type(raw) == 'string' and step_of(raw)
-      if not node or not may_begin(node, run_state) then return end
-      redis.call('RPOP', list)
-      local found = begin(node, run_state)
-      found[8] = raw
-      return found
+      if node and may_begin(node, run_state) then
+        redis.call(pop, list)
+        local found = begin(node, run_state)
+        found[8] = raw
+        return found
+      end
     end
+    others = others or waits
   end
 end
 

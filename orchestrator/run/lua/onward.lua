@@ -1,8 +1,8 @@
 -- A process that has ended an attempt begins the next one at once. A.on: nil, or worker, owner, pid and lease as in take();
 -- head (the step whose message the process was given), queues (of its worker), seconds (a step that is known to take
 -- longer has a message of its own).
--- released_alone(run_state): begins the step that was released alone, without a message, unless others wait that are as
--- urgent. next_of_all(run_state): takes the next message of all queues, if it is of this run, and begins its step; the message is the eighth of what take() says. Both: nil when there is none.
+-- released_alone(run_state): begins the step that was released alone, without a message, unless others wait that are
+-- more urgent. next_of_all(run_state): takes a message of this run, if none is more urgent, and begins its step; the message is the eighth of what take() says. Both: nil when there is none.
 local OURS_BYTES = 16384
 local function lists(most)
   local found = {}
@@ -36,7 +36,8 @@ end
 local function released_alone(run_state)
   local node = RELEASED[1]
   local spec = node and not RELEASED[2] and may_begin(node, run_state)
-  if not spec or spec.chord or redis.call('EXISTS', unpack(lists(MAIL.levels[spec.priority + 1]))) > 0 then return end
+  local before = spec and not spec.chord and lists(MAIL.levels[spec.priority + 1] - 1)
+  if not before or (before[1] and redis.call('EXISTS', unpack(before)) > 0) then return end
   RELEASED[1] = nil
   return begin(node, run_state)
 end

@@ -108,6 +108,8 @@ class _Client(redis.Redis):
     def execute_command(self, *args: Any, **options: Any) -> Any:
         spare, connection = self._taken()
         try:
+            if not connection.is_connected:
+                connection.connect()
             connection.send_packed_command((_packed(connection, args),))
             reply = self.parse_response(connection, args[0], **options)  # type: ignore[no-untyped-call]
         except ResponseError:
@@ -128,6 +130,8 @@ class _Client(redis.Redis):
         spare, connection = self._taken()
 
         def ask() -> list[Any]:
+            if not connection.is_connected:
+                connection.connect()  # which asks the sentinels, where there are some
             connection.send_packed_command((b"".join(_packed(connection, command) for command in commands),))
             return [_reply(connection) for _ in commands]
 

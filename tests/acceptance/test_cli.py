@@ -151,14 +151,21 @@ def test_logs_of_a_run_a_step_and_an_attempt(kitchen: Kitchen, failed: str, serv
 def test_watch_and_follow_until_the_end_and_cancel_in_the_middle(kitchen: Kitchen) -> None:
     run_id = kitchen.call("submit", "feast").stdout.strip()
     following = kitchen.start("logs", run_id, "--follow")
-    watching = kitchen.start("watch", run_id)
+    watching, drawn = kitchen.start("watch", run_id), Terminal(kitchen, "watch", run_id, COLUMNS="120")
     assert kitchen.call("watch", run_id, "--timeout", "0.1s").returncode == 124
     eventually(lambda: kitchen.begun(run_id, "roast"), within=30, what="the roast is in the oven")
+    assert drawn.shows("┬ ● chop", "  └ ● roast", "running ", "━", "1 of 2 steps ended"), drawn.text
     cancelled = kitchen.call("cancel", run_id, "--reason", "not hungry")
     assert cancelled.returncode == 0
     out, err = watching.communicate(timeout=90)
     assert watching.returncode == 1, err
     assert "cancelled" in out
+    assert drawn.end() == 1
+    assert "cancelled" in drawn.text
+    analysed = kitchen.call("analyze", run_id)
+    assert analysed.stdout.startswith("feast cancelled: "), analysed.stderr
+    assert [line.split()[0] for line in analysed.stdout.splitlines()[4:6]] == ["chop", "roast"], analysed.stdout
+    assert not ANSI.search(analysed.stdout)
     followed, _ = following.communicate(timeout=90)
     assert following.returncode == 0
     assert followed.count("cooking for 0.2 s") == 1

@@ -7,7 +7,7 @@ const ROW = 28;
 const EXTRA = 12;
 const NEAR = 3; // a plan that is at most so many times as long as what is shown is shown with it
 const SPACE = 1.07;
-const LETTER = 6.4;
+const LETTER = 6.9;
 
 // gantt(place, {onpick}) gives {show(chart), pick(id)}.
 // chart: {rows, total, now, plan}; times are seconds after the start of the run, `plan` is the planned end, 0 for none. A

@@ -106,7 +106,7 @@ function versions(view) {
   const compare = () => difference(view, from.querySelector("select").value, to.querySelector("select").value, place);
   return [
     h("div", { class: "scroll tall", tabindex: 0, role: "region", "aria-label": "Versions of the context" }, table(["Version", "By", "When", "Changed", ""], view.versions.map((one) => [
-      one.version, h("span", {}, one.author.replace(/^@/, "barrier of "), one.names.map((name) => h("span", { class: "chip name", title: `its name in commands: ${name}` }, name))), moment(one.at),
+      one.version, h("span", { class: "by" }, one.author.replace(/^@/, "barrier of "), one.names.map((name) => h("span", { class: "chip name", title: `its name in commands: ${name}` }, name))), moment(one.at),
       h("span", { class: "wrap" }, one.changed.slice(0, 6).map((field) => [h("code", {}, field.field, field.mark === "filled" ? " (default)" : ""), " "]), one.changed.length > 6 ? ` and ${one.changed.length - 6} more` : ""),
       h("button", { type: "button", class: "link whole", "aria-label": `diff of version ${one.version}`, onclick: () => {
         from.querySelector("select").value = one.parent;

@@ -123,6 +123,8 @@ def test_a_worker_that_is_short_of_memory_does_half_as_much_side_by_side(
     grown = eventually(lambda: decided(client, "grow", "n1@test"), within=SECONDS, what="that is told")
     assert {one.reason.partition(":")[0] for one in grown} == {"1 → 2 processes"}
 
+    assert backlog(client, 1, 0, "stretch").wait(SECONDS).state is RunState.SUCCESS
+
     def measured() -> bool:
         """As far as the settings of each say."""
         here = members(client)

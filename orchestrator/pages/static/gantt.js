@@ -140,16 +140,18 @@ export function gantt(place, { onpick }) {
     if (focused) element.firstChild.focus({ preventScroll: true });
   }
 
-  // Behind the bars; where there is no room, before them, or on them.
+  // Behind the bars; where there is no room, before them, without the plan, or on them.
   function note(row) {
-    const text = [row.note, row.note && !planShown() ? row.planned : ""].filter(Boolean).join(", ");
-    if (!text) return null;
+    if (!row.note) return null;
     const real = row.bars.filter((bar) => !["slack", "planned", "left"].includes(bar.kind));
     const [from, to] = [Math.min(span, ...real.map((bar) => bar.from)), Math.max(0, ...real.map((bar) => bar.to))];
-    const room = text.length * LETTER + 14;
-    if (track - (to / span) * track > room) return h("span", { class: "gantt-note", style: { left: share(to) } }, text);
-    const end = (from / span) * track > room ? from : to;
-    return h("span", { class: `gantt-note${end === to ? " upon" : ""}`, style: { right: `calc(100% - ${share(end)})` } }, text);
+    const before = (end, kind, text) => h("span", { class: `gantt-note ${kind}`, style: { right: `calc(100% - ${share(end)})` } }, text);
+    for (const text of [row.planned && !planShown() ? `${row.note}, ${row.planned}` : row.note, row.note]) {
+      const room = text.length * LETTER + 14;
+      if (track - (to / span) * track > room) return h("span", { class: "gantt-note", style: { left: share(to) } }, text);
+      if ((from / span) * track > room) return before(from, "", text);
+    }
+    return before(to, "upon", row.note);
   }
 
   function pick(id) {

@@ -200,6 +200,8 @@ def _over(requests: list[Request], pid: int, lease: float) -> list[Request]:
     if not current:  # a message that has come twice is refused at once, and no reason to end a child
         return [request for request in requests if request.time_start and time() - request.time_start > lease]
     begun = max(request.time_start or 0.0 for request in current)
+    if time() - begun < lease:  # whoever has just failed may still judge its barrier, or tell of it
+        return []
     threads = pid == os.getpid()
     return [
         request for request in requests if (threads or _pid(request) != pid) and (request.time_start or 0.0) < begun

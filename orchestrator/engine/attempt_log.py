@@ -70,7 +70,6 @@ class AttemptLog:
         if failed is not None:
             logging.getLogger("orchestrator").warning("log of %s %s not stored: %s", self._run_id, self._step, failed)
 
-
     def take(self) -> list[LogLine]:
         """What has gathered; for whoever stores it, one at a time."""
         with self._adding:

@@ -175,8 +175,8 @@ def renew(runtime: Runtime, requests: Iterable[Request], pool: Any) -> list[Requ
     """Renew the lease of every active attempt, and end the children of attempts that are over without their doing.
     Returns the requests of such attempts that have a thread instead, which cannot be ended: they are fenced.
 
-    Those are: all requests of a step that was taken from this worker, requests that were begun before the one that runs
-    the step's last attempt, and those that are older than a lease where that attempt is nobody's here.
+    Those are: all requests of a step that was taken from this worker, requests that were begun before the one that has
+    run the step's last attempt for a lease, and those that are older than a lease where that attempt is nobody's here.
     """
     stuck: list[Request] = []
     active: dict[str, dict[str, list[Request]]] = {}

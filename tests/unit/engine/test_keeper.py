@@ -1,0 +1,35 @@
+"""Which requests of a step are over: those that another attempt has replaced."""
+
+from __future__ import annotations
+
+from time import time
+from typing import Any
+from unittest.mock import Mock
+
+import pytest
+
+from orchestrator.engine.keeper import _over
+
+LEASE = 5.0
+OLD, NEW, ELSEWHERE = 11, 12, 13
+
+
+def request(pid: int, age: float) -> Any:
+    return Mock(worker_pid=pid, time_start=time() - age)
+
+
+@pytest.mark.parametrize(
+    ("current", "ages", "ended"),
+    [
+        (0, {OLD: 1, NEW: 0.5}, {OLD, NEW}),
+        (NEW, {OLD: 60, NEW: 6}, {OLD}),
+        (NEW, {OLD: 60, NEW: 1}, set()),
+        (NEW, {NEW: 60}, set()),
+        (ELSEWHERE, {OLD: 60, NEW: 1}, {OLD}),
+    ],
+    ids=["taken from this worker", "replaced for long", "replaced just now", "its own", "the current one is gone"],
+)
+def test_who_was_replaced_has_a_lease_to_tell_of_its_end(current: int, ages: dict[int, float], ended: set[int]) -> None:
+    requests = {pid: request(pid, age) for pid, age in ages.items()}
+    over = _over(list(requests.values()), current, LEASE)
+    assert over == [one for pid, one in requests.items() if pid in ended]

@@ -15,7 +15,7 @@ from redis.exceptions import NoScriptError
 if TYPE_CHECKING:
     import redis.asyncio
 
-from orchestrator.connection import each, guarded
+from orchestrator.connection import guarded
 from orchestrator.keys import run_prefix
 
 encode = json.JSONEncoder(separators=(",", ":")).encode
@@ -68,23 +68,3 @@ class Script:
                 return await any_client.evalsha(self.sha, 1, key, *arguments)
             except NoScriptError:
                 return await any_client.eval(self.source, 1, key, *arguments)
-
-
-Call = tuple[Script, str, Sequence[str | bytes]]
-"""A script, its one key, and its arguments."""
-
-
-def in_one_trip(client: redis.Redis, calls: Sequence[Call]) -> list[Any]:
-    """The replies of several scripts. Each is a step of its own: when one
-    raises, others have happened. All are sent again when the server does not know one of them."""
-    commands = [("EVALSHA", script.sha, 1, key, *arguments) for script, key, arguments in calls]
-    with guarded():
-        replies = each(client, commands)
-        if any(isinstance(reply, NoScriptError) for reply in replies):
-            for script in {script.sha: script for script, _, _ in calls}.values():
-                client.script_load(script.source)
-            replies = each(client, commands)
-        for reply in replies:
-            if isinstance(reply, Exception):
-                raise reply
-    return replies

@@ -65,29 +65,29 @@ def once(client: redis.Redis, prefix: str, *, keep: float = 3600.0) -> Handler[O
 
 
 def scripted(client: redis.Redis) -> Handler[Call, Any]:
-    """Scripts in one round trip, each a step of its own that is refused or goes wrong alone. After a lost connection
-    all of the batch are sent again: they know a repeated call by its nonce."""
+    """Scripts in one round trip, each a step of its own that is refused or goes wrong alone. After a lost connection,
+    or when the server does not know one of them yet, all of the batch are sent again: they know a repeated call by its
+    nonce."""
 
     def handle(calls: Sequence[Call]) -> Sequence[Any]:
         if len(calls) == 1:
             script, key, arguments = calls[0]
             return [script.at(client, key, *arguments)]
+        commands = [("EVALSHA", script.sha, 1, key, *given) for script, key, given in calls]
         with guarded():
-            replies = each(client, [("EVALSHA", script.sha, 1, key, *given) for script, key, given in calls])
-        return [
-            _said(client, call, reply) if isinstance(reply, Exception) else reply
-            for call, reply in zip(calls, replies, strict=True)
-        ]
+            replies = each(client, commands)
+            if any(isinstance(reply, NoScriptError) for reply in replies):
+                for source in {script.source for script, _, _ in calls}:
+                    client.script_load(source)
+                replies = each(client, commands)
+        return [_said(reply) if isinstance(reply, Exception) else reply for reply in replies]
 
     return handle
 
 
-def _said(client: redis.Redis, call: Call, error: Exception) -> Any:
-    """What comes of a call that got an error: a server that was started anew does not know its script yet."""
-    script, key, arguments = call
+def _said(error: Exception) -> OrchestratorError:
+    """The error of one script, as ours."""
     try:
-        if isinstance(error, NoScriptError):
-            return script.at(client, key, *arguments)
         with guarded():
             raise error
     except OrchestratorError as ours:

@@ -18,6 +18,7 @@ import redis
 from celery import Celery
 
 from orchestrator import keys
+from orchestrator.batch import Call
 from orchestrator.connection import client_url, guarded
 from orchestrator.engine.delivery import list_of
 from orchestrator.engine.depths import depths
@@ -28,7 +29,7 @@ from orchestrator.errors import BackpressureError, StoreUnavailable
 from orchestrator.fleet.learning import durations, mean_seconds
 from orchestrator.fleet.store import tell
 from orchestrator.run.replies import Refused
-from orchestrator.scripts import Call, Script, encode, fragment
+from orchestrator.scripts import Script, encode, fragment
 
 if TYPE_CHECKING:
     from orchestrator.run.nodes import Node

@@ -24,7 +24,7 @@ from orchestrator.connection import client_url
 from orchestrator.engine.canvas import barrier_signature, group_task_id, step_signature, task_id
 from orchestrator.engine.routing import HIGHEST, agent_queue, redis_priority
 from orchestrator.keys import barrier_node
-from orchestrator.run.store import NO_MAIL
+from orchestrator.run.transitions import NO_MAIL
 
 _RUN, _STEP, _AGENT, _QUEUE, _NAME = "@RUN@", "@STEP@", "@AGENT@", "@QUEUE@", "@NAME@"
 _PLACE = re.compile("@([A-Z]+)@")

@@ -32,7 +32,8 @@ from orchestrator.messages.channel import MessageLimits
 from orchestrator.metrics.policy import Tuning
 from orchestrator.resources.store import Pools
 from orchestrator.run.expansions import Expansions, ExpansionScripts
-from orchestrator.run.store import BASE, FLOW, GO_ON, NO_MAIL, TAKE_BACK, Ledger, Transitions, lua
+from orchestrator.run.store import Ledger
+from orchestrator.run.transitions import BASE, FLOW, GO_ON, NO_MAIL, TAKE_BACK, Transitions, lua
 from orchestrator.scripts import Script
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import redis
 from orchestrator.batch import Call, scripted
 from orchestrator.keys import run_prefix
 from orchestrator.run.models import LogLine
-from orchestrator.run.store import BASE, lua
+from orchestrator.run.transitions import BASE, lua
 from orchestrator.scripts import Script, encode
 
 APPEND = Script(BASE, lua("log"))

@@ -22,7 +22,7 @@ from orchestrator.run.models import (
     StepState,
     StepStatus,
 )
-from orchestrator.run.store import BASE, lua
+from orchestrator.run.transitions import BASE, lua
 from orchestrator.scripts import Script
 
 STEP_FIELDS = ("state", "token", "queued_at", "started_at", "finished_at", "worker", "error", "reason", "progress",

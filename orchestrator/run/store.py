@@ -4,83 +4,33 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from secrets import token_hex
 from typing import TYPE_CHECKING, Any, cast
 
 import redis
 
 from orchestrator import keys
-from orchestrator.batch import GroupCommit, scripted
+from orchestrator.batch import Call, GroupCommit, scripted
 from orchestrator.connection import guarded
 from orchestrator.keys import run_prefix
 from orchestrator.run import replies
 from orchestrator.run.pacing import has_pace
 from orchestrator.run.replies import Agenda, Claimed, Clash, GroupState, Moved, Refused, Unlocked, Writer
-from orchestrator.scripts import Call, Script, encode, fragment, in_one_trip
+from orchestrator.run.transitions import DUE, EXTEND, GROUP, PROGRESS, WARN, WROTE, Transitions
+from orchestrator.scripts import Script, encode
 
 if TYPE_CHECKING:
     from orchestrator.run.nodes import Node
 
-_ROOM = "orchestrator.run"
 NONCE_BYTES = 8
 AT_ONCE = 8
 """So many claims and ends of a process are on their way at a time; when more come together, they share round trips."""
-
-
-def lua(name: str) -> str:
-    """A fragment of this room."""
-    return fragment(_ROOM, name)
-
-
-BASE = lua("base")
-NO_MAIL = "local MAIL = nil"
-"""Stands where scripts have the templates of `post.lua`: whoever calls them publishes what they release."""
-_FLOW = ("rules", "leases", "settle", "turns", "consider", "flow", "expansion_keys", "lanes", "expiry", "close", "post",
-         "reply")  # fmt: skip
-FLOW = "\n".join(lua(name) for name in _FLOW)
-"""What a script needs in order to end nodes and release others, behind NO_MAIL or templates, BASE and the context's
-fragments of locks."""
-GO_ON = "\n".join(lua(name) for name in ("take", "onward", "go_on"))
-"""What a script needs, behind the context's `snapshot`, in order to begin the next step for its caller."""
-TAKE_BACK = "\n".join(lua(name) for name in ("withdraw", "reopen"))
-"""What a script needs in order to end attempts before their time, and to run steps again."""
 
 Payload = Sequence[str | bytes]
 """One field of a commit, or one conflict (its id and the packed record), as the context's Lua reads it."""
 
 Undecided = tuple[str, float | None]
 """A conflict that waits for a person: its id, and after how many seconds that is over."""
-
-PROGRESS = Script(BASE, lua("progress"))
-DUE = Script(BASE, lua("due"))
-EXTEND = Script(BASE, lua("extend"))
-GROUP = Script(BASE, lua("group"))
-WROTE = Script(BASE, lua("wrote"))
-WARN = Script(BASE, lua("warn"))
-
-
-@dataclass(frozen=True, slots=True)
-class Transitions:
-    """The scripts that the engine composes of this room's fragments and those of others. `posts`: they put the messages
-    of released steps into their queues, and leave only what they cannot send to their caller."""
-
-    create: Script
-    claim: Script
-    finish: Script
-    renew: Script
-    requeue: Script
-    admit: Script
-    grant: Script
-    expire: Script
-    judge: Script
-    fallback: Script
-    resolve: Script
-    stop: Script
-    pause: Script
-    resume: Script
-    retry: Script
-    posts: bool = False
 
 
 class Ledger:
@@ -143,8 +93,11 @@ class Ledger:
         say, and what becomes of the runs. One round trip."""
         create = self._scripts.create
         calls = [(create, run_prefix(run_id), (encode(arguments), *payloads)) for run_id, arguments, payloads in runs]
-        found = in_one_trip(self.client, [*ahead, *calls])
-        return found[: len(ahead)], [replies.moved(raw) for raw in found[len(ahead) :]]
+        found: Sequence[Any] = scripted(self.client)([*ahead, *calls])
+        for one in found:
+            if isinstance(one, Exception):
+                raise one
+        return list(found[: len(ahead)]), [replies.moved(raw) for raw in found[len(ahead) :]]
 
     def creation(
         self,

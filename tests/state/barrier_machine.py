@@ -29,7 +29,8 @@ from orchestrator.run.nodes import compile_nodes
 from orchestrator.run.policy import Cause, Ended, decide
 from orchestrator.run.reader import RunReader
 from orchestrator.run.replies import Claimed, GroupState, Moved
-from orchestrator.run.store import Ledger, Transitions
+from orchestrator.run.store import Ledger
+from orchestrator.run.transitions import Transitions
 from orchestrator.settings import EngineSettings
 from orchestrator.workflow.models import BarrierSpec, GroupSpec, RetryPolicy, StepSpec, WorkflowSpec
 from orchestrator.workflow.plan import make_plan

@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis.stateful import RuleBasedStateMachine, run_state_machine_as_test
 
 from orchestrator.errors import OrchestratorError
-from orchestrator.run.store import Transitions
+from orchestrator.run.transitions import Transitions
 from orchestrator.scripts import Script
 
 FAST = settings(

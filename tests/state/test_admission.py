@@ -19,7 +19,7 @@ from orchestrator.resources.policy import Fate, Standing
 from orchestrator.run.nodes import compile_nodes
 from orchestrator.run.replies import Claimed, Moved
 from orchestrator.run.shape import Shape
-from orchestrator.run.store import NO_MAIL, Transitions
+from orchestrator.run.transitions import NO_MAIL, Transitions
 from orchestrator.scripts import Script
 from orchestrator.settings import EngineSettings
 from orchestrator.workflow.models import GroupSpec, Resources, StepSpec, WorkflowSpec

@@ -14,6 +14,7 @@ from celery import Celery
 
 import tasks  # noqa: F401 - registers the agents
 from orchestrator import AsyncClient, BackpressureError, Client, keys
+from orchestrator.batch import scripted
 from orchestrator.cli import main
 from orchestrator.engine import backpressure, registry
 from orchestrator.engine.agent import REGISTRY
@@ -21,7 +22,6 @@ from orchestrator.engine.app import create_app
 from orchestrator.engine.runtime import Runtime, runtime_of
 from orchestrator.fleet.learning import Sample, learn
 from orchestrator.flower.problems import problem_of
-from orchestrator.scripts import in_one_trip
 from orchestrator.settings import EngineSettings
 from tests.conftest import Store
 
@@ -142,7 +142,9 @@ def enter(app: Celery, run_id: str, nodes: Any) -> None:
     """Ask for room, as whoever creates a run does with the same command."""
     found = backpressure.entrance(app, [(run_id, nodes)])
     assert found is not None
-    found.passed(in_one_trip(runtime_of(app).client, [found.call])[0])
+    (said,) = scripted(runtime_of(app).client)([found.call])
+    assert isinstance(said, list)
+    found.passed(said)
 
 
 def backlog_nodes(client: Client) -> Any:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis.stateful import run_state_machine_as_test
 
 from orchestrator.engine import recovery
-from orchestrator.run.store import Transitions
+from orchestrator.run.transitions import Transitions
 from tests.state.barrier_machine import LEASE, MEMBERS, Attempt, BarrierMachine, Clocked, deployment
 from tests.state.machines import FAST, THOROUGH, Mutant, changed, complains, hunt, named, replay, show
 

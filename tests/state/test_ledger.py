@@ -14,7 +14,7 @@ from orchestrator.run.models import RunState, StepState
 from orchestrator.run.nodes import compile_nodes
 from orchestrator.run.replies import Claimed, Moved, Refused
 from orchestrator.run.shape import Shape
-from orchestrator.run.store import lua
+from orchestrator.run.transitions import lua
 from orchestrator.workflow.models import BarrierSpec, GroupSpec, TriggerRule
 from orchestrator.workflow.plan import make_plan
 from tests.state.bench import OWNER, Bench, own, released, spec, step

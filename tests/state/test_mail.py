@@ -16,7 +16,7 @@ from orchestrator.engine.publishing import publish
 from orchestrator.engine.runtime import ledger, runtime_of
 from orchestrator.run.nodes import compile_nodes
 from orchestrator.run.replies import Claimed, Moved
-from orchestrator.run.store import NO_MAIL
+from orchestrator.run.transitions import NO_MAIL
 from orchestrator.settings import EngineSettings
 from orchestrator.workflow.models import GroupSpec, WorkflowSpec
 from orchestrator.workflow.plan import make_plan

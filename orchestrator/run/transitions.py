@@ -1,0 +1,58 @@
+"""The ledger's scripts: what they are composed of, those of this room alone, and those that the engine composes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from orchestrator.scripts import Script, fragment
+
+_ROOM = "orchestrator.run"
+
+
+def lua(name: str) -> str:
+    """A fragment of this room."""
+    return fragment(_ROOM, name)
+
+
+BASE = lua("base")
+NO_MAIL = "local MAIL = nil"
+"""Stands where scripts have the templates of `post.lua`: whoever calls them publishes what they release."""
+_FLOW = ("rules", "leases", "settle", "turns", "consider", "flow", "expansion_keys", "lanes", "expiry", "close", "post",
+         "reply")  # fmt: skip
+FLOW = "\n".join(lua(name) for name in _FLOW)
+"""What a script needs in order to end nodes and release others, behind NO_MAIL or templates, BASE and the context's
+fragments of locks."""
+GO_ON = "\n".join(lua(name) for name in ("take", "onward", "go_on"))
+"""What a script needs, behind the context's `snapshot`, in order to begin the next step for its caller."""
+TAKE_BACK = "\n".join(lua(name) for name in ("withdraw", "reopen"))
+"""What a script needs in order to end attempts before their time, and to run steps again."""
+
+PROGRESS = Script(BASE, lua("progress"))
+DUE = Script(BASE, lua("due"))
+EXTEND = Script(BASE, lua("extend"))
+GROUP = Script(BASE, lua("group"))
+WROTE = Script(BASE, lua("wrote"))
+WARN = Script(BASE, lua("warn"))
+
+
+@dataclass(frozen=True, slots=True)
+class Transitions:
+    """The scripts that the engine composes of this room's fragments and those of others. `posts`: they put the messages
+    of released steps into their queues, and leave only what they cannot send to their caller."""
+
+    create: Script
+    claim: Script
+    finish: Script
+    renew: Script
+    requeue: Script
+    admit: Script
+    grant: Script
+    expire: Script
+    judge: Script
+    fallback: Script
+    resolve: Script
+    stop: Script
+    pause: Script
+    resume: Script
+    retry: Script
+    posts: bool = False

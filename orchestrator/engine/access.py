@@ -106,4 +106,4 @@ def step_access(
             text = cast("bytes | None", client.hget(defs, name))
         return None if text is None else str(json.loads(text).get("agent", ""))
 
-    return StepAccess(rules_of(definition, runtime.settings.owners, agent_reads, agent_writes), is_step, agent_of)
+    return StepAccess(rules_of(definition, runtime.owners, agent_reads, agent_writes), is_step, agent_of)

@@ -45,8 +45,10 @@ def settle(app: Celery, transitions: Iterable[Followed]) -> list[Followed]:
 
 def exchange(app: Celery, asks: Sequence[Ask], returned: Sequence[Numbered]) -> list[Followed]:
     """The same for leases of any runs."""
-    runtime = runtime_of(app)
     followed: list[Followed] = []
+    if not asks and not returned:
+        return followed
+    runtime = runtime_of(app)
     try:
         while asks or returned:
             found = runtime.pools.exchange(asks, returned)

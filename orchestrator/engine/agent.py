@@ -67,7 +67,7 @@ class Agent:
 
     def _called(self, function: Callable[[AgentContext], Any], ctx: AgentContext) -> Any:
         result = function(ctx)
-        if not inspect.isawaitable(result):
+        if type(result) is dict or not inspect.isawaitable(result):
             return result
         try:
             return asyncio.run(_finish(result))
@@ -97,11 +97,16 @@ class Agent:
         return result if isinstance(result, dict) else {"result": result}
 
 
+_ATOMS = frozenset((str, int, float, bool))
+
+
 async def _finish(awaitable: Any) -> Any:
     return await awaitable
 
 
 def _plain(value: Any) -> Any:
+    if value is None or type(value) in _ATOMS:
+        return value
     if isinstance(value, BaseModel):
         return value.model_dump(mode="json", by_alias=True)
     if isinstance(value, Mapping):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from time import monotonic
 from typing import Any, Protocol
 
@@ -31,10 +32,17 @@ class RunPost:
     """On the channel of the run, in the name of the current attempt of a step."""
 
     def __init__(self, runtime: Runtime, run_id: str, speaker: Speaker) -> None:
-        self._channel = Channel(runtime.client, run_id, message_limits(runtime.settings))
-        self._cursor = Cursor(self._channel.key)
         self._runtime = runtime
+        self._run_id = run_id
         self._speaker = speaker
+
+    @cached_property
+    def _channel(self) -> Channel:  # most attempts neither tell nor hear anything
+        return Channel(self._runtime.client, self._run_id, message_limits(self._runtime.settings))
+
+    @cached_property
+    def _cursor(self) -> Cursor:
+        return Cursor(self._channel.key)
 
     def publish(self, message: Message) -> str:
         return self._channel.publish(message, speaker=self._speaker)[0]

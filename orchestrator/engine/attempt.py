@@ -26,8 +26,9 @@ from orchestrator.run.replies import Claimed, Moved, Refused
 from orchestrator.workflow.models import RetryPolicy
 
 
-def execute(task: Task[Any, Any], run_id: str, step: str) -> dict[str, str]:
-    """Claim a step, or take up what was begun for this process; do its work, end it, publish what follows.
+def execute(task: Task[Any, Any], run_id: str, step: str) -> str:
+    """Claim a step, or take up what was begun for this process; do its work, end it, publish what follows. Returns the
+    state in which the attempt has left it: a text, because Celery shows each task's result as one.
 
     Raises Ignore when the claim or the result is refused, Retry when there will be another attempt, and the agent's
     own error when there will be none, so that Celery and Flower show what happened.
@@ -44,7 +45,7 @@ def execute(task: Task[Any, Any], run_id: str, step: str) -> dict[str, str]:
     except Exception:
         _sampled(runtime, granted, began, ok=False)
         raise
-    if outcome["state"] == StepState.SUCCESS:
+    if outcome == StepState.SUCCESS:
         _sampled(runtime, granted, began, ok=True)
     return outcome
 
@@ -65,7 +66,7 @@ def _sampled(runtime: Runtime, granted: Claimed, began: float, *, ok: bool) -> N
     runtime.samples.put(definition["agent"], definition.get("size", 0), monotonic() - began, ok=ok)
 
 
-def _run(task: Task[Any, Any], run_id: str, step: str, granted: Claimed) -> dict[str, str]:
+def _run(task: Task[Any, Any], run_id: str, step: str, granted: Claimed) -> str:
     attempt = Attempt(task.app, run_id, step, granted)
     if "expand" in granted.definition and not attempt.validates:
         return _expand(task, attempt)
@@ -76,23 +77,21 @@ def _run(task: Task[Any, Any], run_id: str, step: str, granted: Claimed) -> dict
         return _carry_out(task, attempt, granted, memory)
 
 
-def _expand(task: Task[Any, Any], attempt: Attempt) -> dict[str, str]:
+def _expand(task: Task[Any, Any], attempt: Attempt) -> str:
     task.request.chain = None  # the next link waits until the items have ended
     try:
         mapping.expand(task.app, attempt)
     except Exception as error:  # there is no list, or the store is away
         _failed(task, attempt, error)
         raise
-    return {"step": attempt.step, "state": "running"}
+    return StepState.RUNNING.value
 
 
-def _carry_out(
-    task: Task[Any, Any], attempt: Attempt, granted: Claimed, memory: Memory | None = None
-) -> dict[str, str]:
+def _carry_out(task: Task[Any, Any], attempt: Attempt, granted: Claimed, memory: Memory | None = None) -> str:
     runtime, run_id, step = attempt.runtime, attempt.run_id, attempt.step
     lines = AttemptLog(runtime, run_id, step, granted.token)
     try:
-        with lines.capture():
+        with lines:
             written = (memory.recall() if memory is not None else None) or attempt.work()
     except Exception as error:  # whatever an agent raises is its failure, never ours
         _failed(task, attempt, error)
@@ -110,10 +109,10 @@ def _carry_out(
     follow(task.app, run_id, moved)
     warn_early(runtime, run_id, granted.definition, [write.field for write in written.fields])
     if written.source:
-        return {"step": step, "state": StepState.CACHED}
+        return StepState.CACHED.value
     if memory is not None:
         memory.remember(written)
-    return {"step": step, "state": StepState.SUCCESS}
+    return StepState.SUCCESS.value
 
 
 def _failed(task: Task[Any, Any], attempt: Attempt, error: Exception) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any
 
 from celery import Celery
@@ -10,6 +11,7 @@ from celery import Celery
 from orchestrator import keys
 from orchestrator.connection import connect_async
 from orchestrator.context.lock_models import Holder, Lock, Request
+from orchestrator.context.locks import Locks
 from orchestrator.context.reader import ContextReader
 from orchestrator.engine import recovery
 from orchestrator.engine.runtime import runtime_of
@@ -22,16 +24,22 @@ class AttemptLocks:
     def __init__(
         self, app: Celery, run_id: str, definition: Mapping[str, Any], token: int, reader: ContextReader
     ) -> None:
-        runtime = runtime_of(app)
-        group = definition.get("group")
         self._app = app
         self._run_id = run_id
         self._definition = definition
         self._reader = reader
-        self._locks = runtime.locks(run_id)
-        self._store_url = runtime.store_url
-        self._holder = Holder(definition["id"], token, runtime.owner, keys.barrier_node(group) if group else "")
+        self._token = token
         self._kept: dict[str, Lock] = {}
+
+    @cached_property
+    def _locks(self) -> Locks:  # most attempts ask for none
+        return runtime_of(self._app).locks(self._run_id)
+
+    @cached_property
+    def _holder(self) -> Holder:
+        group = self._definition.get("group")
+        node = keys.barrier_node(group) if group else ""
+        return Holder(self._definition["id"], self._token, runtime_of(self._app).owner, node)
 
     @property
     def tokens(self) -> dict[str, int]:
@@ -48,7 +56,7 @@ class AttemptLocks:
         held = self._held(section, write)
         if held is not None:
             return held
-        client = connect_async(self._store_url)
+        client = connect_async(runtime_of(self._app).store_url)
         try:
             return self._taken(await self._locks.obtain_async(self._request(section, write, timeout), client))
         finally:

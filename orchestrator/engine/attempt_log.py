@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from contextvars import ContextVar
+from collections.abc import Sequence
+from contextlib import ExitStack
+from contextvars import ContextVar, Token
 from threading import Lock
 from time import monotonic
+from typing import Self
 
 from orchestrator.batch import BatchLimits, BatchProcessor, ItemRetry
 from orchestrator.engine.runtime import Runtime
@@ -22,11 +23,17 @@ LIMITS = BatchLimits(timeout=FLUSH_SECONDS, latency=10 * FLUSH_SECONDS)
 TWICE = ItemRetry(maximum_attempts=2)
 
 _current: ContextVar[AttemptLog | None] = ContextVar("attempt_log", default=None)
+_ROOT, _AGENTS = logging.getLogger(), logging.getLogger("agent")
 _left: ContextVar[AttemptLog | None] = ContextVar("attempt_log_left", default=None)
 
 
 class AttemptLog:
-    """The lines of one attempt: stored half a second after they came, and by `flush` at the end."""
+    """The lines of one attempt: stored half a second after they came, and by `flush` at the end.
+
+    As a context: what is logged in it, from INFO on, is kept; an error that leaves it is logged with its traceback.
+    """
+
+    _token: Token[AttemptLog | None]
 
     def __init__(self, runtime: Runtime, run_id: str, step: str, attempt: int) -> None:
         self._runtime = runtime
@@ -37,19 +44,16 @@ class AttemptLog:
         self._adding, self._storing = Lock(), Lock()
         self._flushed_at = monotonic()
 
-    @contextmanager
-    def capture(self) -> Iterator[None]:
-        """Keep what is logged in this context, from INFO on; an error is logged with its traceback."""
+    def __enter__(self) -> Self:
         _listen()
         _left.set(self)
-        token = _current.set(self)
-        try:
-            yield
-        except Exception:
-            logging.getLogger("agent").exception("the attempt failed")
-            raise
-        finally:
-            _current.reset(token)
+        self._token = _current.set(self)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, Exception):
+            _AGENTS.error("the attempt failed", exc_info=error)
+        _current.reset(self._token)
 
     def add(self, record: logging.LogRecord, text: str) -> None:
         """Take a record; store what has gathered when it is time."""
@@ -63,6 +67,8 @@ class AttemptLog:
 
     def flush(self) -> None:
         """Store what has gathered. The log is no part of the result: when it cannot be stored, the step goes on."""
+        if not self._lines and not self._storing.locked():
+            return
         try:
             (failed,) = _store([self])
         except OrchestratorError as error:
@@ -148,9 +154,7 @@ _handler = _Handler(level=logging.INFO)
 
 
 def _listen() -> None:
-    root = logging.getLogger()
-    if _handler not in root.handlers:
-        root.addHandler(_handler)
-    agents = logging.getLogger("agent")
-    if agents.level == logging.NOTSET:
-        agents.setLevel(logging.INFO)
+    if _handler not in _ROOT.handlers:
+        _ROOT.addHandler(_handler)
+    if _AGENTS.level == logging.NOTSET:
+        _AGENTS.setLevel(logging.INFO)

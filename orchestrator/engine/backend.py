@@ -52,7 +52,7 @@ class _Ledger(_Base):
             outcome = losing.outcome(runtime_of(self.app), run_id, step)
             if outcome is None:
                 return
-            state, result = states.SUCCESS, {"step": step, "state": outcome}
+            state, result = states.SUCCESS, outcome
         super().on_chord_part_return(request, state, result, propagate, **kwargs)
 
     def _close(self, group: str) -> None:

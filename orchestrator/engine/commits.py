@@ -119,7 +119,6 @@ class _Merging:
         self.absorbed: list[tuple[str, str]] = []
         self._runtime, self._run_id, self._granted, self._reader = runtime, run_id, granted, reader
         self._originals = originals
-        self._rules = merge_rules(granted.definition)
 
     def take_branches(self) -> None:
         """Somebody outside a group who has read branches and writes the same fields brings those edits along: they come
@@ -128,13 +127,13 @@ class _Merging:
         if not shared or not self._granted.branches or "group" in self._granted.definition:
             return
         _, writes = self._runtime.context.shared_writes(self._run_id, self._granted.branches)
-        by_field: dict[str, list[SharedWrite]] = {}
+        by_field, rules = dict[str, list[SharedWrite]](), merge_rules(self._granted.definition)
         for write in writes:
             if write.field in shared:
                 by_field.setdefault(write.field, []).append(write)
         self.absorbed = [(write.writer.step, write.field) for found in by_field.values() for write in found]
         for name, found in by_field.items():
-            before = merge_writes(self._runtime, name, found, self._rules)
+            before = merge_writes(self._runtime, name, found, rules)
             latest = max((write.writer for write in found), key=lambda writer: writer.committed)
             self._settle(name, found[0].version, before, latest)
 
@@ -151,7 +150,7 @@ class _Merging:
         original = self._originals[name]
         mine = Edit(Writer(definition["id"], first.committed + 1, definition["priority"]), original.text)
         edits = [Edit(first, before.text), mine]
-        outcome = merge_onto(self._runtime, name, before, self._reader.base(name), edits, self._rules)
+        outcome = merge_onto(self._runtime, name, before, self._reader.base(name), edits, merge_rules(definition))
         if outcome.failed:
             raise Conflict(outcome.failed)
         self.fields[name] = replace(original, text=outcome.text, read_at=version)

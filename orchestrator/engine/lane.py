@@ -92,7 +92,7 @@ class Lane:
         """Work until there is nothing to do right now; whether the step's items have all ended."""
         lines = AttemptLog(self._runtime, self._run_id, self._step, self._opened)
         answer = self._exchange(None)
-        with lines.capture():
+        with lines:
             while isinstance(answer, Given):
                 answer = self._exchange(self._chunk(answer))
             if self._memory is not None and self._memory.recalled:
@@ -306,8 +306,8 @@ class Lane:
         raise AgentError("an item of a mapped step calls no patterns; give the step a pipeline")
 
 
-def work(app: Celery, run_id: str, lane: str, granted: Claimed) -> dict[str, str]:
-    """Work in a lane that was claimed, and gather the step's results when it was the last."""
+def work(app: Celery, run_id: str, lane: str, granted: Claimed) -> str:
+    """Work in a lane that was claimed, and gather the step's results when it was the last; `over`, or else `idle`."""
     step = str(granted.definition["lane"]["step"])
     try:
         over = Lane(app, run_id, lane, granted).work()
@@ -315,4 +315,4 @@ def work(app: Celery, run_id: str, lane: str, granted: Claimed) -> dict[str, str
         flush_left()
     if over:
         mapping.gather(app, run_id, step)
-    return {"step": step, "state": "over" if over else "idle"}
+    return "over" if over else "idle"

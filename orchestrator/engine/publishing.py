@@ -50,6 +50,8 @@ def publish_all(app: Celery, parts: Iterable[tuple[str, Sequence[Mapping[str, An
                 _logged(run_id, publish_chord, app, run_id, members)
             else:
                 single.append((run_id, members[0]))
+    if not single:
+        return
     outcomes = do_all(steps(app), single, retry=AT_ONCE)
     failed = [(one, outcome) for one, outcome in zip(single, outcomes, strict=True) if outcome is not None]
     if failed:

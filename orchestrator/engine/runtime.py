@@ -110,6 +110,10 @@ class Runtime:
     _steady_since: float = float("-inf")
     _ledgers: dict[int, Ledger] = field(default_factory=dict)
     _waiting: dict[int, redis.Redis] = field(default_factory=dict)
+    _contexts: dict[int, ContextStore] = field(default_factory=dict)
+    _segments: Segments | None = None
+    _rendering: Templates | None = None
+    _owners: Mapping[str, str] | None = None
 
     @property
     def client(self) -> redis.Redis:
@@ -139,25 +143,39 @@ class Runtime:
 
     @property
     def context(self) -> ContextStore:
-        """The contexts of this deployment's runs."""
-        return context_store(self.client, self.settings, self.segments)
+        """The contexts of this deployment's runs, as this process reaches them."""
+        pid = os.getpid()
+        if pid not in self._contexts:
+            self._contexts = {pid: context_store(self.client, self.settings, self.segments)}
+        return self._contexts[pid]
+
+    @property
+    def owners(self) -> Mapping[str, str]:
+        """Shared section of the context -> the agent that owns it."""
+        if self._owners is None:
+            self._owners = self.settings.owners
+        return self._owners
 
     @property
     def segments(self) -> Segments:
         """The large values that the processes of this host pass to each other."""
-        return Segments(self.settings.engine.shared_memory)
+        if self._segments is None:
+            self._segments = Segments(self.settings.engine.shared_memory)
+        return self._segments
 
     @property
     def rendering(self) -> Templates:
         """How agents render here."""
-        pool = self.settings.resource_manager.resource_pool.template_engine
-        return Templates(
-            self.templates,
-            pool.concurrent_renders,
-            pool.render_timeout,
-            self.settings.engine.max_value_bytes,
-            cache=lambda: self.cache(Level.TEMPLATE_RENDER),
-        )
+        if self._rendering is None:
+            pool = self.settings.resource_manager.resource_pool.template_engine
+            self._rendering = Templates(
+                self.templates,
+                pool.concurrent_renders,
+                pool.render_timeout,
+                self.settings.engine.max_value_bytes,
+                cache=lambda: self.cache(Level.TEMPLATE_RENDER),
+            )
+        return self._rendering
 
     def foresee(self, templates: Collection[str]) -> None:
         """These templates are likely to be rendered: the process for it starts while the agent still works."""

@@ -36,8 +36,8 @@ class StepTask(Task[Any, Any]):
 
 
 @shared_task(name=STEP, base=StepTask, bind=True, ignore_result=True, store_errors_even_if_ignored=True)
-def step(self: Task[Any, Any], run_id: str, step_id: str) -> dict[str, str]:
-    """One attempt of a step."""
+def step(self: Task[Any, Any], run_id: str, step_id: str) -> str:
+    """One attempt of a step; the state in which it has left it."""
     return attempt.execute(self, run_id, step_id)
 
 

@@ -41,7 +41,7 @@ def test_the_lines_of_silent_attempts_are_stored_in_one_batch_in_spite_of_an_out
     monkeypatch.setattr(attempt_log, "_silent", attempt_log._Silent())
     runtime = Runtime(store.url, EngineSettings())
     for name in "abc":
-        with AttemptLog(runtime, "run", name, 1).capture():
+        with AttemptLog(runtime, "run", name, 1):
             for number in range(3):
                 logging.getLogger("agent").info("%s %d", name, number)
     eventually(lambda: len(said(bench, "c")) == 3, within=30, what="stored, and nobody has asked for it")

@@ -7,19 +7,40 @@ from __future__ import annotations
 
 import gc
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from celery import maybe_patch_concurrency
 
 maybe_patch_concurrency()  # before anything else is imported that `--pool gevent` replaces
+gc.disable()  # what is loaded stays: to look through it for garbage takes a tenth of a start
 
-from celery.app.utils import find_app  # noqa: E402
-from celery.bin.base import CLIContext  # noqa: E402
+NOT_NEEDED = ("cffi", "pygments")
+"""What Celery takes when it is installed: a parser of C, in each child, for one call that ctypes makes as well (we make
+it besides), and colours for documents that neither command prints."""
+
+
+@contextmanager
+def _without(*packages: str) -> Iterator[None]:
+    """Meanwhile, packages that nobody has loaded yet are as if they were not installed."""
+    hidden = [name for name in packages if name not in sys.modules]
+    modules: dict[str, Any] = sys.modules
+    modules.update(dict.fromkeys(hidden))
+    try:
+        yield
+    finally:
+        for name in hidden:
+            del modules[name]
+
+
+with _without(*NOT_NEEDED):
+    from celery.app.utils import find_app
+    from celery.bin.base import CLIContext
 
 
 def main(app: str, command: str, *arguments: str) -> Any:
     """Run one of the two commands in the foreground; ends with its exit status."""
-    gc.disable()  # what is loaded stays: to look through it for garbage takes a tenth of a start
     try:
         context = CLIContext(app=find_app(app), no_color=False, workdir=None)
     except ModuleNotFoundError as error:
@@ -27,6 +48,7 @@ def main(app: str, command: str, *arguments: str) -> Any:
             raise
         raise SystemExit(f"error: the app {app!r} is not there: {error}") from None
     loaded = _command(command)
+    gc.freeze()
     gc.enable()
     return loaded.main(list(arguments), f"celery {command}", obj=context)
 

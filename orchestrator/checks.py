@@ -6,8 +6,10 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
 from typing import Any, Literal
+
+from msgspec import Struct
+from msgspec.structs import asdict
 
 Status = Literal["ok", "warn", "fail"]
 
@@ -17,8 +19,7 @@ LONG_VISIBILITY = 600.0
 LATE = 1.0
 
 
-@dataclass(frozen=True, slots=True)
-class Check:
+class Check(Struct, frozen=True):
     """One line of the diagnosis. `unavailable`: nothing works without it. `blocks`: nobody starts when it fails."""
 
     name: str

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass, field
 from typing import Any
 
 import yaml
+from msgspec import Struct, field
 
 from orchestrator.documents import MAX_BYTES, MAX_DEPTH, MAX_NODES, Document, Doubtful, Place, dotted, shown
 from orchestrator.errors import Problem
@@ -51,8 +51,7 @@ class _Stop(Exception):
     """The text cannot be read any further; the problem has been noted."""
 
 
-@dataclass(slots=True)
-class _Frame:
+class _Frame(Struct):
     """A mapping or list that is being filled."""
 
     value: Any
@@ -66,8 +65,7 @@ class _Frame:
     merges: list[tuple[Any, Place]] = field(default_factory=list)
 
 
-@dataclass(slots=True)
-class _Anchored:
+class _Anchored(Struct):
     value: Any
     place: Place
     nodes: int

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from urllib.parse import quote
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 MILLI = 1000
 """Pools are counted in whole thousandths of a unit: sums of floats would drift."""
@@ -25,8 +27,7 @@ PLACE = re.compile(r"\{inputs\.[A-Za-z0-9_.-]+\}")
 Pairs = tuple[tuple[str, float], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class DemandRules:
+class DemandRules(Struct, frozen=True):
     """What turns a step's resources into a demand: the word tables, and the agent classes with a limit of their own."""
 
     cpu_words: Pairs = ()
@@ -106,8 +107,7 @@ def capacities(units: Mapping[str, float]) -> dict[str, int]:
     return {name: UNBOUNDED if amount == float("inf") else milli(amount) for name, amount in units.items()}
 
 
-@dataclass(frozen=True, slots=True)
-class Take:
+class Take(Struct, frozen=True):
     """`amount` thousandths of what there are `most` of. `shared`: of a pool of the deployment, not of a limit that the
     step brings along."""
 
@@ -117,8 +117,7 @@ class Take:
     shared: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Rate:
+class Rate(Struct, frozen=True):
     """One token of `count` that come back within `period` (ms)."""
 
     name: str
@@ -126,8 +125,7 @@ class Rate:
     period: int
 
 
-@dataclass(frozen=True, slots=True)
-class Demand:
+class Demand(Struct, frozen=True):
     """A demand, read."""
 
     takes: tuple[Take, ...] = ()

@@ -11,9 +11,10 @@ import math
 import re
 import stat
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from msgspec import Struct
 
 from orchestrator.errors import Problem
 
@@ -55,8 +56,7 @@ class Doubtful(str):
 _BOOLEAN_WORDS = frozenset({"yes", "no", "on", "off"})
 
 
-@dataclass(frozen=True, slots=True)
-class Document:
+class Document(Struct, frozen=True):
     """A value with positions. `problems` are the mistakes of the text itself; with any, `value` may be partial."""
 
     source: str

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import ClassVar
+
+from msgspec import Struct
 
 
 class OrchestratorError(Exception):
@@ -13,8 +14,7 @@ class OrchestratorError(Exception):
     exit_code: ClassVar[int] = 1
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
+class Problem(Struct, frozen=True):
     """One mistake in a document: where it stands, what was found, what would be right.
 
     `path` is dotted with list indexes in brackets (`steps[2].timeout`); `line` and `column` count from 1,

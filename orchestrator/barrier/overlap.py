@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from orchestrator.barrier.policy import ENDED, GOOD
 
 
-@dataclass(frozen=True, slots=True)
-class Author:
+class Author(Struct, frozen=True):
     """Another member: its state, the shared paths that it has written so far, and those that it declares to write."""
 
     step: str
@@ -18,8 +18,7 @@ class Author:
     declares: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Overlap:
+class Overlap(Struct, frozen=True):
     """Two members and one place: `path` is what the first has written; the other wrote it too, or is going to."""
 
     path: str

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from enum import StrEnum
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from orchestrator.workflow.models import BarrierSpec, FailureCriteria, TimeoutStrategy, TriggerRule
 
@@ -20,8 +22,7 @@ OWN_DEADLINE_SECONDS = 1.0
 """A member whose own deadline is that close to the group's is judged by its own first."""
 
 
-@dataclass(frozen=True, slots=True)
-class Member:
+class Member(Struct, frozen=True):
     """A step of the group. `has_defaults`: something can stand for its output; `reason`: why it ended as it did;
     `behind`: the members that it waits for; `deadline`: when its running attempt is ended (None: never)."""
 
@@ -34,8 +35,7 @@ class Member:
     deadline: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Snapshot:
+class Snapshot(Struct, frozen=True):
     """The group as it stands at `now` (seconds of Redis' clock). `overdue`: its `deadline` has passed; `fell_back`: its
     members have had their second turn, one after another."""
 
@@ -57,8 +57,7 @@ class Action(StrEnum):
     FAIL = "fail"
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(Struct, frozen=True):
     """`filled` are the members whose defaults stand in; `again` those that run once more, one after another in that
     order; `seconds` the extension, or the time that all of `again` have (0: any); `reason` is for people."""
 

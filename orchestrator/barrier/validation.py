@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import StrEnum
+
+from msgspec import Struct
 
 from orchestrator.barrier.policy import ENDED, GOOD
 from orchestrator.fields import Frozen
@@ -22,8 +23,7 @@ class ValidationResult(Frozen):
     findings: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
+class Report(Struct, frozen=True):
     """A validator as it stands, with its result when it has succeeded."""
 
     step: str
@@ -37,8 +37,7 @@ class Action(StrEnum):
     FAIL = "fail"
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(Struct, frozen=True):
     """`complaints` are sentences, one for each validation that failed."""
 
     action: Action

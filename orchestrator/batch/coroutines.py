@@ -6,8 +6,9 @@ import asyncio
 import contextlib
 import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Generic, Self, TypeVar
+
+from msgspec import Struct, field
 
 from orchestrator.batch.lane import PASSING, Entry, Lane
 from orchestrator.batch.policy import BatchLimits, ItemRetry
@@ -27,8 +28,7 @@ class _Entry(Entry[T], Generic[T, R]):
         self.ticket = ticket
 
 
-@dataclass(slots=True)
-class _Driven(Generic[T, R]):
+class _Driven(Struct, Generic[T, R]):
     lane: Lane[_Entry[T, R], R]
     handler: AsyncHandler[T, R]
     wake: asyncio.Event = field(default_factory=asyncio.Event)

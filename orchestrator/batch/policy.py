@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from orchestrator.fields import Frozen, PositiveCount, PositiveNumber, Seconds, Size
 
@@ -34,8 +34,7 @@ class ItemRetry(Frozen):
     maximum_interval: Seconds = 2.0
 
 
-@dataclass(frozen=True, slots=True)
-class Waiting:
+class Waiting(Struct, frozen=True):
     """The items of one type that wait: how many, their bytes, and for how many seconds the first has waited. `size` is
     what a batch takes at present; `draining`: nothing will be added any more, or somebody asked for a flush."""
 

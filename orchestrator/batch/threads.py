@@ -9,8 +9,9 @@ import random
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Generic, Self, TypeVar
+
+from msgspec import Struct
 
 from orchestrator.batch.lane import PASSING, Entry, Lane
 from orchestrator.batch.policy import BatchLimits, ItemRetry
@@ -36,8 +37,7 @@ class NotFlushed(OrchestratorError):
         self.uncertain = uncertain
 
 
-@dataclass(frozen=True, slots=True)
-class Left(Generic[T]):
+class Left(Struct, Generic[T], frozen=True):
     """An item that was not done when the processor was closed, with the last error of its attempts. `uncertain`: a
     handler had it, and may have done it."""
 
@@ -87,8 +87,7 @@ class Pending(Entry[T], Generic[T, R]):
 _NONE: Any = object()
 
 
-@dataclass(slots=True)
-class _Driven(Generic[T, R]):
+class _Driven(Struct, Generic[T, R]):
     lane: Lane[Pending[T, R], R]
     handler: Handler[T, R]
     wake: threading.Condition

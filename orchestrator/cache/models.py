@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from msgspec import Struct, field
 
 from orchestrator.cache.policy import Boost
 
@@ -10,8 +10,7 @@ BESIDE = 256
 """Bytes that an entry is counted with beside its id and value: about what the server keeps for it."""
 
 
-@dataclass(frozen=True, slots=True)
-class CacheRules:
+class CacheRules(Struct, frozen=True):
     """One cache. It never holds more than `limit` bytes. An entry lives for `lifetime` (0: as long as there is room),
     which with `slides` begins anew whenever it is used. Values above `compress_above` are compressed, if that is worth
     it. Whoever computes a value has a `lease`, renewed while it works: when it dies, another one takes over after it.
@@ -26,8 +25,7 @@ class CacheRules:
     lease: float = 5.0
 
 
-@dataclass(frozen=True, slots=True)
-class Hit:
+class Hit(Struct, frozen=True):
     """A value that was there: what it cost to compute, and how long ago that was."""
 
     value: bytes
@@ -35,8 +33,7 @@ class Hit:
     age: float
 
 
-@dataclass(frozen=True, slots=True)
-class FamilyStats:
+class FamilyStats(Struct, frozen=True):
     """Entries of one agent or template: how many there are, how often one was used, how often one was stored."""
 
     entries: int
@@ -44,8 +41,7 @@ class FamilyStats:
     stores: int
 
 
-@dataclass(frozen=True, slots=True)
-class CacheStats:
+class CacheStats(Struct, frozen=True):
     """A cache as it stands. Counted since it was emptied: `hits`, `misses`; `stores`; `evicted`: given up for others;
     `expired`; `corrupt`: damaged, and computed anew; `too_large`: never stored; `saved_seconds`: what hits had cost."""
 

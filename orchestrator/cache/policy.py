@@ -13,14 +13,14 @@ the last use decides between equals. Without any boost that is all that is left,
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 LEAST_COST = 0.001
 """Seconds; what took less is not told apart."""
 
 
-@dataclass(frozen=True, slots=True)
-class Boost:
+class Boost(Struct, frozen=True):
     """What lifts an entry above plain LRU: how often it was used (`frequency`), what it took to compute (`cost`), how
     often its family is used (`ratio`)."""
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import click
+from msgspec import to_builtins
 
 from orchestrator.cli.output import common_options, emit_data, output_option, table, talk
 from orchestrator.problems import did_you_mean
@@ -61,7 +61,8 @@ def _chosen(names: tuple[str, ...], known: Mapping[str, Any]) -> list[str]:
 
 
 def _document(one: CacheStats) -> dict[str, Any]:
-    return asdict(one) | {"hit_ratio": one.hit_ratio}
+    document: dict[str, Any] = to_builtins(one)
+    return document | {"hit_ratio": one.hit_ratio}
 
 
 def _page(found: Mapping[str, CacheStats]) -> str:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from orchestrator.context.policy import ConflictPolicy
 from orchestrator.context.values import canonical, same
@@ -15,8 +16,7 @@ from orchestrator.workflow.sharing import ConsistencyRule, OnViolation
 _SHOWN = 5
 
 
-@dataclass(frozen=True, slots=True)
-class Violation:
+class Violation(Struct, frozen=True):
     """A rule that does not hold. `values` has what stands at each path, without those where nothing stands."""
 
     rule: ConsistencyRule

@@ -4,8 +4,9 @@ namespace or a shared part of the context. A document without keys is the field 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from orchestrator.context.codec import pack
 from orchestrator.context.normal import MAX_KEY
@@ -20,8 +21,7 @@ DRAFT = "draft"
 """Mark of a value whose author has not finished."""
 
 
-@dataclass(frozen=True, slots=True)
-class FieldWrite:
+class FieldWrite(Struct, frozen=True):
     """A value that a step commits, as canonical JSON; None takes the field away. `read_at` is the version of the field
     that the step has seen, 0 when it had none; None in its own namespace, where nobody else writes."""
 

@@ -7,9 +7,10 @@ depend on who arrived first. Only the policy looks at the order of commits, and 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
+
+from msgspec import Struct, field
 
 from orchestrator.context.merge import DEFAULT_RULES, merge
 from orchestrator.context.merge_models import ABSENT, Chosen, MergeConflict
@@ -19,16 +20,14 @@ from orchestrator.context.values import same
 from orchestrator.workflow.sharing import MergeRules
 
 
-@dataclass(frozen=True, slots=True)
-class Branch:
+class Branch(Struct, frozen=True):
     """What one step made of the field: a JSON value, or ABSENT if it deleted it."""
 
     writer: Writer
     value: Any
 
 
-@dataclass(frozen=True, slots=True)
-class ConflictRecord:
+class ConflictRecord(Struct, frozen=True):
     """A conflict, the steps that made its sides, and what was decided; GIVEN means by a person."""
 
     conflict: MergeConflict
@@ -49,8 +48,7 @@ class ConflictRecord:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class Joined:
+class Joined(Struct, frozen=True):
     """`value` is complete unless `waiting` or `failed`, where ours still stands in it. `records` holds every conflict,
     whatever became of it."""
 
@@ -94,8 +92,7 @@ def join(
     return Joined(value, tuple(judge.records))
 
 
-@dataclass(slots=True)
-class _Judge:
+class _Judge(Struct):
     spec: ConflictSpec
     at: Path
     decided: Mapping[Path, Chosen]

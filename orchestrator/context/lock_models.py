@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from itertools import accumulate
 from typing import NamedTuple
 
+from msgspec import Struct
 
-@dataclass(frozen=True, slots=True)
-class LockRules:
+
+class LockRules(Struct, frozen=True):
     """How many may hold one section's lock at a time, how long they are waited for, and how long a grant lives without
     a renewal; times in seconds. Without `queuing` nobody waits: what is taken is refused at once."""
 
@@ -54,8 +54,7 @@ class Request(NamedTuple):
     covered: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(Struct, frozen=True):
     """Somebody who holds a section's lock (then with a token), or queues for it. `ends` is when the lease, or the
     patience, is over, in seconds since the epoch; None for a lock that the workflow declares, which lives
     as long as its step or group. `waited` is in seconds."""
@@ -69,8 +68,7 @@ class Entry:
     declared: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class LockStatus:
+class LockStatus(Struct, frozen=True):
     """The lock of one section: who holds it, who waits (the next one first), and how long it was waited for so far.
 
     There were `grants` in all, `waits` of them not at once, and `late` that gave up. Times are in seconds. `p50` and

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final, Literal
+
+from msgspec import Struct
 
 from orchestrator.context.paths import Path, path_from_json, path_to_json, show
 
@@ -21,8 +22,7 @@ ABSENT: Final[Literal[_Absence.ABSENT]] = _Absence.ABSENT
 """Stands where nothing is: before something was added, and after it was deleted. None is the JSON value null."""
 
 
-@dataclass(frozen=True, slots=True)
-class MergeConflict:
+class MergeConflict(Struct, frozen=True):
     """Two edits of one place that cannot both hold. Each side is a JSON value, or ABSENT where it was deleted or was
     not there yet."""
 
@@ -50,8 +50,7 @@ class MergeConflict:
         return cls(path_from_json(row["path"]), base, ours, theirs)
 
 
-@dataclass(frozen=True, slots=True)
-class Chosen:
+class Chosen(Struct, frozen=True):
     """What takes the place of a conflict; ABSENT deletes it."""
 
     value: Any
@@ -61,8 +60,7 @@ Choose = Callable[[MergeConflict], Chosen | None]
 """Settles a conflict while the merge goes on, or leaves it open with None."""
 
 
-@dataclass(frozen=True, slots=True)
-class Merged:
+class Merged(Struct, frozen=True):
     """`value` holds both edits, and ours wherever a conflict is left open. `conflicts` are those, in the order of
     their paths. Parts of the value may be shared with the three that were merged."""
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated
 
+from msgspec import Struct
 from pydantic import BeforeValidator
 
 from orchestrator.engine_blocks import ContextConflicts
@@ -71,8 +71,7 @@ def conflict_spec(settings: ContextConflicts) -> ConflictSpec:
     return RESOLUTIONS[settings.conflict_types.write_write_conflict.resolution]
 
 
-@dataclass(frozen=True, slots=True)
-class Writer:
+class Writer(Struct, frozen=True):
     """A step whose edit takes part. `committed` grows with every commit of the run; `priority` is 0-10."""
 
     step: str
@@ -80,8 +79,7 @@ class Writer:
     priority: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Contest:
+class Contest(Struct, frozen=True):
     """One conflict. `ours` are the steps that made our side, at least one; a text may have several.
 
     `now` is in seconds of Redis' clock, and so is `asked_at`, from when on a manual decision was awaited.
@@ -93,8 +91,7 @@ class Contest:
     asked_at: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(Struct, frozen=True):
     """`winner` is the step whose edit stands, if one does; `until` when a wait ends, in seconds of Redis' clock."""
 
     action: Action

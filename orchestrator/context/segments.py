@@ -19,9 +19,10 @@ import time
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from secrets import token_hex
+
+from msgspec import Struct
 
 MEMORY = Path("/dev/shm")  # noqa: S108 - not a temporary file: where the kernel has shared memory
 LEAST = 1_000_000
@@ -32,8 +33,7 @@ LEASE = 60.0
 _CHECKSUM = 4
 
 
-@dataclass(frozen=True, slots=True)
-class Segments:
+class Segments(Struct, frozen=True):
     """The segments of this user on this host, at most `limit` bytes of them; what was used longest ago goes first. All
     of it is best effort, and nothing raises."""
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, cast
 
 import redis
+from msgspec import Struct
 
 from orchestrator import keys
 from orchestrator.connection import guarded
@@ -28,8 +28,7 @@ _HELD = b"\2"
 """Leads a hash that stands for a value which the reader has itself, as overlay.lua gives it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Value:
+class Value(Struct, frozen=True):
     """A field as it was read. `version` is the one that set it, 0 in a branch or draft; `mark` is empty, `draft`, or
     `filled:<quality impact>`; `text` is canonical JSON. `hidden` is the main line's value below that of a branch."""
 
@@ -44,16 +43,14 @@ class Value:
         return self if self.version else self.hidden
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
+class Reading(Struct, frozen=True):
     """What one read found: field -> value, all as they were at `version`."""
 
     version: int
     fields: Mapping[str, Value]
 
 
-@dataclass(frozen=True, slots=True)
-class SharedWrite:
+class SharedWrite(Struct, frozen=True):
     """What a member of a group has written into a shared section: its text, the one it started from and the one that
     the main line has now, None for no value. `writer` wrote it, `standing` what the main line has, as `version`."""
 

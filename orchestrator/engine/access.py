@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
+
+from msgspec import Struct
 
 from orchestrator import keys
 from orchestrator.connection import guarded
@@ -16,8 +17,7 @@ if TYPE_CHECKING:
     from orchestrator.engine.runtime import Runtime
 
 
-@dataclass(frozen=True, slots=True)
-class StepAccess:
+class StepAccess(Struct, frozen=True):
     """The rules for one step of a run. `is_step` tells whether a name is the id of a step of that run, and `agent_of`
     which agent works it; both are asked only where the rules alone do not settle it."""
 

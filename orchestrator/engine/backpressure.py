@@ -11,11 +11,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import redis
 from celery import Celery
+from msgspec import Struct
 
 from orchestrator import keys
 from orchestrator.batch import Call
@@ -42,8 +42,7 @@ NO_PROMISE = Refused("full")
 BACKLOG = Script(fragment("orchestrator.engine", "backpressure"))
 
 
-@dataclass(frozen=True, slots=True)
-class Entrance:
+class Entrance(Struct, frozen=True):
     """What lets runs in, all of them or none. `call` asks whether there is room, and leaves a promise for those who
     come; `promise` is its name."""
 

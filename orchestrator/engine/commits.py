@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from typing import Any
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from orchestrator.context.codec import unpack
 from orchestrator.context.fields import FieldWrite, base_payload
@@ -22,8 +24,7 @@ MERGES = 200
 """So often a commit is merged again with what others committed meanwhile. Each time one of them has got through."""
 
 
-@dataclass(frozen=True, slots=True)
-class Written:
+class Written(Struct, frozen=True):
     """What an attempt wants to commit: fields of the context, files by name, the tokens of the locks under which it
     wrote, the outputs that its step declares and has not written, and what else is said of the run's quality. `source`:
     where it is from, if from the cache."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct, field
 
 from orchestrator.context.codec import pack, unpack
 from orchestrator.context.store import MAX_VALUE_BYTES
@@ -14,8 +15,7 @@ CHUNK_BYTES = 16 * MAX_VALUE_BYTES
 """A chunk unfolds to so much at most: what its values may have is bounded one by one."""
 
 
-@dataclass(frozen=True, slots=True)
-class Item:
+class Item(Struct, frozen=True):
     """An item at its place among all items. `text` is its value as canonical JSON."""
 
     place: int
@@ -26,8 +26,7 @@ class Item:
         return json.loads(self.text)
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
+class Failure(Struct, frozen=True):
     """An item that failed: what it was, the error as `Type: message`, why it is not tried again, after how many
     attempts."""
 
@@ -37,8 +36,7 @@ class Failure:
     attempts: int
 
 
-@dataclass(slots=True)
-class Part:
+class Part(Struct):
     """How far a chunk is: `done` maps places to results (None: filtered out), `tries` to attempts that failed; the
     item `at` was begun when this was stored, -1 for none. `before`: attempts that count no more."""
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from orchestrator.context.consistency import Violation, evaluate
 from orchestrator.context.fields import FILLED, FieldWrite, assemble, split
@@ -19,8 +20,7 @@ from orchestrator.workflow.models import BarrierSpec
 from orchestrator.workflow.sharing import ConsistencyRule, OnViolation
 
 
-@dataclass(frozen=True, slots=True)
-class Joined:
+class Joined(Struct, frozen=True):
     """The members whose branches are merged, the payload of the merge, and what it left to decide. `failed`: what the
     policy takes for a failure of the group; the main line keeps what it has there, the records tell the rest.
     `marks` say what is not as it should be, as JSON; `absorbed` are fields of other groups' branches, which members had

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from functools import cached_property
 from secrets import token_hex
 from typing import Any
@@ -19,6 +18,8 @@ from celery import Celery, chain, signals
 from celery.utils.nodenames import anon_nodename
 from kombu import Connection
 from kombu.transport.redis import Channel
+from msgspec import Struct
+from msgspec.structs import replace
 
 from orchestrator.connection import client_url
 from orchestrator.engine.canvas import barrier_signature, group_task_id, step_signature, task_id
@@ -36,8 +37,7 @@ _SCHEMES = ("redis://", "rediss://", "unix://")
 _SENDING = (signals.before_task_publish, signals.after_task_publish)
 
 
-@dataclass(frozen=True, slots=True)
-class Rendered:
+class Rendered(Struct, frozen=True):
     """What kombu is given for the message of the task with the id `task`."""
 
     queue: str

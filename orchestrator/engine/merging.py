@@ -5,9 +5,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any
+
+from msgspec import Struct
 
 from orchestrator.context import policy
 from orchestrator.context.codec import pack
@@ -28,16 +29,14 @@ MERGE_LIMIT = 64_000_000
 """Bytes of a merged field: two values of the allowed size may give a larger one."""
 
 
-@dataclass(frozen=True, slots=True)
-class Edit:
+class Edit(Struct, frozen=True):
     """A writer's value of a field, as canonical JSON; None for no value."""
 
     writer: Writer
     text: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(Struct, frozen=True):
     """The text of the field with all edits, None when it has no value any more, and the conflicts that were found, as
     JSON documents by id. `failed` says what could not be merged when the policy is that this fails; the text is of no
     use then."""
@@ -47,8 +46,7 @@ class Outcome:
     failed: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Findings:
+class Findings(Struct, frozen=True):
     """Conflicts as the ledger takes them: their records, and those that a person has to decide."""
 
     records: list[Payload]

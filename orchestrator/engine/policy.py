@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 LOOKS = 6
 """So many looks in a row at a worker that does nothing, and it counts as broken. Looks are counted and not seconds,
 because a process that was frozen has looked at nothing meanwhile."""
 
 
-@dataclass(frozen=True, slots=True)
-class Pulse:
+class Pulse(Struct, frozen=True):
     """What one look at a worker has found. `turns` of its main loop and messages `taken` only grow; it holds `held`
     messages, and works on `slots` at a time. `waiting` in its queues: None when the broker does not answer."""
 
@@ -22,8 +21,7 @@ class Pulse:
     stopping: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Watch:
+class Watch(Struct, frozen=True):
     """What is remembered from look to look; `broken` tells why the worker has to be replaced."""
 
     turns: int = -1

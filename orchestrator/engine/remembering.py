@@ -13,9 +13,11 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Self
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from orchestrator.cache.levels import READS, Level
 from orchestrator.cache.models import Hit
@@ -36,8 +38,7 @@ _TELLING = ("id", "with", "outputs", "wants", "validates")
 _HEADER = 8
 
 
-@dataclass(frozen=True, slots=True)
-class Reads:
+class Reads(Struct, frozen=True):
     """What an agent has asked for: sections and fields of the context, inputs, and templates, all by name."""
 
     context: frozenset[str] = frozenset()

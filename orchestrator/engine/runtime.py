@@ -7,7 +7,6 @@ import os
 import socket
 import uuid
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from time import monotonic
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import redis
 from celery import Celery
+from msgspec import Struct, field
 
 from orchestrator import keys
 from orchestrator.cache.levels import Level, rules_of
@@ -84,8 +84,7 @@ def expanding(mail: str = NO_MAIL) -> ExpansionScripts:
 log = logging.getLogger("orchestrator")
 
 
-@dataclass(slots=True)
-class Runtime:
+class Runtime(Struct):
     """One per application. `owner` names this worker process' incarnation: children inherit it by fork; `turns` counts
     that its main loop is alive; `tuning` is what it does about its alarms; `samples` come from its children, `notices`
     go to them; `mail` gives the Lua with which the ledger sends what it releases, or NO_MAIL where the engine has to

@@ -6,12 +6,13 @@ import json
 import uuid
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from hashlib import blake2b
 from typing import Any, cast
 
 import redis
 from celery import Celery
+from msgspec import Struct
+from msgspec.structs import replace
 
 from orchestrator import keys
 from orchestrator.connection import guarded
@@ -48,8 +49,7 @@ RUN_ID_BYTES = 8
 NO_DURATIONS: Durations = {}
 
 
-@dataclass(frozen=True, slots=True)
-class Prepared:
+class Prepared(Struct, frozen=True):
     """A submission that is ready to be written: nothing of it has touched Redis."""
 
     plan: Plan
@@ -200,8 +200,7 @@ def new_run_id() -> str:
     return uuid.uuid4().hex[: 2 * RUN_ID_BYTES]
 
 
-@dataclass(frozen=True, slots=True)
-class Reserved:
+class Reserved(Struct, frozen=True):
     """The `ids` of runs to create, in their order; `fresh` are those that nobody has had before, `names` the
     idempotency keys that were not used before."""
 

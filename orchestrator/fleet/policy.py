@@ -7,9 +7,10 @@ so that they need no leader: of several that could help out, the least loaded on
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from math import ceil, inf
 from statistics import median
+
+from msgspec import Struct
 
 from orchestrator.engine_fleet import FleetRules
 from orchestrator.fleet.models import Decision, Fleet, Standing, Worker
@@ -24,8 +25,7 @@ LONGEST_PAUSE = 32
 """So many times `probe_after` is the longest pause before a worker is tried again."""
 
 
-@dataclass(frozen=True, slots=True)
-class Load:
+class Load(Struct, frozen=True):
     """One worker's pool: it has taken `busy` steps for its `processes`, at most `peak` lately; `depth` steps of
     `seconds` each wait in its queues, and none was taken for `waited` seconds. It may have `least` to `most`
     processes. `settled`: none has come or gone for the cool-down. `hurries` and `narrows` as the worker's alarms say

@@ -4,8 +4,9 @@ OpenAPI document are made from it."""
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from orchestrator.fields import Frozen
 from orchestrator.flower import messages, operations
@@ -21,8 +22,7 @@ PARTS = {
 """What may stand for a part of an address. Nothing else reaches an operation, or a key in the store."""
 
 
-@dataclass(frozen=True, slots=True)
-class Operation:
+class Operation(Struct, frozen=True):
     """`path` is behind the API's own; `does` is called with an `operations.Call` and its docstring is told. `answer` is
     the model of what it returns, sent with `status`. `fails` are statuses beside those that every operation has."""
 

@@ -9,9 +9,9 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, Collection, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from msgspec import Struct, field
 from redis.exceptions import RedisError
 
 from orchestrator.connection import connect_async, guarded
@@ -45,8 +45,7 @@ def place_of(text: str) -> Place:
     return int(first), int(second or 0)
 
 
-@dataclass(slots=True)
-class Channel:
+class Channel(Struct):
     """One watched stream. `recent` has every event behind `origin` up to `cursor`, each with its place, as it is sent;
     nothing while it has no `readers`. All `watchers` are set when there are more."""
 

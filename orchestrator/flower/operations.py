@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
+
+from msgspec import Struct
 
 from orchestrator import keys
 from orchestrator.client import Client, RunHandle
@@ -29,8 +30,7 @@ Q = TypeVar("Q")
 B = TypeVar("B")
 
 
-@dataclass(frozen=True, slots=True)
-class Call(Generic[Q, B]):
+class Call(Struct, Generic[Q, B], frozen=True):
     """One request. `path` are the ids in its address, `api` is where the API itself is, with Flower's prefix."""
 
     client: Client

@@ -3,10 +3,10 @@ crash by another."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from time import monotonic
 from typing import Any
 
+from msgspec import Struct
 from redis.exceptions import ResponseError
 
 from orchestrator.connection import each, guarded
@@ -19,8 +19,7 @@ CLAIM_SECONDS = 0.05
 """What others have left lying is looked for no more often than this."""
 
 
-@dataclass(frozen=True, slots=True)
-class Delivery:
+class Delivery(Struct, frozen=True):
     """Events for one consumer; `done` has to be told about it. When some were trimmed before the group had read them, a
     MissedEvent comes first, `missed` times something was."""
 

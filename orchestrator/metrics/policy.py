@@ -4,7 +4,8 @@ meanwhile: no clock, no Redis."""
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from orchestrator.engine_caches import PerformanceMonitoring
 
@@ -14,8 +15,7 @@ CALM = 0.9
 """Share of the threshold below which a figure has to fall before its alarm is over."""
 
 
-@dataclass(frozen=True, slots=True)
-class Watched:
+class Watched(Struct, frozen=True):
     """What is remembered of a figure from look to look. `raised`: None before anything is known. Between the threshold
     and CALM of it nothing changes."""
 
@@ -36,8 +36,7 @@ def watch(before: Watched, value: float, threshold: float) -> Watched:
     return Watched(before.raised, beyond, below)
 
 
-@dataclass(frozen=True, slots=True)
-class Tuning:
+class Tuning(Struct, frozen=True):
     """What a worker does while it has alarms. `hurries`: its pool grows to its most as soon as something waits, and
     does not shrink; `narrows`: it works on half as many steps side by side, members of groups among them; `hoards`:
     what it puts into caches lives on as long as it is used."""

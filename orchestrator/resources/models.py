@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from orchestrator.demand import together
 from orchestrator.fields import Frozen
@@ -23,8 +24,7 @@ def of_lease(name: str) -> tuple[str, str]:
     return run_id, step
 
 
-@dataclass(frozen=True, slots=True)
-class Ask:
+class Ask(Struct, frozen=True):
     """A step that is ready asks for its lease. `n` is its asking number, `kind` its demand (`orchestrator.demand`),
     `ms` how long it is expected to hold it; `key` and `weight` share fairly, `agent_class` counts its backlog.
     `conflict`: `skip` or `cancel_running`, when it does not want to wait for the limit that it brings along.
@@ -70,8 +70,7 @@ def _row(name: str, kind: str, priority: int, parts: Sequence[Ask]) -> dict[str,
     return row if first.conflict is None else row | {"conflict": first.conflict}
 
 
-@dataclass(frozen=True, slots=True)
-class Met:
+class Met(Struct, frozen=True):
     """An ask that met others under its own limit: who holds it."""
 
     id: str
@@ -79,8 +78,7 @@ class Met:
     holders: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Exchanged:
+class Exchanged(Struct, frozen=True):
     """`granted`: have a lease from now on; `looks`: leases to be looked at; `conflicts`: asks that met others."""
 
     granted: tuple[Numbered, ...]

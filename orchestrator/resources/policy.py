@@ -17,24 +17,23 @@ it needs is no longer given away. The Lua of this room does the same; the tests 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from enum import StrEnum
+
+from msgspec import Struct, field
 
 from orchestrator.demand import Demand, Rate, parse_demand
 
 TOP = 10
 
 
-@dataclass(frozen=True, slots=True)
-class Spec:
+class Spec(Struct, frozen=True):
     """`ageing` in ms; so many leases are granted in one decision at `most`."""
 
     ageing: int
     most: int = 200
 
 
-@dataclass(frozen=True, slots=True)
-class Waiting:
+class Waiting(Struct, frozen=True):
     """A step that waits since `at` (ms); `tag` is its place in virtual time, from `tag_of`."""
 
     id: str
@@ -44,8 +43,7 @@ class Waiting:
     at: int
 
 
-@dataclass(frozen=True, slots=True)
-class Snapshot:
+class Snapshot(Struct, frozen=True):
     """The pools at `now` (ms), in thousandths. `given`: bucket -> the time (microseconds) until which its tokens are
     given out."""
 
@@ -56,8 +54,7 @@ class Snapshot:
     given: Mapping[str, int] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(Struct, frozen=True):
     """Who gets a lease, in this order."""
 
     granted: tuple[str, ...]
@@ -164,8 +161,7 @@ class Fate(StrEnum):
     GRANT = "grant"
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
+class Standing(Struct, frozen=True):
     """The step of a lease, as the ledger has it; None for what is not there."""
 
     run_state: str | None

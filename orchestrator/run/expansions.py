@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from secrets import token_hex
 from typing import Any, cast
 
 import redis
+from msgspec import Struct, field
 
 from orchestrator import keys
 from orchestrator.connection import guarded
@@ -23,8 +23,7 @@ NONCE_BYTES = 8
 READ_AT_ONCE = 20
 
 
-@dataclass(frozen=True, slots=True)
-class ExpansionScripts:
+class ExpansionScripts(Struct, frozen=True):
     """What the engine composes of this room's fragments and those of others."""
 
     expand: Script
@@ -32,8 +31,7 @@ class ExpansionScripts:
     chunk: Script
 
 
-@dataclass(frozen=True, slots=True)
-class Fed:
+class Fed(Struct, frozen=True):
     """What came of feeding: `ok`, `full` (too much waits already), `refused` (another feeder is ahead) or `ended` (the
     step takes nothing any more). The step has `chunks` with `items` now; `ended` of them are through, after `seconds`
     of work."""
@@ -47,8 +45,7 @@ class Fed:
     moved: Moved
 
 
-@dataclass(frozen=True, slots=True)
-class Given:
+class Given(Struct, frozen=True):
     """A chunk that a lane holds now. `part` is what an earlier attempt has stored of it, `begun` how often it was."""
 
     chunk: str
@@ -57,15 +54,13 @@ class Given:
     begun: int
 
 
-@dataclass(frozen=True, slots=True)
-class Rested:
+class Rested(Struct, frozen=True):
     """A lane holds no chunk any more. `over`: all items have ended, and somebody has to gather."""
 
     over: bool
 
 
-@dataclass(frozen=True, slots=True)
-class ChunkEnd:
+class ChunkEnd(Struct, frozen=True):
     """What a lane says of the chunk that it holds, as `chunk.lua` reads it. `onward` goes to the next stage or to the
     results; for a chunk that is not `done` it is how far it is. `failed` are the items that failed."""
 
@@ -81,8 +76,7 @@ class ChunkEnd:
     seconds: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Tally:
+class Tally(Struct, frozen=True):
     """A mapped step as it stands. `again`: what failed has had its second turn; `dropped`: filtered out; `bytes` of all
     results; `merge`: the stage that merges; `fed_at`: when its feeder was last heard of (Redis' time)."""
 

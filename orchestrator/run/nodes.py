@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from typing import Any
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from orchestrator.keys import barrier_node, gate_node
 from orchestrator.keys import group_of as group_of_node
@@ -24,8 +26,7 @@ LINK_BYTES = 300
 that a message stays below 4 KiB."""
 
 
-@dataclass(frozen=True, slots=True)
-class Node:
+class Node(Struct, frozen=True):
     """One node of the ledger. `to` are the nodes that wait for it; `definition` goes to workers and publishers."""
 
     id: str

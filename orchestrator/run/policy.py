@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
+
+from msgspec import Struct
 
 from orchestrator.run.models import StepState
 from orchestrator.workflow.models import RetryPolicy
@@ -18,8 +19,7 @@ class Cause(StrEnum):
     LOST = "worker_lost"
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
+class Ended(Struct, frozen=True):
     """An attempt that ended badly. `attempt` counts from 1; `error_types` are the class names of the error and
     its bases; `chance` is a number from 0 to 1 drawn by the caller, for jitter."""
 
@@ -29,8 +29,7 @@ class Ended:
     chance: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(Struct, frozen=True):
     """`state` is the step's next state; RETRYING comes with `delay` in seconds, a final one with its `reason`."""
 
     state: StepState

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from orchestrator.run.models import FINAL_RUN_STATES, RunState
 
 
-@dataclass(frozen=True, slots=True)
-class Refused:
+class Refused(Struct, frozen=True):
     """The transition did not happen. `why` is the state that stood in its way, or `unknown`."""
 
     why: str
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
+class Standing(Struct, frozen=True):
     """A field of the context as it stands: its packed value, empty for none, and the version that set it, with its
     author, that step's priority, and Redis' time then."""
 
@@ -30,22 +29,19 @@ class Standing:
     packed: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Clash:
+class Clash(Struct, frozen=True):
     """The attempt's commit was refused, and nothing changed: others were faster, in these fields of the context."""
 
     fields: tuple[Standing, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Unlocked:
+class Unlocked(Struct, frozen=True):
     """The attempt's commit was refused, and nothing changed: it had lost the lock of this section."""
 
     section: str
 
 
-@dataclass(frozen=True, slots=True)
-class Moved:
+class Moved(Struct, frozen=True):
     """A transition happened. `released` are definitions of steps that the caller publishes now, `joined` the
     barrier nodes whose last member has ended with it, and which the caller judges now. `asking` are definitions of
     steps that need a lease on pools, `freed` steps whose lease is over, each with the number of the asking. `begun` is
@@ -63,8 +59,7 @@ class Moved:
         return self.run_state in FINAL_RUN_STATES
 
 
-@dataclass(frozen=True, slots=True)
-class Claimed:
+class Claimed(Struct, frozen=True):
     """An attempt was granted. `token` is its fencing token and its number; `at` is Redis' time. It reads `version` of
     the context to its end, with those `branches` laid over it. `message` is what was taken from a queue for it, by the
     ledger itself."""
@@ -78,8 +73,7 @@ class Claimed:
     message: bytes = b""
 
 
-@dataclass(frozen=True, slots=True)
-class Due:
+class Due(Struct, frozen=True):
     """One item that is due: its kind (`lease`, `timeout`, `idle`, `queued`, `retry`, `barrier`, `joined`, `cancel`,
     `run`), the node that it concerns, that node as it stands, and by how many seconds it is `late`."""
 
@@ -96,8 +90,7 @@ class Due:
     late: float
 
 
-@dataclass(frozen=True, slots=True)
-class Agenda:
+class Agenda(Struct, frozen=True):
     """Everything of one run that is due, and when the next item will be (None: never)."""
 
     run_state: str
@@ -105,8 +98,7 @@ class Agenda:
     items: tuple[Due, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class GroupMember:
+class GroupMember(Struct, frozen=True):
     """A member of a group: its state, when it last made progress (None: never), why it ended so, when its own timeout
     ends its attempt (None: nothing does), its definition."""
 
@@ -117,8 +109,7 @@ class GroupMember:
     definition: Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class GroupState:
+class GroupState(Struct, frozen=True):
     """A group at `now`, with its barrier's definition and its members in order. `fell_back`: they have had their second
     turn."""
 
@@ -131,8 +122,7 @@ class GroupState:
     members: tuple[GroupMember, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Writer:
+class Writer(Struct, frozen=True):
     """A member of a group: its state, the shared paths that it has written, its definition."""
 
     step: str

@@ -5,9 +5,10 @@ waits for those too."""
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from orchestrator.keys import turn_node
 from orchestrator.run.validation import release_node

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from orchestrator.demand import DemandRules, demand_text, key_limit, rate_limit, run_limit
 from orchestrator.engine_blocks import Priorities, TimeoutHandling
@@ -25,8 +26,7 @@ PATIENCE = 2.0
 """A group that names no timeout has at least so many times what the slowest of its members took lately."""
 
 
-@dataclass(frozen=True, slots=True)
-class Shape:
+class Shape(Struct, frozen=True):
     """What the deployment's settings say about the form of a run: how many steps a chain carries, and what holds for
     barriers that do not say otherwise. A group's extension may be shorter than the setting's, and never longer.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from orchestrator.scripts import Script, fragment
 
@@ -35,8 +35,7 @@ WROTE = Script(BASE, lua("wrote"))
 WARN = Script(BASE, lua("warn"))
 
 
-@dataclass(frozen=True, slots=True)
-class Transitions:
+class Transitions(Struct, frozen=True):
     """The scripts that the engine composes of this room's fragments and those of others. `posts`: they put the messages
     of released steps into their queues, and leave only what they cannot send to their caller."""
 

@@ -8,8 +8,9 @@ carries on every other step and barrier.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
+
+from msgspec.structs import replace
 
 from orchestrator.keys import barrier_node, validation_group
 from orchestrator.workflow.models import GroupSpec, TriggerRule

@@ -8,7 +8,8 @@ last event that was taken in gives the next state of the history.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from orchestrator.messages.models import Event
 from orchestrator.run.models import StepState
@@ -18,8 +19,7 @@ NEVER = "0-0"
 """Stands for the id of an event before the first one."""
 
 
-@dataclass(slots=True)
-class History:
+class History(Struct):
     """The events of one run up to `cursor`, taken in. Keys are ids of steps, and of groups."""
 
     cursor: str = NEVER

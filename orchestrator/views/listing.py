@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import cast
 
 import redis
+from msgspec import Struct
 
 from orchestrator import keys
 from orchestrator.connection import guarded
@@ -21,8 +21,7 @@ CLOCKS_DIFFER = 60.0
 _FIELDS = ("workflow", "state", "created_at", "started_at", "finished_at", "reason", "quality_impact", "done", "total")
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
+class Wanted(Struct, frozen=True):
     """Which runs. Times are seconds since the epoch; an empty collection or text stands for all."""
 
     states: Collection[RunState] = ()

@@ -8,8 +8,9 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Any, cast
+
+from msgspec import Struct, field
 
 from orchestrator import keys
 from orchestrator.client import Client
@@ -23,8 +24,7 @@ SCORES = ("score", "quality_score")
 """Under these names an agent says how good its result is."""
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
+class Facts(Struct, frozen=True):
     """A run: its view, what its steps have written as score (`scores`) and as their judgement of others (`valid`), and
     what each takes of the pools (`demands`), which hold `capacity` thousandths."""
 

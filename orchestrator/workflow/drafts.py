@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct, field
 
 from orchestrator.documents import Document, Location, dotted, shown
 from orchestrator.errors import Problem
 from orchestrator.problems import did_you_mean, unknown_key
 
 
-@dataclass(frozen=True, slots=True)
-class Reference:
+class Reference(Struct, frozen=True):
     """A name or path as written, and where."""
 
     text: str
     location: Location
 
 
-@dataclass(slots=True)
-class Draft:
+class Draft(Struct):
     """Values of a model's fields, each with the place of its key in the document."""
 
     location: Location
@@ -41,7 +40,6 @@ class Draft:
                 self.values[name], self.places[name] = value, other.places[name]
 
 
-@dataclass(slots=True)
 class StepDraft(Draft):
     """A step; its references wait until all names are known."""
 
@@ -64,7 +62,6 @@ class StepDraft(Draft):
         return str(self.values.get("agent", ""))
 
 
-@dataclass(slots=True)
 class GroupDraft(Draft):
     """A group; `members` are step ids, `shared` is what each member takes over from the group."""
 
@@ -78,8 +75,7 @@ class GroupDraft(Draft):
         return str(self.values.get("id", ""))
 
 
-@dataclass(slots=True)
-class Reading:
+class Reading(Struct):
     """One pass over a document: what was found so far, and what was wrong with it."""
 
     document: Document

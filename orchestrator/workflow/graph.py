@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
 from heapq import heappop, heappush
 from typing import TypeAlias
+
+from msgspec import Struct
 
 Needs: TypeAlias = Mapping[str, tuple[str, ...]]
 
@@ -117,8 +118,7 @@ def reduce_needs(
     return {name: reduced[name] for name in needs}
 
 
-@dataclass(frozen=True, slots=True)
-class Timing:
+class Timing(Struct, frozen=True):
     """When each step can start, and how late it may. `rank` is the longest way from its start to the end of the run;
     `slack` is its latest minus its earliest start, 0 exactly on the steps of some critical path."""
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+from msgspec import Struct
 from pydantic import BaseModel, ValidationError
 
 from orchestrator.documents import (
@@ -57,8 +57,7 @@ _KEYS = frozenset(
 _BOOLEANS = boolean_keys(WorkflowSpec)
 
 
-@dataclass(frozen=True, slots=True)
-class Validation:
+class Validation(Struct, frozen=True):
     """What the check of a file found. `workflow` is there if it is a workflow without errors."""
 
     kind: Kind

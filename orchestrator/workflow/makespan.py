@@ -7,10 +7,10 @@ order). That is how the engine's priorities aim to behave; it is an estimate and
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from heapq import heappop, heappush
 from typing import Annotated
 
+from msgspec import Struct
 from pydantic import Field
 
 from orchestrator.errors import InvalidWorkflow, Problem
@@ -64,8 +64,7 @@ def _units(step: str, key: str, value: float | str, words: Mapping[str, float]) 
     return words[value]
 
 
-@dataclass(frozen=True, slots=True)
-class Work:
+class Work(Struct, frozen=True):
     """Steps as numbers, the one with the highest rank first. `demands` holds pairs (thing, amount) per step."""
 
     durations: Sequence[float]
@@ -184,8 +183,7 @@ class _Simulation:
                 self._enqueue(consumer)
 
 
-@dataclass(frozen=True, slots=True)
-class Estimate:
+class Estimate(Struct, frozen=True):
     """`makespans` maps worker counts 1, 2, 4 … to seconds; `limited_by` is a sentence."""
 
     makespans: Mapping[int, float]

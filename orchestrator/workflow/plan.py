@@ -12,7 +12,8 @@ also one whose trigger rule would let it start earlier.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from orchestrator.errors import InvalidWorkflow, Problem
 from orchestrator.workflow import graph, structure
@@ -105,8 +106,7 @@ def make_plan(
         return _plan_of(_analyse(workflow, learned, find_groups), limits)
 
 
-@dataclass(frozen=True, slots=True)
-class _Facts:
+class _Facts(Struct, frozen=True):
     """What the analysis found, before it is written into the models."""
 
     workflow: WorkflowSpec

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from orchestrator.documents import Location
 from orchestrator.problems import did_you_mean
 from orchestrator.workflow.drafts import Draft, GroupDraft, Reading, StepDraft
 
 
-@dataclass(frozen=True, slots=True)
-class RuleNames:
+class RuleNames(Struct, frozen=True):
     """What the first name of a path can be: a step id, an agent, or a shared section that somebody owns or writes."""
 
     steps: Mapping[str, StepDraft]

@@ -4,9 +4,10 @@ parallel run is compared with, and a way to run a workflow whose agents cannot s
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from heapq import heappop, heappush
 from itertools import accumulate
+
+from msgspec import Struct
 
 from orchestrator.workflow.graph import Needs
 from orchestrator.workflow.models import GroupSpec
@@ -14,8 +15,7 @@ from orchestrator.workflow.plan import Plan
 from orchestrator.workflow.structure import is_parallel
 
 
-@dataclass(frozen=True, slots=True)
-class Sequence:
+class Sequence(Struct, frozen=True):
     """`order` is topological, the most urgent of the startable steps first. Who needs a member of a group, and is
     needed by none, comes behind all its members; `mixed`: there is no such order."""
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from math import ceil
+
+from msgspec import Struct
 
 from orchestrator.workflow.graph import consumers_of, timing, topological_order
 
@@ -17,8 +18,7 @@ SPARE = 0.5
 ENDED = frozenset({"success", "failed", "timed_out", "skipped", "upstream_failed", "cancelled", "cached"})
 
 
-@dataclass(frozen=True, slots=True)
-class Node:
+class Node(Struct, frozen=True):
     """A node of a run. `seconds` is its estimate, `since` the seconds that it has run; `urgent` is its priority without
     slack and `relaxed` with plenty, both None for one whose priority is its own."""
 

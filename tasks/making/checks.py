@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
+
+from msgspec import Struct
 
 from tasks.making.features import UNSAID
 from tasks.making.openapi import openapi_mistakes
@@ -33,8 +34,7 @@ VERDICTS: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Evidence:
+class Evidence(Struct, frozen=True):
     """Everything that the checks look at."""
 
     features: tuple[Feature, ...]

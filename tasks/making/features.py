@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final, cast
+
+from msgspec import Struct
 
 from tasks.models import Action, Feature, Priority, TargetUser
 from tasks.reading import language, lexicon
@@ -37,8 +38,7 @@ _TEXT_PRIORITIES: Final[tuple[tuple[tuple[str, ...], Priority], ...]] = (
 _TITLE_WORDS: Final = 9
 
 
-@dataclass(frozen=True, slots=True)
-class _Draft:
+class _Draft(Struct, frozen=True):
     """A feature whose entity, actor and priority may still depend on the other features."""
 
     feature: Feature

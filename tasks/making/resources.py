@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final, Literal
+
+from msgspec import Struct
 
 from tasks.models import FieldHint, FunctionalRequirement
 from tasks.reading import language, lexicon
@@ -14,8 +15,7 @@ Shape = Literal["list", "create", "read", "update", "delete", "action", "export"
 RESERVED_FIELDS: Final = frozenset(("id", "status", "created_at", "updated_at"))
 
 
-@dataclass(frozen=True, slots=True)
-class Operation:
+class Operation(Struct, frozen=True):
     """One operation of the API. `verb` is set for actions only, such as `assign` in `POST /faults/{faultId}/assign`."""
 
     id: str
@@ -27,8 +27,7 @@ class Operation:
     verb: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Resource:
+class Resource(Struct, frozen=True):
     """What the API is about: `entity` in words, `collection` its segment of the path, `schema` its name as a type."""
 
     entity: str

@@ -8,8 +8,9 @@ import json
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
+
+from msgspec import Struct
 
 from tasks.making.resources import RESERVED_FIELDS, Shape
 from tasks.reading import language
@@ -32,8 +33,7 @@ _SAMPLES: Final[dict[str, Any]] = {
 _FORMATS: Final = {"date": "date", "date-time": "date-time", "email": "email", "uri": "uri", "uri-reference": "uri"}
 
 
-@dataclass(frozen=True, slots=True)
-class Route:
+class Route(Struct, frozen=True):
     """An operation as code: which method of which module answers it."""
 
     operation: str
@@ -52,15 +52,13 @@ class Route:
         return f"test_{language.identifier(snake, 'operation')}"
 
 
-@dataclass(frozen=True, slots=True)
-class FieldCode:
+class FieldCode(Struct, frozen=True):
     name: str
     kind: str
     required: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Module:
+class Module(Struct, frozen=True):
     """A kind of thing as a Python module with one class."""
 
     name: str

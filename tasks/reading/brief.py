@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal
+
+from msgspec import Struct, field
 
 from orchestrator import InvalidValue
 from tasks.reading import lexicon
@@ -19,8 +20,7 @@ MAX_CHARACTERS: Final = 400_000
 _ALLOWED_CONTROLS: Final = frozenset("\t\n\r\f")
 
 
-@dataclass(frozen=True, slots=True)
-class Block:
+class Block(Struct, frozen=True):
     """One paragraph, list item or table row. `lead` is the text that stands in bold at its start, if any."""
 
     kind: Literal["paragraph", "item", "row"]
@@ -31,8 +31,7 @@ class Block:
     checked: bool | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Section:
+class Section(Struct, frozen=True):
     """A heading with what stands under it up to the next heading; the text before the first has heading ""."""
 
     heading: str
@@ -43,8 +42,7 @@ class Section:
     topic: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Brief:
+class Brief(Struct, frozen=True):
     title: str
     sections: tuple[Section, ...]
 
@@ -52,8 +50,7 @@ class Brief:
         return tuple(section for section in self.sections if section.topic == topic)
 
 
-@dataclass(slots=True)
-class _Draft:
+class _Draft(Struct):
     heading: str
     level: int
     line: int

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
+
+from msgspec import Struct
 
 from tasks.reading import language
 
 
-@dataclass(frozen=True, slots=True)
-class Technology:
+class Technology(Struct, frozen=True):
     name: str
     layer: str
     pattern: str

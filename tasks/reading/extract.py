@@ -8,8 +8,9 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from tasks.models import Constraint, Device, Quantity, TargetUser
 from tasks.reading import language, lexicon
@@ -28,8 +29,7 @@ _GROUP_SIZE: Final = re.compile(
 """How many people a group has: "Tenants (about 2,400)", or the first cell of its table row."""
 
 
-@dataclass(frozen=True, slots=True)
-class Sentence:
+class Sentence(Struct, frozen=True):
     text: str
     line: int
     topic: str

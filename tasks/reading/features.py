@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from tasks.models import FieldHint, FieldKind, Priority, TargetUser
 from tasks.reading import language, lexicon
@@ -87,8 +88,7 @@ _FIELD_KINDS: Final[tuple[tuple[FieldKind, tuple[str, ...]], ...]] = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Wish:
+class Wish(Struct, frozen=True):
     """ "I want to `text`", its verb in the base form, and who stands before the verb in the brief, if anybody."""
 
     text: str

@@ -60,7 +60,7 @@ class Clocked(Runtime):
     """A runtime whose ledger has the test's clock and the test's scripts."""
 
     now: float = 1_000_000.0
-    scripts: Transitions
+    scripts: Transitions = transitions()
 
     @property
     def ledger(self) -> Ledger:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import pytest
 from celery import Celery
+from msgspec.structs import replace
 
 from orchestrator import keys
 from orchestrator.cli.pools import waits

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import pytest
 from hypothesis.stateful import run_state_machine_as_test
+from msgspec.structs import replace
 
 from orchestrator.engine import recovery
 from orchestrator.run.transitions import Transitions

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 from hypothesis.stateful import run_state_machine_as_test
+from msgspec.structs import replace
 
 from orchestrator.context import scripts, store
 from tests.state import bench

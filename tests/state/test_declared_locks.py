@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from random import Random
 
 import pytest
+from msgspec.structs import replace
 
 from orchestrator import keys
 from orchestrator.context.lock_models import Entry, Holder, Lock, LockRules

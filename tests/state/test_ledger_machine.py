@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 from hypothesis import settings
 from hypothesis.stateful import run_state_machine_as_test
+from msgspec.structs import replace
 
 from orchestrator.run.replies import Claimed
 from orchestrator.workflow.models import GroupSpec, StepSpec

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from orchestrator.barrier.policy import Action, Member, Snapshot, decide
 from orchestrator.workflow.models import BarrierSpec, FailureCriteria, TimeoutStrategy, TriggerRule

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from orchestrator.engine_fleet import FleetRules
 from orchestrator.fleet.models import Fleet, Queue, Standing, Worker

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from orchestrator.bench.pool_model import PoolModel
 from orchestrator.resources import models, policy

@@ -32,11 +32,13 @@ class Script:
     """One transition of a run. KEYS[1] is the run's key prefix, ARGV[1] the arguments as JSON, the rest payloads.
 
     The reply is whatever the Lua returns, as bytes and lists. A server that does not know the script yet is sent
-    its text once.
+    its text once. The fragments are one function inside of what they are `within`: each call makes all closures anew,
+    and Lua seeks a local of their own function among all that are shared, one of an outer function not at all.
     """
 
-    def __init__(self, *fragments: str) -> None:
-        self.source = "\n".join(fragments)
+    def __init__(self, *fragments: str, within: str = "") -> None:
+        text = "\n".join(fragments)
+        self.source = f"{within}\nreturn (function()\n{text}\nend)()" if within else text
         self.sha = hashlib.sha1(self.source.encode(), usedforsecurity=False).hexdigest()
 
     def __call__(

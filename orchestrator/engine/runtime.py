@@ -7,7 +7,7 @@ import os
 import socket
 import uuid
 from collections.abc import Callable, Collection, Mapping
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any, cast
@@ -49,23 +49,23 @@ def transitions(mail: str = NO_MAIL) -> Transitions:
 
     `mail` is the Lua with which what is released leaves in the same moment.
     """
-    flow = "\n".join((mail, BASE, LOCKS, FLOW))
+    moving = partial(Script, LOCKS, FLOW, within=f"{mail}\n{BASE}")
     return Transitions(
-        create=Script(flow, lua("marks"), lua("create")),
-        claim=Script(BASE, SNAPSHOT, lua("take"), lua("claim")),
-        finish=Script(flow, SNAPSHOT, CHECK, GO_ON, lua("quality"), lua("finish")),
-        renew=Script(BASE, LOCKS, EXTEND, lua("renew")),
-        requeue=Script(flow, lua("requeue")),
-        admit=Script(flow, lua("admit")),
-        grant=Script(flow, lua("grant")),
-        expire=Script(flow, lua("expire")),
-        judge=Script(flow, JOIN, GO_ON, TAKE_BACK, lua("unseen"), lua("quality"), lua("judge")),
-        fallback=Script(flow, SNAPSHOT, TAKE_BACK, lua("unseen"), lua("fallback")),
-        resolve=Script(flow, SNAPSHOT, lua("quality"), lua("resolve")),
-        stop=Script(flow, lua("stop")),
-        pause=Script(flow, lua("pause")),
-        resume=Script(flow, lua("resume")),
-        retry=Script(flow, UNDO, TAKE_BACK, *(lua(name) for name in ("quality", "marks", "choose", "reset", "retry"))),
+        create=moving(lua("marks"), lua("create")),
+        claim=Script(SNAPSHOT, lua("take"), lua("claim"), within=BASE),
+        finish=moving(SNAPSHOT, CHECK, GO_ON, lua("quality"), lua("finish")),
+        renew=Script(LOCKS, EXTEND, lua("renew"), within=BASE),
+        requeue=moving(lua("requeue")),
+        admit=moving(lua("admit")),
+        grant=moving(lua("grant")),
+        expire=moving(lua("expire")),
+        judge=moving(JOIN, GO_ON, TAKE_BACK, lua("unseen"), lua("quality"), lua("judge")),
+        fallback=moving(SNAPSHOT, TAKE_BACK, lua("unseen"), lua("fallback")),
+        resolve=moving(SNAPSHOT, lua("quality"), lua("resolve")),
+        stop=moving(lua("stop")),
+        pause=moving(lua("pause")),
+        resume=moving(lua("resume")),
+        retry=moving(UNDO, TAKE_BACK, *(lua(name) for name in ("quality", "marks", "choose", "reset", "retry"))),
         posts=mail != NO_MAIL,
     )
 
@@ -73,11 +73,11 @@ def transitions(mail: str = NO_MAIL) -> Transitions:
 @cache
 def expanding(mail: str = NO_MAIL) -> ExpansionScripts:
     """The scripts of mapped steps; `mail` as for `transitions`."""
-    flow = "\n".join((mail, BASE, LOCKS, FLOW))
+    moving = partial(Script, LOCKS, FLOW, within=f"{mail}\n{BASE}")
     return ExpansionScripts(
-        expand=Script(flow, lua("over"), lua("expand")),
-        feed=Script(flow, lua("over"), lua("feed")),
-        chunk=Script(flow, lua("over"), lua("rest"), lua("chunks"), lua("chunk")),
+        expand=moving(lua("over"), lua("expand")),
+        feed=moving(lua("over"), lua("feed")),
+        chunk=moving(lua("over"), lua("rest"), lua("chunks"), lua("chunk")),
     )
 
 

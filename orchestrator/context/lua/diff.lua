@@ -1,6 +1,6 @@
 -- The fields that differ between two versions. A: a, b.
 -- -> {'gone', oldest version} or {'ok', field, packed at a or '', packed at b or '', ...}
-if not (readable(A.a) and readable(A.b)) then return {'gone', redis.call('HGET', INFO, 'floor') or '0'} end
+if not (readable(A.a) and readable(A.b)) then return {'gone', tostring(info().floor)} end
 local reply = {'ok'}
 local function value(hash) return hash ~= NONE and redis.call('HGET', BLOBS, hash) or '' end
 for _, field in ipairs(redis.call('ZRANGEBYLEX', FIELDS, '-', '+')) do

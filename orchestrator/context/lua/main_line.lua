@@ -21,7 +21,7 @@ end
 
 local function readable(version) -- whether every value of that version is still there
   if version > newest() then return false end
-  return version >= tonumber(redis.call('HGET', INFO, 'floor') or 0)
+  return version >= info().floor
     or #redis.call('ZRANGEBYSCORE', NAMES, version, version, 'LIMIT', 0, 1) > 0
 end
 

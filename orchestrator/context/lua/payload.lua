@@ -22,8 +22,8 @@ local function keep_conflicts() -- what could not be merged; for A.open, {id, se
   for _, item in ipairs(A.open or {}) do
     redis.call('HSET', OPEN, item[1], item[2] or '')
     if item[2] then due_at('conflict:' .. item[1], item[2]) end
-    if redis.call('HGET', META, 'state') == 'running' then
-      redis.call('HSET', META, 'state', 'awaiting_input')
+    if state_of_run() == 'running' then
+      move_run('awaiting_input')
       event('run', '', 'awaiting_input')
     end
   end

@@ -3,7 +3,7 @@
 -- -> {'gone', oldest version} or {version, field, version, packed, mark, ...}; the version in a branch or draft is 0, and -1
 -- that of a base (see overlay.lua).
 local version = A.version or newest()
-if not readable(version) then return {'gone', redis.call('HGET', INFO, 'floor') or '0'} end
+if not readable(version) then return {'gone', tostring(info().floor)} end
 local reply = {version}
 local branches = {}
 for _, step in ipairs(A.branches or {}) do

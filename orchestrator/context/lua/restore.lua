@@ -1,6 +1,6 @@
 -- The main line becomes again what it was at a version, as a new version. A: to, author.
 -- -> {'gone', oldest version} or {'ok', version}. What is new in Redis expires with an ended run.
-if not readable(A.to) then return {'gone', redis.call('HGET', INFO, 'floor') or '0'} end
+if not readable(A.to) then return {'gone', tostring(info().floor)} end
 local changes, version = {}, newest() + 1
 for _, field in ipairs(redis.call('ZRANGEBYLEX', FIELDS, '-', '+')) do
   local _, hash, mark = value_at(field, A.to)

@@ -14,25 +14,30 @@ local function forget(version, changes) -- the values that this version replaced
 end
 
 local function prune(version)
-  local v = tonumber(redis.call('HGET', INFO, 'floor') or 0)
+  local now = info()
+  local v = now.floor
+  local function stays() return v + 1 > version - A.keep and now.bytes <= A.keep_bytes end
+  if stays() then return end -- most often, and then nobody's pins matter
   local pinned = tonumber(redis.call('ZRANGE', PINS, 0, 0, 'WITHSCORES')[2] or version)
   local last = math.min(version - 1, v + AT_ONCE, pinned)
-  while v < last do
+  while v < last and not stays() do
     v = v + 1
-    if v > version - A.keep and tonumber(redis.call('HGET', INFO, 'bytes') or 0) <= A.keep_bytes then return end
     local entry = redis.call('XRANGE', VERSIONS, v .. '-0', v .. '-0')[1]
     if entry then forget(v, cjson.decode(entry[2][#entry[2]])) end
     redis.call('XDEL', VERSIONS, v .. '-0')
     redis.call('HSET', INFO, 'floor', v)
+    now.floor = v
   end
 end
 
 local function record(author, attempt, changes)
-  local version = newest()
+  local now = info()
+  local version = now.version
   if #changes == 0 then return version end
-  local text, parent = cjson.encode(changes), redis.call('HGET', INFO, 'hash') or ''
-  local hash = redis.sha1hex(parent .. text)
+  local text = cjson.encode(changes)
+  local hash = redis.sha1hex(now.hash .. text)
   redis.call('HSET', INFO, 'version', version + 1, 'hash', hash)
+  now.version, now.hash = version + 1, hash
   redis.call('XADD', VERSIONS, (version + 1) .. '-0', 'parent', version, 'author', author, 'attempt', attempt,
     'at', STAMP, 'hash', hash, 'changes', text)
   prune(version + 1)

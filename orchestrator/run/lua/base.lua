@@ -9,6 +9,15 @@ if not NOW then
   NOW = tonumber(t[1]) + tonumber(t[2]) / 1000000
 end
 local STAMP = string.format('%.6f', NOW)
+local STATE -- of the run, once this script has read it, or moved it
+local function state_of_run()
+  if STATE == nil then STATE = redis.call('HGET', META, 'state') end
+  return STATE
+end
+local function move_run(state, ...)
+  STATE = state
+  redis.call('HSET', META, 'state', state, ...)
+end
 local function step_key(node) return P .. ':s:' .. node end
 local function due_at(item, seconds) redis.call('ZADD', DUE, string.format('%.6f', NOW + seconds), item) end
 local function not_due(...) redis.call('ZREM', DUE, ...) end

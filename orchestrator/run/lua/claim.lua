@@ -2,7 +2,7 @@
 -- lease (s). -> {'refused', why} or as take()
 local sk = step_key(A.step)
 local f = redis.call('HMGET', sk, 'state', 'kind')
-local run_state = redis.call('HGET', META, 'state')
+local run_state = state_of_run()
 if not run_state or f[2] ~= 'step' then return {'refused', 'unknown'} end
 if f[1] ~= 'queued' then return taken_before(A.step, run_state) or {'refused', f[1]} end
 if run_state == 'paused' or run_state == 'awaiting_input' then
@@ -12,4 +12,5 @@ if run_state == 'paused' or run_state == 'awaiting_input' then
   event('step', A.step, 'ready')
   return {'refused', run_state}
 end
+not_due('queued:' .. A.step, 'schedule:' .. A.step)
 return take(A.step, A, run_state)

@@ -24,7 +24,7 @@ end
 redis.call('SET', P .. ':spec', ARGV[2])
 for i = 4, 3 + 2 * #nodes, 2 do redis.call('HSET', DEFS, ARGV[i], ARGV[i + 1]) end
 for i = 4 + 2 * #nodes, #ARGV, 2 do redis.call('HSET', P .. ':inputs', ARGV[i], ARGV[i + 1]) end
-redis.call('HSET', META, 'state', 'pending', 'workflow', A.workflow, 'created_at', STAMP, 'total', total,
+move_run('pending', 'workflow', A.workflow, 'created_at', STAMP, 'total', total,
   'done', 0, 'bad', 0, 'bad_leaf', 0, 'retention', A.retention, 'critical_path_seconds', A.critical_path_seconds)
 event('run', '', 'pending')
 if A.timeout then

@@ -4,7 +4,7 @@
 -- definitions of the lanes. What failed before is tried again. -> {'refused', state} or {'over' or 'ok', reply(run state)}
 local sk, x = step_key(A.step), expansion(A.step)
 local f = redis.call('HMGET', sk, 'state', 'token', 'lanes')
-local run_state = redis.call('HGET', META, 'state')
+local run_state = state_of_run()
 if f[1] ~= 'running' or tonumber(f[2]) ~= A.token then return {'refused', f[1] or 'unknown'} end
 if A.again and redis.call('HEXISTS', x, 'again') == 1 then return {'refused', 'again'} end
 if f[3] and not A.again then return {over(A.step) and 'over' or 'ok', reply(run_state)} end

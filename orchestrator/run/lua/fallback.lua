@@ -26,4 +26,4 @@ while queue[at] do
   settle(queue[at][1], queue[at][2])
   at = at + 1
 end
-return reply(redis.call('HGET', META, 'state'))
+return reply(state_of_run())

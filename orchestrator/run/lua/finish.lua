@@ -4,9 +4,11 @@
 -- the locks that it wrote under; marks: as in quality.lua. -> {'refused', state}, {'unlocked', section}, {'conflict',
 -- clashes} or go_on(run state). All checks come first; a refused attempt changes nothing but a count.
 local sk = step_key(A.step)
-local f = redis.call('HMGET', sk, 'state', 'token', 'ending', 'barrier', 'lanes', 'leased')
-local run_state = redis.call('HGET', META, 'state')
+local f = redis.call('HMGET', sk, 'state', 'token', 'ending', 'barrier', 'lanes', 'leased', 'asking', 'leaf', 'locks',
+  'awaited')
+local run_state, doom, total = unpack(redis.call('HMGET', META, 'state', 'doom', 'total'))
 if not run_state then return {'refused', 'unknown'} end
+STATE, TOTAL = run_state, tonumber(total)
 if f[1] and A.nonce and f[3] == A.nonce then -- the first answer was lost on its way
   local answer = reply(run_state)
   answer[6] = went_on(run_state)
@@ -18,13 +20,12 @@ if f[1] ~= 'running' or tonumber(f[2]) ~= A.token then
 end
 local state = A.state
 if not A.executed and not A.apart then redis.call('HSET', sk, 'taken', f[2]) end
-if redis.call('HGET', META, 'doom') then state = 'cancelled' end
+if doom then state = 'cancelled' end
 local writes = state == 'success' or state == 'cached'
 local lost = writes and lost_lock(A.locks)
 if lost then return {'unlocked', lost} end
 local found = writes and not f[4] and clashes() or {}
 if #found > 0 then return {'conflict', found} end
-redis.call('HSET', sk, 'ending', A.nonce or '')
 not_due('lease:' .. A.step, 'timeout:' .. A.step, 'idle:' .. A.step, 'cancel:' .. A.step)
 if writes and f[4] then commit_branch(A.step, A.snapshot or 0) elseif writes then commit(A.step, f[2]) end
 if writes then keep_marks() end
@@ -32,13 +33,13 @@ if f[5] then drop_lanes(A.step, f[5]) end
 unpin(A.step)
 free_locks(A.step)
 if state == 'retrying' then
-  redis.call('HSET', sk, 'state', 'retrying', 'error', A.error or '')
+  redis.call('HSET', sk, 'state', 'retrying', 'error', A.error or '', 'ending', A.nonce or '')
   end_lease(A.step, f[6])
   due_at('retry:' .. A.step, A.delay)
   event('step', A.step, 'retrying', f[2], A.error)
   return reply(run_state)
 end
-end_step(A.step, state, 'error', A.error or '', 'reason', A.reason or '')
+ended(A.step, {f[8], f[9], f[6], f[7]}, state, 'error', A.error or '', 'reason', A.reason or '', 'ending', A.nonce or '')
 event('step', A.step, state, f[2], A.error)
-settle(A.step, state)
+settle(A.step, state, {f[4], f[10]})
 return go_on(close_run())

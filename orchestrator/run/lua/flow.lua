@@ -1,4 +1,5 @@
--- settle(node, outcome): carry the end of a node to everyone who waits for it, and on, until nothing changes.
+-- settle(node, outcome, f): carry the end of a node to everyone who waits for it, and on, until nothing changes. f: its
+-- barrier and awaited, for whoever knows them.
 local function arrive(consumer, node, outcome, queue)
   if outcome == 'open' and string.sub(consumer, 1, 2) == '^^' then outcome = 'success' end -- the turn before has come
   if outcome == 'open' then
@@ -11,12 +12,12 @@ local function arrive(consumer, node, outcome, queue)
   consider(consumer, queue)
 end
 
-local function settle(node, outcome)
+local function settle(node, outcome, f)
   local queue, at = {{node, outcome}}, 1
   while queue[at] do
     local from, out = queue[at][1], queue[at][2]
     at = at + 1
-    local f = redis.call('HMGET', step_key(from), 'barrier', 'awaited')
+    f = f or redis.call('HMGET', step_key(from), 'barrier', 'awaited')
     local barrier = f[1]
     if barrier and not f[2] and CLASS[out] ~= 'ok' and redis.call('HGET', step_key(barrier), 'outcome') == false then
       arrive(barrier, from, out, queue) -- its barrier judges first, then others hear; but not when another member waits for it
@@ -26,5 +27,6 @@ local function settle(node, outcome)
         arrive(consumer, from, out, queue)
       end
     end
+    f = nil
   end
 end

@@ -1,6 +1,6 @@
 -- Steps have the leases on pools that they asked for: they are queued. A: grants: {step, number of the asking}. One whose
 -- asking is over does not take its lease: it is among those that are over. -> {'refused', 'unknown'} or reply(run state)
-local state = redis.call('HGET', META, 'state')
+local state = state_of_run()
 if not state then return {'refused', 'unknown'} end
 for _, one in ipairs(A.grants) do
   local sk = step_key(one[1])

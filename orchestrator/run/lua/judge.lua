@@ -5,8 +5,8 @@
 local bk = step_key(A.node)
 local f = redis.call('HMGET', bk, 'state', 'deadline')
 if f[1] ~= 'joined' and not (A.early and f[1] == 'pending') then
-  local going = went_on(redis.call('HGET', META, 'state'))
-  return going and {redis.call('HGET', META, 'state'), {}, {}, {}, {}, going} or {'refused', f[1] or 'unknown'}
+  local going = went_on(state_of_run())
+  return going and {state_of_run(), {}, {}, {}, {}, going} or {'refused', f[1] or 'unknown'}
 end
 if unseen() or moved() then return {'refused', 'moved'} end
 local filled = {}

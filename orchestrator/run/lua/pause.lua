@@ -3,7 +3,7 @@
 local f = redis.call('HMGET', META, 'state', 'finished_at', 'doom')
 if not f[1] or f[2] or f[3] then return {'refused', f[1] or 'unknown'} end
 if f[1] == 'paused' then return {'paused', {}, {}} end
-redis.call('HSET', META, 'state', 'paused')
+move_run('paused')
 event('run', '', 'paused')
 local function hold(item, owner)
   local at = redis.call('ZSCORE', DUE, item)

@@ -18,13 +18,13 @@ end
 
 local function reply(run_state)
   release_admitted()
-  local defs, members, barriers = {}, {}, {}
+  local defs, members, barriers, again = {}, {}, {}, {}
   for i, node in ipairs(RELEASED) do
+    due_at('queued:' .. node, A.lost or 10)
     local barrier = redis.call('HGET', step_key(node), 'barrier')
     if barrier then members[barrier] = (members[barrier] or 0) + 1 end
     barriers[i] = barrier
   end
-  local again = {}
   for barrier, count in pairs(members) do
     local f = redis.call('HMGET', step_key(barrier), 'chord', 'header')
     if not f[1] then

@@ -6,4 +6,4 @@ if state ~= A.from then return {'refused', state or 'unknown'} end
 not_due('retry:' .. A.step)
 A.executed = nil
 make_ready(A.step)
-return reply(redis.call('HGET', META, 'state'))
+return reply(state_of_run())

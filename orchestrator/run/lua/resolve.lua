@@ -12,7 +12,7 @@ commit(A.author, 0)
 keep_marks()
 event('conflict', A.id, 'resolved')
 if f[1] == 'awaiting_input' and redis.call('HLEN', OPEN) == 0 then
-  redis.call('HSET', META, 'state', 'running')
+  move_run('running')
   event('run', '', 'running')
   for _, node in ipairs(redis.call('HKEYS', DEFS)) do
     if redis.call('HGET', step_key(node), 'state') == 'ready' then make_ready(node) end

@@ -25,7 +25,7 @@ local function rest(doomed)
   local first = redis.call('ZRANGE', x .. ':later', 0, 0, 'WITHSCORES')
   if A.leave then
     make_ready(A.lane)
-  elseif first[1] and redis.call('HGET', META, 'state') == 'running' then
+  elseif first[1] and state_of_run() == 'running' then
     redis.call('HSET', lk, 'state', 'retrying')
     due_at('retry:' .. A.lane, math.max(0, tonumber(first[2]) - NOW))
   else

@@ -3,7 +3,7 @@ local f = redis.call('HMGET', META, 'state', 'finished_at', 'started_at', 'held'
 if not f[1] or f[2] or f[1] == 'cancelling' then return {'refused', f[1] or 'unknown'} end
 if f[1] ~= 'paused' then return reply(f[1]) end
 local state = waits_for_a_person() and 'awaiting_input' or f[3] and 'running' or 'pending'
-redis.call('HSET', META, 'state', state)
+move_run(state)
 redis.call('HDEL', META, 'held')
 event('run', '', state)
 if f[4] then due_at('run:', tonumber(f[4])) end

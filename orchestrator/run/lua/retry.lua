@@ -17,7 +17,7 @@ end
 redis.call('HSET', META, 'retried', A.nonce)
 if f[2] then
   redis.call('HDEL', META, 'finished_at', 'doom', 'reason', 'held')
-  redis.call('HSET', META, 'state', waits_for_a_person() and 'awaiting_input' or 'running')
+  move_run(waits_for_a_person() and 'awaiting_input' or 'running')
   redis.call('DEL', P .. ':end')
   each_key(f[6], 'PERSIST')
   if f[5] then due_at('run:', tonumber(f[5])) end
@@ -25,7 +25,7 @@ if f[2] then
   for i = 1, #open, 2 do
     if open[i + 1] ~= '' then due_at('conflict:' .. open[i], tonumber(open[i + 1])) end
   end
-  event('run', '', redis.call('HGET', META, 'state'))
+  event('run', '', state_of_run())
 end
 for _, node in ipairs(redis.call('HKEYS', DEFS)) do
   local s = redis.call('HMGET', step_key(node), 'state', 'quality_impact')

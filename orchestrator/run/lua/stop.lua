@@ -1,9 +1,9 @@
 -- The run is to end before its time. A: state it will end in ('cancelled', 'timed_out', 'failed'), reason, grace (s) for
 -- steps that are running. -> {'refused', state} or as reply()
-local state = redis.call('HGET', META, 'state')
+local state = state_of_run()
 if not state or redis.call('HEXISTS', META, 'finished_at') == 1 then return {'refused', state or 'unknown'} end
 if redis.call('HGET', META, 'doom') then return {state, {}, {}} end
-redis.call('HSET', META, 'doom', A.state, 'state', 'cancelling', 'reason', A.reason)
+move_run('cancelling', 'doom', A.state, 'reason', A.reason)
 not_due('run:')
 event('run', '', 'cancelling', '', A.reason)
 for _, node in ipairs(redis.call('HKEYS', DEFS)) do

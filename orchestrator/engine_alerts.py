@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from typing import Annotated
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator
 
-from orchestrator.fields import Frozen, PositiveCount, Seconds
+from orchestrator.fields import Frozen, PositiveCount, Seconds, shared_default
 
 
 def _shaped(pattern: str, what: str) -> AfterValidator:
@@ -46,5 +46,5 @@ class EmailSettings(Frozen):
 class Alerting(Frozen):
     """Where alerts go beside the log and the store."""
 
-    webhook: WebhookSettings = WebhookSettings()
-    email: EmailSettings = Field(default_factory=EmailSettings)
+    webhook: WebhookSettings = shared_default(WebhookSettings)
+    email: EmailSettings = shared_default(EmailSettings)

@@ -17,6 +17,7 @@ from orchestrator.fields import (
     Priority,
     Seconds,
     Size,
+    shared_default,
 )
 from orchestrator.units import parse_duration
 
@@ -47,19 +48,23 @@ class FreeType(DependencyType):
 
 
 class DependencyTypes(Frozen):
-    data_dependency: BlockingType = BlockingType(
+    data_dependency: BlockingType = shared_default(
+        BlockingType,
         description="Agent B requires structured data from Agent A",
         example="pm requires analyst.project_brief.structured_data",
     )
-    context_dependency: FreeType = FreeType(
+    context_dependency: FreeType = shared_default(
+        FreeType,
         description="Agent B benefits from Agent A's context but can work without it",
         example="ux_expert can use architect.technology_stack if available",
     )
-    validation_dependency: FreeType = FreeType(
+    validation_dependency: FreeType = shared_default(
+        FreeType,
         description="Agent B needs Agent A for output validation",
         example="architect validates pm's technical requirements",
     )
-    resource_dependency: FreeType = FreeType(
+    resource_dependency: FreeType = shared_default(
+        FreeType,
         description="Agents compete for the same computational resources",
         example="multiple agents using same template engine",
     )
@@ -75,8 +80,8 @@ class GraphGeneration(Frozen):
 
 class DependencyAnalyzer(Frozen):
     analysis_scope: Literal["full_workflow_dependency_graph"] = "full_workflow_dependency_graph"
-    dependency_types: DependencyTypes = DependencyTypes()
-    dependency_graph_generation: GraphGeneration = GraphGeneration()
+    dependency_types: DependencyTypes = shared_default(DependencyTypes)
+    dependency_graph_generation: GraphGeneration = shared_default(GraphGeneration)
 
 
 class ComputationalPool(Frozen):
@@ -101,9 +106,9 @@ class ResourcePool(Frozen):
     """What the deployment has; `pools` names any further pool and how much it holds, `agent_classes` how many steps of
     a class may run at a time."""
 
-    computational: ComputationalPool = ComputationalPool()
-    context_store: ContextStorePool = ContextStorePool()
-    template_engine: TemplateEnginePool = TemplateEnginePool()
+    computational: ComputationalPool = shared_default(ComputationalPool)
+    context_store: ContextStorePool = shared_default(ContextStorePool)
+    template_engine: TemplateEnginePool = shared_default(TemplateEnginePool)
     pools: Mapping[Identifier, PositiveNumber] = Field(default_factory=dict)
     agent_classes: Mapping[Identifier, PositiveCount] = Field(default_factory=dict)
 
@@ -123,8 +128,8 @@ class ResourceSharing(Frozen):
 class AllocationStrategy(Frozen):
     algorithm: Literal["priority_based_fair_sharing"] = "priority_based_fair_sharing"
     ageing: Seconds = 30.0
-    priorities: Priorities = Priorities()
-    resource_sharing: ResourceSharing = ResourceSharing()
+    priorities: Priorities = shared_default(Priorities)
+    resource_sharing: ResourceSharing = shared_default(ResourceSharing)
 
 
 class AgentAssignment(Frozen):
@@ -146,12 +151,12 @@ ResourceMetric = Literal["cpu_usage", "memory_usage", "response_time", "queue_de
 class ResourceMonitoring(Frozen):
     metrics: tuple[ResourceMetric, ...] = ("cpu_usage", "memory_usage", "response_time", "queue_depth")
     sampling_interval: Seconds = 10.0
-    alert_thresholds: AlertThresholds = AlertThresholds()
+    alert_thresholds: AlertThresholds = shared_default(AlertThresholds)
 
 
 class LoadBalancing(Frozen):
-    agent_assignment: AgentAssignment = AgentAssignment()
-    resource_monitoring: ResourceMonitoring = ResourceMonitoring()
+    agent_assignment: AgentAssignment = shared_default(AgentAssignment)
+    resource_monitoring: ResourceMonitoring = shared_default(ResourceMonitoring)
 
 
 class Backlog(Frozen):
@@ -167,10 +172,10 @@ class Backlog(Frozen):
 
 
 class ResourceManager(Frozen):
-    resource_pool: ResourcePool = ResourcePool()
-    allocation_strategy: AllocationStrategy = AllocationStrategy()
-    load_balancing: LoadBalancing = LoadBalancing()
-    backlog: Backlog = Field(default_factory=Backlog)
+    resource_pool: ResourcePool = shared_default(ResourcePool)
+    allocation_strategy: AllocationStrategy = shared_default(AllocationStrategy)
+    load_balancing: LoadBalancing = shared_default(LoadBalancing)
+    backlog: Backlog = shared_default(Backlog)
 
 
 Initiation = Literal[
@@ -263,20 +268,20 @@ class AbortAndFallback(Frozen):
 
 
 class TimeoutStrategies(Frozen):
-    continue_with_partial: ContinueWithPartial = ContinueWithPartial()
-    extend_timeout: ExtendTimeout = ExtendTimeout()
-    abort_and_fallback: AbortAndFallback = AbortAndFallback()
+    continue_with_partial: ContinueWithPartial = shared_default(ContinueWithPartial)
+    extend_timeout: ExtendTimeout = shared_default(ExtendTimeout)
+    abort_and_fallback: AbortAndFallback = shared_default(AbortAndFallback)
 
 
 class TimeoutHandling(Frozen):
     default_timeout: Seconds = 600.0
-    timeout_strategies: TimeoutStrategies = TimeoutStrategies()
+    timeout_strategies: TimeoutStrategies = shared_default(TimeoutStrategies)
 
 
 class BarrierSynchronization(Frozen):
     implementation: Literal["smart_barrier_with_partial_results"] = "smart_barrier_with_partial_results"
-    phases: Phases = Phases()
-    timeout_handling: TimeoutHandling = TimeoutHandling()
+    phases: Phases = shared_default(Phases)
+    timeout_handling: TimeoutHandling = shared_default(TimeoutHandling)
 
 
 WriteResolution = Literal[
@@ -315,9 +320,9 @@ class ConsistencyConflict(Frozen):
 
 
 class ConflictTypes(Frozen):
-    write_write_conflict: WriteWriteConflict = WriteWriteConflict()
-    read_write_conflict: ReadWriteConflict = ReadWriteConflict()
-    consistency_conflict: ConsistencyConflict = ConsistencyConflict()
+    write_write_conflict: WriteWriteConflict = shared_default(WriteWriteConflict)
+    read_write_conflict: ReadWriteConflict = shared_default(ReadWriteConflict)
+    consistency_conflict: ConsistencyConflict = shared_default(ConsistencyConflict)
 
 
 class OptimisticConcurrency(Frozen):
@@ -363,11 +368,11 @@ class ConflictPrevention(Frozen):
 
 
 class ResolutionMechanisms(Frozen):
-    optimistic_concurrency: OptimisticConcurrency = OptimisticConcurrency()
-    context_versioning: ContextVersioning = ContextVersioning()
-    conflict_prevention: ConflictPrevention = Field(default_factory=ConflictPrevention)
+    optimistic_concurrency: OptimisticConcurrency = shared_default(OptimisticConcurrency)
+    context_versioning: ContextVersioning = shared_default(ContextVersioning)
+    conflict_prevention: ConflictPrevention = shared_default(ConflictPrevention)
 
 
 class ContextConflicts(Frozen):
-    conflict_types: ConflictTypes = ConflictTypes()
-    resolution_mechanisms: ResolutionMechanisms = Field(default_factory=ResolutionMechanisms)
+    conflict_types: ConflictTypes = shared_default(ConflictTypes)
+    resolution_mechanisms: ResolutionMechanisms = shared_default(ResolutionMechanisms)

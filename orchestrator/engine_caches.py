@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from orchestrator.engine_blocks import Lifetime
-from orchestrator.fields import Frozen, Size
+from orchestrator.fields import Frozen, Size, shared_default
 
 
 class AgentOutputCache(Frozen):
@@ -30,9 +30,9 @@ class ContextSnapshotCache(Frozen):
 
 
 class CacheLevels(Frozen):
-    agent_output_cache: AgentOutputCache = AgentOutputCache()
-    template_render_cache: TemplateRenderCache = TemplateRenderCache()
-    context_snapshot_cache: ContextSnapshotCache = ContextSnapshotCache()
+    agent_output_cache: AgentOutputCache = shared_default(AgentOutputCache)
+    template_render_cache: TemplateRenderCache = shared_default(TemplateRenderCache)
+    context_snapshot_cache: ContextSnapshotCache = shared_default(ContextSnapshotCache)
 
 
 class Prefetching(Frozen):
@@ -55,14 +55,14 @@ class Eviction(Frozen):
 
 
 class CacheOptimization(Frozen):
-    prefetching: Prefetching = Prefetching()
-    compression: Compression = Compression()
-    eviction: Eviction = Eviction()
+    prefetching: Prefetching = shared_default(Prefetching)
+    compression: Compression = shared_default(Compression)
+    eviction: Eviction = shared_default(Eviction)
 
 
 class CachingSystem(Frozen):
-    cache_levels: CacheLevels = CacheLevels()
-    cache_optimization: CacheOptimization = CacheOptimization()
+    cache_levels: CacheLevels = shared_default(CacheLevels)
+    cache_optimization: CacheOptimization = shared_default(CacheOptimization)
 
 
 ExecutionMetric = Literal[
@@ -133,13 +133,13 @@ class BottleneckDetection(Frozen):
 
 
 class PerformanceOptimization(Frozen):
-    adaptive_resource_allocation: AdaptiveResourceAllocation = AdaptiveResourceAllocation()
-    bottleneck_detection: BottleneckDetection = BottleneckDetection()
+    adaptive_resource_allocation: AdaptiveResourceAllocation = shared_default(AdaptiveResourceAllocation)
+    bottleneck_detection: BottleneckDetection = shared_default(BottleneckDetection)
 
 
 class PerformanceMonitoring(Frozen):
-    metrics_collection: MetricsCollection = MetricsCollection()
-    performance_optimization: PerformanceOptimization = PerformanceOptimization()
+    metrics_collection: MetricsCollection = shared_default(MetricsCollection)
+    performance_optimization: PerformanceOptimization = shared_default(PerformanceOptimization)
 
     def measures(self, metric: ExecutionMetric | QualityMetric | SystemMetric) -> bool:
         found = self.metrics_collection

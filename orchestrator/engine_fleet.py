@@ -9,7 +9,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from orchestrator.fields import Frozen, Identifier, Number, PositiveCount, Seconds
+from orchestrator.fields import Frozen, Identifier, Number, PositiveCount, Seconds, shared_default
 
 PoolKind = Literal["prefork", "threads", "gevent"]
 Share = Annotated[Number, Field(gt=0, le=1)]
@@ -44,7 +44,7 @@ class WorkerClass(Frozen):
 class Workers(Frozen):
     """How the workers of each class run; one that is not among `classes` as `default`."""
 
-    default: WorkerClass = WorkerClass()
+    default: WorkerClass = shared_default(WorkerClass)
     classes: Mapping[Identifier, WorkerClass] = Field(
         default_factory=lambda: {"benchmarks": WorkerClass(max=1, steals=False, shared=False)}
     )

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated
+from functools import cache
+from typing import Annotated, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 from orchestrator import units
+
+M = TypeVar("M", bound=BaseModel)
 
 
 class Frozen(BaseModel):
@@ -16,6 +19,18 @@ class Frozen(BaseModel):
     model_config = ConfigDict(
         frozen=True, extra="forbid", populate_by_name=True, allow_inf_nan=False, defer_build=True
     )
+
+
+def shared_default(model: type[M], **values: object) -> M:
+    """The default of a field that is a model: made when it is first asked for, and one for all, as nobody changes it.
+    An instance in the class body would have its schema made at import, apart from the one that it is a part of."""
+
+    @cache
+    def made() -> M:
+        return model(**values)
+
+    default: M = Field(default_factory=made)
+    return default
 
 
 def _no_boolean(value: object) -> object:

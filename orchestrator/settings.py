@@ -16,7 +16,16 @@ from orchestrator.engine_caches import CachingSystem, PerformanceMonitoring
 from orchestrator.engine_fleet import FleetRules, Workers
 from orchestrator.environment import Environment
 from orchestrator.errors import InvalidDocument, Problem
-from orchestrator.fields import Frozen, Number, PositiveCount, Seconds, SecondsOrNone, Size, SizeOrNone
+from orchestrator.fields import (
+    Frozen,
+    Number,
+    PositiveCount,
+    Seconds,
+    SecondsOrNone,
+    Size,
+    SizeOrNone,
+    shared_default,
+)
 from orchestrator.problems import boolean_keys, doubtful_problems, in_file_order, translate
 
 __all__ = ["ENGINE_BLOCKS", "EngineSettings", "Environment", "Runtime", "Words", "check_engine", "load_engine"]
@@ -102,17 +111,17 @@ class Runtime(Frozen):
 class EngineSettings(Frozen):
     """Every knob of the deployment."""
 
-    dependency_analyzer: DependencyAnalyzer = DependencyAnalyzer()
-    resource_manager: ResourceManager = Field(default_factory=ResourceManager)
-    barrier_synchronization: BarrierSynchronization = BarrierSynchronization()
-    context_conflicts: ContextConflicts = Field(default_factory=ContextConflicts)
-    caching_system: CachingSystem = CachingSystem()
-    performance_monitoring: PerformanceMonitoring = PerformanceMonitoring()
-    words: Words = Field(default_factory=Words)
-    engine: Runtime = Runtime()
-    workers: Workers = Field(default_factory=Workers)
-    fleet: FleetRules = FleetRules()
-    alerting: Alerting = Field(default_factory=Alerting)
+    dependency_analyzer: DependencyAnalyzer = shared_default(DependencyAnalyzer)
+    resource_manager: ResourceManager = shared_default(ResourceManager)
+    barrier_synchronization: BarrierSynchronization = shared_default(BarrierSynchronization)
+    context_conflicts: ContextConflicts = shared_default(ContextConflicts)
+    caching_system: CachingSystem = shared_default(CachingSystem)
+    performance_monitoring: PerformanceMonitoring = shared_default(PerformanceMonitoring)
+    words: Words = shared_default(Words)
+    engine: Runtime = shared_default(Runtime)
+    workers: Workers = shared_default(Workers)
+    fleet: FleetRules = shared_default(FleetRules)
+    alerting: Alerting = shared_default(Alerting)
 
     @property
     def cpu_capacity(self) -> float:

@@ -13,6 +13,7 @@ from celery.worker import state
 from kombu import connection
 from kombu.transport import redis
 
+from orchestrator.connection import DRIVER
 from orchestrator.engine.dead_messages import is_message
 from orchestrator.engine.runtime import log
 
@@ -48,6 +49,9 @@ class _Channel:
     _pool: Any
     _kept: Any = None
     _registered: bool
+
+    def _connparams(self, asynchronous: bool = False) -> dict[str, Any]:
+        return {**super()._connparams(asynchronous), "driver_info": DRIVER}  # type: ignore[misc]
 
     def _after_fork(self) -> None:
         """Close the sockets in a child, and there alone: its parent's epoll, which they share, still waits for them."""

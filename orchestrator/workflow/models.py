@@ -26,6 +26,7 @@ from orchestrator.fields import (
     PositiveNumber,
     Priority,
     Seconds,
+    shared_default,
 )
 from orchestrator.workflow.expansion import Concurrency, ForkJoin, Items, Stage, StageSpec, check_mapped, stages_of
 from orchestrator.workflow.input_models import InputSpec, WorkflowInput
@@ -235,7 +236,7 @@ class BarrierSpec(Frozen):
     extension: Seconds | None = None
     max_extensions: Count | None = None
     consistency: tuple[ConsistencyRule, ...] = ()
-    cross_validation: CrossValidation = CrossValidation()
+    cross_validation: CrossValidation = shared_default(CrossValidation)
 
 
 class StepSpec(Frozen):
@@ -256,7 +257,7 @@ class StepSpec(Frozen):
     validates: tuple[Identifier, ...] = ()
     inputs: tuple[ContextPath, ...] = ()
     outputs: tuple[ContextPath, ...] = ()
-    context: ContextAccess = ContextAccess()
+    context: ContextAccess = shared_default(ContextAccess)
     context_access: str | None = None
     locks: Mapping[Identifier, LockMode] = Field(default_factory=dict)
     resources: Resources = Field(default_factory=lambda: _NOTHING)
@@ -265,7 +266,7 @@ class StepSpec(Frozen):
     timeout: Seconds | None = None
     idle_timeout: Seconds | None = None
     schedule_timeout: Seconds | None = None
-    retry: RetryPolicy = RetryPolicy()
+    retry: RetryPolicy = shared_default(RetryPolicy)
     priority: Priority | None = None
     queue: Identifier | None = None
     estimated_duration: Estimate | None = None
@@ -304,7 +305,7 @@ class GroupSpec(Frozen):
     id: Identifier
     steps: tuple[Identifier, ...]
     parallel_capable: bool = True
-    barrier: BarrierSpec = BarrierSpec()
+    barrier: BarrierSpec = shared_default(BarrierSpec)
     estimated_duration: Estimate | None = None
     locks: Mapping[Identifier, LockMode] = Field(default_factory=dict)
     resource_isolation: bool = False
@@ -325,7 +326,7 @@ class WorkflowSpec(Frozen):
     inputs: Mapping[ContextPath, WorkflowInput] = Field(default_factory=dict)
     steps: tuple[StepSpec, ...]
     groups: tuple[GroupSpec, ...] = ()
-    merge: MergeRules = Field(default_factory=MergeRules)
+    merge: MergeRules = shared_default(MergeRules)
     timeout: Seconds | None = None
     schedule: Cron | None = None
     max_parallel: PositiveCount | None = None

@@ -50,6 +50,17 @@ ACTIVE = "orc:active"
 NEWS = "orc:news"
 """stream, bounded in length: every change of state of every run, as an event that names the run."""
 
+WAITING = "orc:waiting"
+"""hash: process that waits for a step -> what the ledger needs to know of it; `orc:waiting:<queue>` a zset, until when
+each waits there; all expire."""
+
+GIVEN = "orc:given:"
+"""list with an expiry, with the name of such a process: the step that was handed over to it, as JSON."""
+
+TURNS = "orc:turns:"
+"""hash with an expiry, with a worker's owner: id of the task whose message a process was given -> run, step and attempt
+to which that process has gone on."""
+
 ALERTS = "orc:alerts"
 """stream, bounded in length: what the people who run the deployment should know of."""
 

@@ -18,10 +18,10 @@ SNAPSHOT = "\n".join(
     lua(name) for name in ("values", "main_line", "version", "payload", "absorb", "branch", "commit", "snapshot")
 )
 """For claims: `snapshot(step, wanted)`. For ends of attempts also `clashes`, `commit`, `commit_branch`, `unpin`."""
-JOIN = "\n".join((SNAPSHOT, lua("join")))
-"""For barriers: `moved()` and `join(node)` as well."""
-UNDO = "\n".join((SNAPSHOT, lua("undo")))
-"""For steps that begin anew: `undo(chosen, whole)`."""
+JOIN = lua("join")
+"""For barriers, behind SNAPSHOT: `moved()` and `join(node)`."""
+UNDO = lua("undo")
+"""For steps that begin anew, behind SNAPSHOT: `undo(chosen, whole)`."""
 
 BRANCHING = "\n".join((READING, *(lua(name) for name in ("version", "payload", "absorb", "branch", "commit"))))
 

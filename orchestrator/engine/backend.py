@@ -81,10 +81,10 @@ class _Ledger(_Base):
             if not loss.step:
                 setattr(request, LOST, "")
                 return
-            if loss.step != step:  # what it was given has ended well, and counts in its chord already
-                task_id = task_id_of(run_id, loss.step)
+            if loss[:2] != (run_id, step):  # what it was given has ended well, and counts in its chord already
+                task_id = task_id_of(loss.run_id, loss.step)
                 setattr(request, LOST, task_id)
-                request = Context(id=task_id, task=STEP, args=[run_id, loss.step], kwargs={})
+                request = Context(id=task_id, task=STEP, args=[loss.run_id, loss.step], kwargs={})
             if loss.goes_on:
                 self.mark_as_retry(task_id, exc, traceback=traceback, request=request, store_result=store_result)
                 return

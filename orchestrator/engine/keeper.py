@@ -30,6 +30,7 @@ from orchestrator.engine.transport import stopping
 from orchestrator.environment import Environment
 from orchestrator.errors import OrchestratorError, SettingsError
 from orchestrator.metrics.forwarding import channels
+from orchestrator.run.waiting import places
 
 REAP_SECONDS = 0.5
 """How often dead children are looked for; Celery's own look every 5 s is the first chance after a missed one."""
@@ -96,6 +97,7 @@ def notify(runtime: Runtime, dispatcher: Any) -> None:
     groups = getattr(dispatcher, "groups", None)
     runtime.notices.watched = bool(getattr(dispatcher, "enabled", False)) and (not groups or "task" in groups)
     runtime.notices.stopping = stopping()
+    runtime.notices.behind = len(worker_state.reserved_requests) > len(worker_state.active_requests)
 
 
 def stops(runtime: Runtime) -> None:
@@ -179,15 +181,21 @@ def renew(runtime: Runtime, requests: Iterable[Request], pool: Any) -> list[Requ
     run the step's last attempt for a lease, and those that are older than a lease where that attempt is nobody's here.
     """
     stuck: list[Request] = []
-    active: dict[str, dict[str, list[Request]]] = {}
+    active: dict[str, dict[str | tuple[str, int], list[Request]]] = {}
+    gone_on = places(runtime.client, runtime.owner)
     for request in requests:
         if request.type == STEP:  # its name is the shadow that Flower shows
             run_id, step = request.args[:2]
-            active.setdefault(run_id, {}).setdefault(step, []).append(request)
+            place = gone_on.get(request.id)
+            at, known = (run_id, step) if place is None else (place.run_id, place[1:])
+            active.setdefault(at, {}).setdefault(known, []).append(request)
     lease = runtime.settings.engine.lease_seconds
-    for run_id, steps in active.items():
-        for step, pid in runtime.ledger.renew(run_id, steps, owner=runtime.owner, lease=lease).items():
-            stuck += [request for request in _over(steps[step], pid, lease) if not _end(request, pool)]
+    for run_id, listed in active.items():
+        steps = [one for one in listed if isinstance(one, str)]
+        attempts = [one for one in listed if not isinstance(one, str)]
+        found = runtime.ledger.renew(run_id, steps, owner=runtime.owner, lease=lease, attempts=attempts)
+        for one, pid in found.items():
+            stuck += [request for request in _over(listed[one], pid, lease) if not _end(request, pool)]
     announce(runtime)
     runtime.renewed()
     return stuck

@@ -10,13 +10,16 @@ from celery import Celery
 from orchestrator import keys
 from orchestrator.connection import guarded
 from orchestrator.engine import recovery
+from orchestrator.engine.canvas import task_id
 from orchestrator.engine.runtime import Runtime, runtime_of
 from orchestrator.processes import is_running
+from orchestrator.run import waiting
 from orchestrator.run.models import FINAL_STEP_STATES, StepState
 
 LOST = "lost_id"
 """Attribute of a request's context: the task over which its process died, when that is another one; empty when it died
 over an attempt that had been replaced."""
+ENDED_WELL = frozenset({StepState.SUCCESS, StepState.CACHED, StepState.SKIPPED})
 _LOST = (WorkerLostError, Terminated, TimeLimitExceeded)
 
 
@@ -34,9 +37,10 @@ def outcome(runtime: Runtime, run_id: str, step: str) -> str | None:
 
 
 class Loss(NamedTuple):
-    """The step that a dead process had come to, and whether it goes on without it; no step when that has long gone on
-    in another process."""
+    """The step that a dead process had come to, its run, and whether that goes on without it; no step when it has long
+    gone on in another process."""
 
+    run_id: str
     step: str
     goes_on: bool
 
@@ -47,19 +51,22 @@ def lost(app: Celery, run_id: str, step: str, error: BaseException) -> Loss:
     The dead one may have run an earlier attempt: only when the process of the last attempt is gone, that has ended.
     """
     runtime = runtime_of(app)
-    at, standing = step, _standing(runtime, run_id, step)
+    place = waiting.place(runtime.client, runtime.owner, task_id(run_id, step))
+    if place is not None:
+        run_id, step = place.run_id, place.step
+    standing = _standing(runtime, run_id, step)
     if standing.owner and (standing.owner != runtime.owner or is_running(standing.pid)):
-        return Loss("", goes_on=True)
-    if standing.onward and standing.state in FINAL_STEP_STATES:
-        at, standing = standing.onward, _standing(runtime, run_id, standing.onward)
+        return Loss(run_id, "", goes_on=True)
+    if standing.state in ENDED_WELL:  # it waited for another one
+        return Loss(run_id, "", goes_on=True)
     if standing.definition is None:
-        return Loss(at, goes_on=True)
+        return Loss(run_id, step, goes_on=True)
     ours = standing.state == StepState.RUNNING and standing.owner == runtime.owner
     if ours and not is_running(standing.pid):
         recovery.attempt_lost(
-            app, run_id, at, definition=standing.definition, token=standing.token, executed=True, error=error
+            app, run_id, step, definition=standing.definition, token=standing.token, executed=True, error=error
         )
-    return Loss(at, goes_on=outcome(runtime, run_id, at) is None)
+    return Loss(run_id, step, goes_on=outcome(runtime, run_id, step) is None)
 
 
 class _Standing(NamedTuple):
@@ -67,15 +74,14 @@ class _Standing(NamedTuple):
     token: int
     owner: str
     pid: int
-    onward: str
     definition: bytes | None
 
 
 def _standing(runtime: Runtime, run_id: str, step: str) -> _Standing:
     with guarded():
         pipe = runtime.client.pipeline(transaction=False)
-        pipe.hmget(keys.run_key(run_id, f"s:{step}"), "state", "token", "owner", "pid", "onward")
+        pipe.hmget(keys.run_key(run_id, f"s:{step}"), "state", "token", "owner", "pid")
         pipe.hget(keys.run_key(run_id, "defs"), step)
         found, definition = pipe.execute()
-    state, token, owner, pid, onward = ("" if raw is None else raw.decode() for raw in found)
-    return _Standing(state, int(token or 0), owner, int(pid or 0), onward, definition)
+    state, token, owner, pid = ("" if raw is None else raw.decode() for raw in found)
+    return _Standing(state, int(token or 0), owner, int(pid or 0), definition)

@@ -22,7 +22,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from orchestrator.connection import client_url
-from orchestrator.engine.canvas import barrier_signature, group_task_id, step_signature, task_id
+from orchestrator.engine.canvas import STEP, barrier_signature, group_task_id, step_signature, task_id
 from orchestrator.engine.routing import HIGHEST, agent_queue, redis_priority
 from orchestrator.keys import barrier_node
 from orchestrator.run.transitions import NO_MAIL
@@ -124,7 +124,8 @@ class Mail:
 
 def templates(app: Celery) -> dict[str, Any]:
     """What `post.lua` fills in: `message`, `body` and `link` (of a chain; texts with places as @STEP@), `queue` (the
-    prefix of all queues), `separator` and `levels` (our priorities 0-10 on Redis' scale)."""
+    prefix of all queues), `task` (the name of every step's), `separator` and `levels` (our priorities 0-10 on Redis'
+    scale)."""
     message = _published(app)
     args, kwargs, embed = json.loads(message["body"])
     link = embed["chain"][0]
@@ -139,6 +140,7 @@ def templates(app: Celery) -> dict[str, Any]:
         "body": _bare([args, kwargs, embed], "@CHAIN@", "@CHORD@"),
         "link": _bare(link, "@LEVEL@"),
         "queue": agent_queue(""),
+        "task": STEP,
         "separator": Channel.sep,
         "levels": [redis_priority(priority) for priority in range(HIGHEST + 1)],
     }

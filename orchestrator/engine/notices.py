@@ -23,14 +23,14 @@ class Notices:
 
     `stopping`: the worker has been told to stop. `drained`: it has stepped back, and is to begin nothing. `watched`: it
     tells of its tasks, as it does under `-E` and when Flower asks for it. `hoarding`: what is cached is to live on as
-    long as it is used, because the worker has an alarm.
+    long as it is used, because the worker has an alarm. `behind`: it was given messages for which it has no process.
     """
 
-    stopping, drained, watched, hoarding = map(_Notice, range(4))
+    stopping, drained, watched, hoarding, behind = map(_Notice, range(5))
 
     def __init__(self) -> None:
-        self.bytes: bytearray | mmap.mmap = bytearray(4)
+        self.bytes: bytearray | mmap.mmap = bytearray(5)
 
     def open(self) -> None:
         """In the main process, once."""
-        self.bytes = mmap.mmap(-1, 4)
+        self.bytes = mmap.mmap(-1, 5)

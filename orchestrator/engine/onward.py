@@ -27,8 +27,7 @@ def in_turns(app: Celery, tracer: Tracer) -> Tracer:
 
     def trace(uuid: str, args: Any, kwargs: Any, request: Any = None) -> Any:
         with Turn(app, *args) as turn:
-            answer = tracer(uuid, args, kwargs, request)
-            return _go_on(app, turn, tracer, uuid, answer) if turn.goes_on else answer
+            return _go_on(app, turn, tracer, uuid, tracer(uuid, args, kwargs, request))
 
     return trace
 
@@ -38,16 +37,22 @@ def _go_on(app: Celery, turn: Turn, tracer: Tracer, uuid: str, first: Any) -> An
     told here, at once, and the worker finds no text."""
     runtime = runtime_of(app)
     watched, answer = runtime.notices.watched, first
-    while granted := turn.take_up():
+    if not turn.goes_on and not turn.may_look:
+        return first
+    while True:
+        ending = _ending(uuid, answer)
+        if watched and not turn.goes_on:
+            _tell(app, ending)
+            ending = None
+        turn.look()
+        granted = turn.take_up()
+        if granted is None:
+            return trace_ok_t(first.retval, first.info, first.runtime, None) if watched else first
         request = request_of(turn.run_id, granted, runtime.hostname)
         if watched:
-            _tell(app, _ending(uuid, answer), _received(request), ("task-started", {"uuid": request["id"]}))
+            _tell(app, ending, _received(request), ("task-started", {"uuid": request["id"]}))
         uuid = request["id"]
         answer = tracer(uuid, request["args"], request["kwargs"], request)
-    if not watched:
-        return first
-    _tell(app, _ending(uuid, answer))
-    return trace_ok_t(first.retval, first.info, first.runtime, None)
 
 
 def request_of(run_id: str, granted: Claimed, hostname: str) -> dict[str, Any]:

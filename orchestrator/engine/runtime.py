@@ -33,7 +33,8 @@ from orchestrator.metrics.policy import Tuning
 from orchestrator.resources.store import Pools
 from orchestrator.run.expansions import Expansions, ExpansionScripts
 from orchestrator.run.store import Ledger
-from orchestrator.run.transitions import BASE, FLOW, GO_ON, NO_MAIL, TAKE_BACK, Transitions, lua
+from orchestrator.run.transitions import BASE, FLOW, GO_ON, NO_MAIL, TAKE_BACK, Transitions, lua, of_any_run
+from orchestrator.run.waiting import Waiters
 from orchestrator.scripts import Script
 
 if TYPE_CHECKING:
@@ -49,23 +50,25 @@ def transitions(mail: str = NO_MAIL) -> Transitions:
 
     `mail` is the Lua with which what is released leaves in the same moment.
     """
-    moving = partial(Script, LOCKS, FLOW, within=f"{mail}\n{BASE}")
+    moving = partial(Script, LOCKS, SNAPSHOT, FLOW, within=f"{mail}\n{BASE}")
     return Transitions(
         create=moving(lua("marks"), lua("create")),
         claim=Script(SNAPSHOT, lua("take"), lua("claim"), within=BASE),
-        finish=moving(SNAPSHOT, CHECK, GO_ON, lua("quality"), lua("finish")),
+        finish=moving(CHECK, GO_ON, lua("quality"), lua("finish")),
         renew=Script(LOCKS, EXTEND, lua("renew"), within=BASE),
         requeue=moving(lua("requeue")),
         admit=moving(lua("admit")),
         grant=moving(lua("grant")),
         expire=moving(lua("expire")),
         judge=moving(JOIN, GO_ON, TAKE_BACK, lua("unseen"), lua("quality"), lua("judge")),
-        fallback=moving(SNAPSHOT, TAKE_BACK, lua("unseen"), lua("fallback")),
-        resolve=moving(SNAPSHOT, lua("quality"), lua("resolve")),
+        fallback=moving(TAKE_BACK, lua("unseen"), lua("fallback")),
+        resolve=moving(lua("quality"), lua("resolve")),
         stop=moving(lua("stop")),
         pause=moving(lua("pause")),
         resume=moving(lua("resume")),
         retry=moving(UNDO, TAKE_BACK, *(lua(name) for name in ("quality", "marks", "choose", "reset", "retry"))),
+        look=of_any_run(mail, SNAPSHOT),
+        leave=Script(lua("waits"), lua("leave")),
         posts=mail != NO_MAIL,
     )
 
@@ -73,7 +76,7 @@ def transitions(mail: str = NO_MAIL) -> Transitions:
 @cache
 def expanding(mail: str = NO_MAIL) -> ExpansionScripts:
     """The scripts of mapped steps; `mail` as for `transitions`."""
-    moving = partial(Script, LOCKS, FLOW, within=f"{mail}\n{BASE}")
+    moving = partial(Script, LOCKS, SNAPSHOT, FLOW, within=f"{mail}\n{BASE}")
     return ExpansionScripts(
         expand=moving(lua("over"), lua("expand")),
         feed=moving(lua("over"), lua("feed")),
@@ -134,6 +137,11 @@ class Runtime(Struct):
         if pid not in self._ledgers:
             self._ledgers = {pid: ledger(self.client, self.settings, self.mail())}
         return self._ledgers[pid]
+
+    @property
+    def waiters(self) -> Waiters:
+        """How this process looks for steps beside the messages that it is given."""
+        return Waiters(self.client, transitions(self.mail()), f"{self.owner}:{os.getpid()}")
 
     @property
     def expansions(self) -> Expansions:
@@ -212,6 +220,11 @@ class Runtime(Struct):
         self.notices.open()
         self.mail()  # once, before the children are forked
 
+    @property
+    def in_child(self) -> bool:
+        """Whether this is one of a worker's processes beside its main one."""
+        return self._main_pid not in (0, os.getpid())
+
     def renewed(self) -> None:
         """This worker's leases were renewed. After a gap in which a lease could lapse, others' may have as well."""
         now = monotonic()
@@ -222,7 +235,7 @@ class Runtime(Struct):
     def may_judge_leases(self) -> bool:
         """Whether a lease that has lapsed tells of its worker, and not of the store: nobody could renew while that was
         away. Whoever came through such a time waits for a lease; children of a worker leave it to its main process."""
-        if self._main_pid not in (0, os.getpid()):
+        if self.in_child:
             return False
         now = monotonic()
         steady = now - self._steady_since >= self.settings.engine.lease_seconds

@@ -1,10 +1,10 @@
 """A turn: the steps that a worker's process does in a row when a message was delivered to it.
 
-The transition that ends an attempt may begin another step for the same process, in the same script, with a claim like
-any other. Neither a message nor the worker's main process is in between. A turn is short, so that messages,
-acknowledgements and a fair queue keep their meaning; what is known to take long has a message of its own. Only steps
-of queues that the worker takes from are begun, and none ahead of a message that is more urgent; others that are as
-urgent wait until the turn is over.
+The transition that ends an attempt may begin another step of the run for the same process, in the same script, with a
+claim like any other. When there is none, the process looks for the next message of all runs, as its worker would, and
+begins that step; and when there is none either, it waits a little, and may be handed a step in the moment in which that
+is released. Neither a message nor the worker's main process is in between. Only steps of queues that the worker takes
+from are begun, and none ahead of a message that is more urgent; what is known to take long has a message of its own.
 """
 
 from __future__ import annotations
@@ -17,8 +17,15 @@ from typing import Any
 
 from celery import Celery
 
-from orchestrator.engine.runtime import Runtime, runtime_of
-from orchestrator.run.replies import Claimed, Moved
+from orchestrator.engine.canvas import task_id
+from orchestrator.engine.runtime import Runtime, log, runtime_of
+from orchestrator.errors import StoreUnavailable
+from orchestrator.run.replies import Begun, Claimed, Moved
+
+MOST_SECONDS = 30.0
+"""After so long a process goes back to Celery, which counts its tasks and looks at its memory."""
+LOOK_SECONDS = 0.2
+"""How often a process that waits looks whether a message has come by another way."""
 
 _current: ContextVar[Turn | None] = ContextVar("turn", default=None)
 
@@ -31,13 +38,14 @@ class Turn:
         self.run_id = run_id
         self._app = app
         self._runtime: Runtime = runtime_of(app)
-        self._head = head
-        self._began = monotonic()
+        self._head = task_id(run_id, head)
+        self._began = self._entered = monotonic()
         self._open = False
+        self._went_on = False
         self._next: Claimed | None = None
         self._given: Claimed | None = None
         self.joined: set[str] = set()
-        """The groups whose barriers have been decided in it."""
+        """The groups of the run whose barriers have been decided in it."""
 
     def __enter__(self) -> Turn:
         self._token = _current.set(self)
@@ -54,6 +62,7 @@ class Turn:
     def take_up(self) -> Claimed | None:
         """That attempt; the next one to be carried out is this."""
         self._given, self._next = self._next, None
+        self._went_on = self._went_on or self._given is not None
         return self._given
 
     def given(self, step: str) -> Claimed | None:
@@ -75,13 +84,68 @@ class Turn:
             self._next = moved.begun
 
     def onward(self) -> Mapping[str, Any] | None:
-        """What the ledger needs in order to begin the next step; None when the turn is over."""
+        """What the ledger needs in order to begin the next step of the run; None when its time is over."""
+        if self._next is not None or not self._may_go_on():
+            return None
+        return self._process() if monotonic() - self._entered < self._seconds else None
+
+    @property
+    def may_look(self) -> bool:
+        """Whether it looks for steps of other runs, and waits for them. This is for processes that have nothing else to
+        do; threads, and whoever has a worker to keep alive, leave it to Celery."""
+        return self._runtime.in_child and self._may_go_on()
+
+    def look(self) -> None:
+        """When nothing was begun yet, look for a step of any run to go on with, and wait a little for one."""
+        if self._next is not None:
+            return
+        try:
+            found = self._looked() if self.may_look else self._left()
+        except StoreUnavailable as error:
+            log.info("a process looks for no further step: %s", error)
+            return
+        if found is not None:
+            self._enter(found)
+
+    def _looked(self) -> Begun | None:
+        waiters, process = self._runtime.waiters, self._process()
+        ends = min(monotonic() + self._seconds, self._began + MOST_SECONDS)
+        while True:
+            left = ends - monotonic()
+            process["queues"].append(process["queues"].pop(0))  # of queues that are as urgent, each comes first
+            found = waiters.look(process, left if left > 0 else None)
+            if found is None or isinstance(found, Begun):
+                return found
+            self._went_on = True
+            handed = waiters.given(min(LOOK_SECONDS, left))
+            if handed is not None:
+                return handed
+            if not self._may_go_on():
+                return self._left()
+
+    def _left(self) -> Begun | None:
+        return self._runtime.waiters.leave(self._process()) if self._went_on else None
+
+    def _enter(self, found: Begun) -> None:
+        if found.run_id != self.run_id:
+            self.run_id = found.run_id
+            self.joined = set()
+        self._entered = monotonic()
+        self._next = found.granted
+
+    @property
+    def _seconds(self) -> float:
+        return self._runtime.settings.engine.run_on_seconds
+
+    def _may_go_on(self) -> bool:
+        runtime, notices = self._runtime, self._runtime.notices
+        if not self._open or not self._seconds or not runtime.ledger.posts:
+            return False
+        return not (notices.stopping or notices.drained or notices.behind)
+
+    def _process(self) -> dict[str, Any]:
         runtime = self._runtime
-        engine, notices = runtime.settings.engine, runtime.notices
-        if not self._open or self._next is not None or not runtime.ledger.posts:
-            return None
-        if monotonic() - self._began >= engine.run_on_seconds or notices.stopping or notices.drained:
-            return None
+        engine = runtime.settings.engine
         return {
             "head": self._head,
             "queues": list(self._app.amqp.queues.consume_from),

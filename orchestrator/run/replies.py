@@ -73,6 +73,13 @@ class Claimed(Struct, frozen=True):
     message: bytes = b""
 
 
+class Begun(Struct, frozen=True):
+    """An attempt of a step of any run, with which its process goes on."""
+
+    run_id: str
+    granted: Claimed
+
+
 class Due(Struct, frozen=True):
     """One item that is due: its kind (`lease`, `timeout`, `idle`, `queued`, `retry`, `barrier`, `joined`, `cancel`,
     `run`), the node that it concerns, that node as it stands, and by how many seconds it is `late`."""
@@ -189,6 +196,17 @@ def _granted(raw: Sequence[Any]) -> Claimed:
     message = raw[7] if len(raw) > 7 else b""
     state = RunState(raw[4].decode())
     return Claimed(int(raw[1]), json.loads(raw[2]), float(raw[3]), state, int(raw[5]), branches, message)
+
+
+def begun(raw: Sequence[Any]) -> Begun:
+    return Begun(raw[8].decode(), _granted(raw))
+
+
+def given(text: bytes) -> Begun:
+    """As `begun`, from JSON."""
+    raw = json.loads(text)
+    raw[4], raw[6], raw[7] = raw[4].encode(), [name.encode() for name in raw[6]], raw[7].encode()
+    return Begun(raw[8], _granted(raw))
 
 
 def agenda(raw: Sequence[Any]) -> Agenda:

@@ -185,11 +185,16 @@ class Ledger:
         raw = self._together(self._scripts.finish, run_id, arguments, payloads)
         return Unlocked(raw[1].decode()) if raw[0] == b"unlocked" else replies.finished(raw)
 
-    def renew(self, run_id: str, steps: Iterable[str], *, owner: str, lease: float) -> dict[str, int]:
-        """Keep attempts alive. Step -> the process of this owner that makes, or has made, its last attempt; 0 when that
-        was taken from it, -1 when it is somebody else's. Steps of which none can be said are left out."""
-        raw = self._scripts.renew(self.client, run_id, self.arguments(steps=list(steps), owner=owner, lease=lease))
-        return {step.decode(): int(pid) for step, pid in raw}
+    def renew(
+        self, run_id: str, steps: Iterable[str], *, owner: str, lease: float, attempts: Iterable[tuple[str, int]] = ()
+    ) -> dict[str | tuple[str, int], int]:
+        """Keep attempts alive: the last ones of these steps, and these ones (step, token), to which processes have gone
+        on. Either -> the process of this owner that makes, or has made, it; 0 when it was taken from it, -1 when a
+        step's is somebody else's. Those of which none can be said are left out."""
+        places: list[str | tuple[str, int]] = [*steps, *attempts]
+        told = [(place, 0) if isinstance(place, str) else place for place in places]
+        raw = self._scripts.renew(self.client, run_id, self.arguments(places=told, owner=owner, lease=lease))
+        return {places[number - 1]: int(pid) for number, pid in raw}
 
     def progress(self, run_id: str, step: str, token: int, fraction: float, message: str) -> str | Refused:
         """Record progress; returns the state of the run."""

@@ -18,14 +18,20 @@ BASE = lua("base")
 NO_MAIL = "local MAIL = nil"
 """Stands where scripts have the templates of `post.lua`: whoever calls them publishes what they release."""
 _FLOW = ("rules", "leases", "settle", "ended", "turns", "consider", "flow", "expansion_keys", "lanes", "expiry",
-         "close", "post", "reply")  # fmt: skip
+         "close", "post", "take", "waits", "onward", "handing", "admitted", "chords", "reply")  # fmt: skip
 FLOW = "\n".join(lua(name) for name in _FLOW)
 """What a script needs in order to end nodes and release others, behind NO_MAIL or templates, BASE and the context's
-fragments of locks."""
-GO_ON = "\n".join(lua(name) for name in ("take", "onward", "go_on"))
-"""What a script needs, behind the context's `snapshot`, in order to begin the next step for its caller."""
+fragments of locks and snapshots."""
+GO_ON = lua("go_on")
+"""What a script needs, behind FLOW, in order to begin the next step for its caller."""
 TAKE_BACK = "\n".join(lua(name) for name in ("withdraw", "reopen"))
 """What a script needs in order to end attempts before their time, and to run steps again."""
+
+def of_any_run(mail: str, snapshot: str) -> Script:
+    """`look.lua`: a script about the run of whatever message it finds."""
+    run = ("local function in_run(KEYS)", BASE, snapshot, lua("take"), lua("onward"), lua("any_run"), "end")
+    return Script(mail, lua("waits"), *run, lua("look"))
+
 
 PROGRESS = Script(BASE, lua("progress"))
 DUE = Script(BASE, lua("due"))
@@ -54,4 +60,6 @@ class Transitions(Struct, frozen=True):
     pause: Script
     resume: Script
     retry: Script
+    look: Script
+    leave: Script
     posts: bool = False

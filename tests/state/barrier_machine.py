@@ -31,6 +31,7 @@ from orchestrator.run.reader import RunReader
 from orchestrator.run.replies import Claimed, GroupState, Moved
 from orchestrator.run.store import Ledger
 from orchestrator.run.transitions import Transitions
+from orchestrator.run.waiting import places
 from orchestrator.settings import EngineSettings
 from orchestrator.workflow.models import BarrierSpec, GroupSpec, RetryPolicy, StepSpec, WorkflowSpec
 from orchestrator.workflow.plan import make_plan
@@ -240,7 +241,11 @@ class BarrierMachine(RuleBasedStateMachine):
     @rule(steps=st.sets(st.sampled_from(EVERYBODY)))
     def renew(self, steps: set[str]) -> None:
         living = [attempt for step, attempt in self.current.items() if step in steps and attempt.alive]
-        self.ledger.renew(RUN, {attempt.head for attempt in living}, owner=self.runtime.owner, lease=LEASE)
+        owner = self.runtime.owner
+        gone_on = places(self.client, owner)
+        given = {attempt.head for attempt in living if f"{RUN}.{attempt.head}" not in gone_on}
+        come_to = {place[1:] for place in (gone_on.get(f"{RUN}.{attempt.head}") for attempt in living) if place}
+        self.ledger.renew(RUN, given, owner=owner, lease=LEASE, attempts=come_to)
         for attempt in living:
             attempt.leased_until = self.now + LEASE
 

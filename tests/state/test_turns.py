@@ -4,6 +4,7 @@ it. The messages are the ledger's own, in the queues of a real server."""
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 from unittest.mock import patch
@@ -16,8 +17,9 @@ from orchestrator.engine import runtime as engine
 from orchestrator.engine.app import create_app
 from orchestrator.engine.routing import agent_queue
 from orchestrator.engine.runtime import runtime_of
-from orchestrator.run import store
-from orchestrator.run.replies import Claimed, Moved
+from orchestrator.run import store, waiting
+from orchestrator.run.replies import Begun, Claimed, Moved
+from orchestrator.run.waiting import Waiters
 from orchestrator.settings import EngineSettings
 from orchestrator.workflow.models import GroupSpec, WorkflowSpec
 from tests.state.bench import OWNER, Bench, own, spec, step
@@ -70,13 +72,26 @@ class Floor(Bench):
 
     def goes_on(self, name: str, granted: Claimed, *, head: str = "", **more: Any) -> Moved:
         """The attempt ends well, and its process would go on."""
-        onward = {**PROCESS, "head": head or name}
+        onward = {**PROCESS, "head": f"run.{head or name}"}
         moved = self.ledger.finish(
             "run", name, "success", token=granted.token, snapshot=granted.version, fields=own(name, {}), onward=onward,
             **more,
         )  # fmt: skip
         assert isinstance(moved, Moved), moved
         return moved
+
+    def places(self) -> dict[str, tuple[str, str, int]]:
+        """Where processes have got to, by the task of their message."""
+        return {head: (*place,) for head, place in waiting.places(self.client, OWNER).items()}
+
+    def renewed(self, *known: str | tuple[str, int]) -> dict[str | tuple[str, int], int]:
+        """The worker renews what its processes are at."""
+        steps, attempts = [x for x in known if isinstance(x, str)], [x for x in known if not isinstance(x, str)]
+        return self.ledger.renew("run", steps, owner=OWNER, lease=5.0, attempts=attempts)
+
+    def waiter(self, who: str = "p1") -> Waiters:
+        """A process that looks for work."""
+        return Waiters(self.client, self.scripts, who)
 
     def first(self, workflow: WorkflowSpec) -> Moved:
         """The first step of a workflow has run."""
@@ -122,13 +137,13 @@ def the_process_of_a_barrier_goes_on_behind_it(floor: Floor) -> None:
     for name in "xyz":
         floor.run_step(name)
     floor.client.delete(*floor.client.keys("agents.*"))
-    members, onward = ["x", "y", "z"], PROCESS | {"head": "z"}
+    members, onward = ["x", "y", "z"], PROCESS | {"head": "run.z"}
     moved = floor.ledger.judge("run", "@g", "success", decision="", members=members, branches=members, onward=onward)
     assert isinstance(moved, Moved)
     assert (begun(moved), floor.waiting()) == ("last", [])
 
 
-def of_several_it_takes_the_next_message(floor: Floor) -> None:
+def of_several_it_begins_the_first(floor: Floor) -> None:
     moved = floor.first(FAN)
     assert begun(moved) == "x"
     assert sorted(floor.waiting()) == ["y", "z"]
@@ -154,17 +169,21 @@ def another_class_that_its_worker_serves_comes_first(floor: Floor) -> None:
     assert (begun(floor.first(beside(8, queue="other"))), floor.waiting()) == ("d", ["b"])
 
 
+def a_member_of_its_group_is_next_in_the_queue(floor: Floor) -> None:
+    moved = floor.first(FAN)
+    assert moved.begun is not None
+    moved = floor.goes_on("x", moved.begun, head="a")
+    assert (begun(moved), floor.waiting()) == ("y", ["z"])
+    assert moved.begun is not None
+    message = json.loads(moved.begun.message)
+    assert message["headers"]["id"] == "run.y"
+    assert json.loads(message["body"])[2]["chord"], "it is a member of its chord still"
+
+
 def another_run_waits_until_the_turn_is_over(floor: Floor) -> None:
     floor.create(LINE, "else")
     floor.create(LINE)
     assert begun(floor.goes_on("a", floor.take("a"))) == "b"
-
-
-def what_was_sent_last_is_taken_behind_other_runs(floor: Floor) -> None:
-    floor.create(FAN, "else")
-    floor.create(FAN)
-    assert begun(floor.goes_on("a", floor.take("a"))) == "z"
-    assert len(floor.waiting()) == 3
 
 
 def a_step_of_another_class_needs_no_message_either(floor: Floor) -> None:
@@ -192,12 +211,14 @@ def nothing_begins_while_a_person_is_asked(floor: Floor) -> None:
 
 
 def what_is_no_message_of_ours_stays(floor: Floor) -> None:
-    floor.create(FAN)
-    granted, rubbish = floor.take("a"), ("no JSON", json.dumps({"headers": {"id": None}}), json.dumps([]))
-    floor.client.lpush("agents.noop", *rubbish)
-    assert begun(floor.goes_on("a", granted)) == "z"
-    found: Any = floor.client.lrange("agents.noop", 2, -1)
-    assert [raw.decode() for raw in found] == list(reversed(rubbish))
+    for rubbish in ("no JSON", json.dumps({"headers": {"id": None}}), json.dumps([])):
+        floor.client.flushdb()
+        floor.create(beside(5))
+        granted = floor.take("a")
+        floor.client.rpush("agents.noop", rubbish)
+        floor.client.hset(keys.run_key("run", "s:b"), "need", 2)  # it releases nobody
+        assert begun(floor.goes_on("a", granted)) is None
+        assert floor.client.lindex("agents.noop", -1) == rubbish.encode()
 
 
 # -- what is known of it -----------------------------------------------------------------------------------------------
@@ -218,10 +239,11 @@ def a_lease_is_renewed_by_the_step_of_the_message(floor: Floor) -> None:
     third = floor.goes_on("b", second, head="a").begun
     assert third is not None
     floor.now += 4
-    assert floor.ledger.renew("run", ["a"], owner=OWNER, lease=5.0) == {"a": 7}
+    assert floor.places() == {"run.a": ("run", "c", 1)}
+    assert floor.renewed(("c", 1)) == {("c", 1): 7}
     assert floor.client.zscore(keys.run_key("run", "due"), "lease:c") == floor.now + 5
     floor.ledger.finish("run", "c", "timed_out", token=third.token, executed=False)
-    assert floor.ledger.renew("run", ["a"], owner=OWNER, lease=5.0) == {"a": 0}, "its process is to be ended"
+    assert floor.renewed(("c", 1)) == {("c", 1): 0}, "its process is to be ended"
 
 
 def a_new_attempt_of_the_first_begins_a_turn_of_its_own(floor: Floor) -> None:
@@ -233,7 +255,7 @@ def a_new_attempt_of_the_first_begins_a_turn_of_its_own(floor: Floor) -> None:
         "its message may be on its way to this worker"
     )
     floor.take("a")
-    assert floor.node("a", "onward") == ""
+    assert floor.places() == {}
     assert floor.ledger.renew("run", ["a"], owner=OWNER, lease=5.0) == {"a": 7}
 
 
@@ -241,8 +263,8 @@ def again(floor: Floor, token: int, *, taken: bool) -> int:
     """The attempt of `b` ends, and another process of the same worker makes the next one; its token."""
     floor.ledger.finish("run", "b", "retrying", token=token, executed=not taken, delay=0.0)
     floor.ledger.requeue("run", "b", found="retrying")
-    told = floor.ledger.renew("run", ["a"], owner=OWNER, lease=5.0)
-    assert told == {"a": 0 if taken else 7}, "what was taken is over, whoever will have the next one"
+    told = floor.renewed(("b", token))
+    assert told == ({("b", token): 0} if taken else {("b", token): 7}), "what was taken is over"
     claimed = floor.ledger.claim("run", "b", worker=OWNER, owner=OWNER, lease=5.0, pid=8)
     assert isinstance(claimed, Claimed)
     return claimed.token
@@ -252,28 +274,134 @@ def a_process_whose_attempt_was_taken_is_told_from_the_one_that_makes_the_next(f
     second = floor.first(LINE).begun
     assert second is not None
     third = again(floor, second.token, taken=True)
-    assert floor.ledger.renew("run", ["a", "b"], owner=OWNER, lease=5.0) == {"a": 0, "b": 8}
+    assert floor.renewed("b", ("b", second.token)) == {"b": 8, ("b", second.token): 0}
     again(floor, third, taken=True)
-    assert floor.ledger.renew("run", ["a", "b"], owner=OWNER, lease=5.0) == {"a": 0, "b": 8}
+    assert floor.renewed("b", ("b", second.token)) == {"b": 8, ("b", second.token): 0}
 
 
 def a_process_that_has_ended_its_attempt_by_itself_is_left_alone(floor: Floor) -> None:
     second = floor.first(LINE).begun
     assert second is not None
     again(floor, second.token, taken=False)
-    assert floor.ledger.renew("run", ["a", "b"], owner=OWNER, lease=5.0) == {"a": 7, "b": 8}
+    assert floor.renewed("b", ("b", second.token)) == {"b": 8}
+
+
+# -- processes that wait -----------------------------------------------------------------------------------------------
+
+BY = PROCESS | {"head": "old.h"}
+
+
+def found(answer: object) -> tuple[str, str] | None:
+    """The run and the step that a process goes on with."""
+    return (answer.run_id, str(answer.granted.definition["id"])) if isinstance(answer, Begun) else None
+
+
+def what_is_released_is_handed_to_a_process_that_waits(floor: Floor) -> None:
+    one = floor.waiter()
+    assert one.look(BY, 5.0) == "waits"
+    floor.create(LINE)
+    given = one.given(1.0)
+    assert given is not None
+    assert (found(given), given.granted.token, given.granted.message) == (("run", "a"), 1, b"")
+    assert (floor.waiting(), floor.node("a", "state"), floor.places()) == ([], "running", {"old.h": ("run", "a", 1)})
+    assert [event.state for event in floor.events()] == ["pending", "queued", "running", "running"]
+    floor.create(LINE, "else")
+    assert floor.waiting() == ["a"], "it waits no longer"
+
+
+def a_member_that_is_handed_over_is_one_of_its_chord_still(floor: Floor) -> None:
+    floor.create(FAN)
+    granted, one = floor.take("a"), floor.waiter()
+    assert one.look(BY, 5.0) == "waits"
+    assert begun(floor.goes_on("a", granted)) == "x"
+    given = one.given(1.0)
+    assert given is not None
+    assert (found(given), floor.waiting()) == (("run", "y"), ["z"])
+    message = json.loads(given.granted.message)
+    assert json.loads(message["body"])[2]["chord"], "as it was sent to nobody"
+    assert given.granted.version == 1
+
+
+def who_has_waited_least_is_asked_first(floor: Floor) -> None:
+    first, second = floor.waiter("p1"), floor.waiter("p2")
+    first.look(BY, 5.0)
+    second.look(BY | {"head": "old.i"}, 5.5)
+    floor.create(spec(step("a"), step("b")))
+    assert [found(one.given(1.0)) for one in (second, first)] == [("run", "a"), ("run", "b")]
+
+
+def what_waits_longer_comes_first(floor: Floor) -> None:
+    one = floor.waiter()
+    one.look(BY, 5.0)
+    floor.client.lpush("agents.other", "from elsewhere")
+    floor.create(LINE)
+    assert floor.client.llen("agents.noop") == 1, "its worker takes the other first"
+
+
+def nobody_who_has_gone_is_asked(floor: Floor) -> None:
+    one = floor.waiter()
+    one.look(BY, 0.001)
+    floor.now = time.time() + 60
+    floor.create(LINE)
+    assert floor.waiting() == ["a"]
+    assert floor.client.exists(keys.WAITING) == 0, "nobody knows it any more"
+
+
+def who_leaves_is_given_nothing(floor: Floor) -> None:
+    one = floor.waiter()
+    one.look(BY, 5.0)
+    assert one.leave(BY) is None
+    floor.create(LINE)
+    assert floor.waiting() == ["a"]
+
+
+def who_leaves_takes_along_what_was_given(floor: Floor) -> None:
+    one = floor.waiter()
+    one.look(BY, 5.0)
+    floor.create(LINE)
+    assert one.look(BY, 5.0) == "waits"
+    assert found(one.leave(BY)) == ("run", "a")
+    assert floor.places() == {"old.h": ("run", "a", 1)}
+    assert one.leave(BY) is None
+    assert floor.places() == {}
+
+
+def the_next_message_may_be_of_any_run(floor: Floor) -> None:
+    floor.create(beside(3), "else")
+    floor.create(beside(8))
+    one = floor.waiter()
+    taken = [found(one.look(BY, 5.0)) for _ in range(4)]
+    assert taken == [("run", "d"), ("else", "a"), ("run", "a"), ("else", "d")]
+    assert one.look(BY, None) is None
+    assert floor.places() == {}
+
+
+def what_is_for_celery_ends_the_turn(floor: Floor) -> None:
+    floor.create(LINE)
+    floor.client.rpush("agents.noop", json.dumps({"headers": {"id": "run.a", "task": "another"}}))
+    one = floor.waiter()
+    assert one.look(BY, 5.0) is None
+    assert floor.client.exists(keys.WAITING) == 0
+
+
+def looking_again_finds_the_same(floor: Floor) -> None:
+    floor.create(LINE)
+    with patch.object(waiting, "token_hex", return_value="the same"):
+        answers = [floor.waiter().look(BY, 5.0) for _ in range(2)]
+    assert [found(answer) for answer in answers] == [("run", "a")] * 2
+    assert floor.node("a", "token") == "1"
 
 
 STORIES: tuple[Callable[[Floor], None], ...] = (
     a_step_released_alone_needs_no_message,
     the_process_of_a_barrier_goes_on_behind_it,
-    of_several_it_takes_the_next_message,
+    of_several_it_begins_the_first,
+    a_member_of_its_group_is_next_in_the_queue,
     what_is_as_urgent_waits_until_the_turn_is_over,
     what_is_more_urgent_comes_first,
     what_is_less_urgent_waits,
     another_class_that_its_worker_serves_comes_first,
     another_run_waits_until_the_turn_is_over,
-    what_was_sent_last_is_taken_behind_other_runs,
     a_step_of_another_class_needs_no_message_either,
     a_step_that_its_worker_does_not_serve_has_its_message,
     what_is_known_to_take_long_has_its_message,
@@ -284,6 +412,16 @@ STORIES: tuple[Callable[[Floor], None], ...] = (
     a_new_attempt_of_the_first_begins_a_turn_of_its_own,
     a_process_whose_attempt_was_taken_is_told_from_the_one_that_makes_the_next,
     a_process_that_has_ended_its_attempt_by_itself_is_left_alone,
+    what_is_released_is_handed_to_a_process_that_waits,
+    a_member_that_is_handed_over_is_one_of_its_chord_still,
+    who_has_waited_least_is_asked_first,
+    what_waits_longer_comes_first,
+    nobody_who_has_gone_is_asked,
+    who_leaves_is_given_nothing,
+    who_leaves_takes_along_what_was_given,
+    the_next_message_may_be_of_any_run,
+    what_is_for_celery_ends_the_turn,
+    looking_again_finds_the_same,
 )
 
 
@@ -302,18 +440,27 @@ MUTANTS: dict[str, tuple[str, str, Callable[[Floor], None]]] = {
         a_step_released_alone_needs_no_message,
     ),
     "others are passed by": (
-        "(before[1] and redis.call('EXISTS', unpack(before)) > 0)", "false",
+        "return not before[1] or redis.call('EXISTS', unpack(before)) == 0", "return true",
         what_is_more_urgent_comes_first,
     ),
-    "the message stays": ("redis.call(pop, list)", "", of_several_it_takes_the_next_message),
-    "any class will do": ("served(spec.queue) and", "", a_step_that_its_worker_does_not_serve_has_its_message),
+    "the message stays": ("redis.call('RPOP', list)", "", a_member_of_its_group_is_next_in_the_queue),
+    "any class will do": (
+        "served(spec.queue, by.queues) and", "", a_step_that_its_worker_does_not_serve_has_its_message
+    ),
     "a repetition forgets": ("answer[6] = went_on(run_state)", "", a_repeated_call_goes_on_with_the_same),
-    "only the message's step is renewed": (
-        "if f[6] and f[7] then", "if false then", a_lease_is_renewed_by_the_step_of_the_message
+    "what was gone on with is not renewed": (
+        "if same and f[1] == 'running' then", "if false then", a_lease_is_renewed_by_the_step_of_the_message
     ),
     "any attempt of it is the process's own": (
-        " and f[3] == token then", " then", a_process_whose_attempt_was_taken_is_told_from_the_one_that_makes_the_next,
+        "tonumber(f[3]) == token", "true",
+        a_process_whose_attempt_was_taken_is_told_from_the_one_that_makes_the_next,
     ),
+    "whoever was given a step still waits": (
+        "no_longer_waits(who, by.queues)\n", "", what_is_released_is_handed_to_a_process_that_waits
+    ),
+    "the dead are asked": ("tonumber(found[2]) > NOW", "true", nobody_who_has_gone_is_asked),
+    "what was given is lost": ("if given then return {given} end", "", who_leaves_takes_along_what_was_given),
+    "all messages are ours": ("headers.task == MAIL.task", "true", what_is_for_celery_ends_the_turn),
 }  # fmt: skip
 
 

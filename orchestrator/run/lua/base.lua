@@ -2,6 +2,7 @@
 -- `now` among them replaces the server's clock (tests only).
 local P = KEYS[1]
 local A = cjson.decode(ARGV[1])
+local RUN_ID = P:sub(6, -2)
 local META, DUE, EDGES, DEFS = P .. ':meta', P .. ':due', P .. ':edges', P .. ':defs'
 local NOW = A.now
 if not NOW then
@@ -27,7 +28,7 @@ local function event(kind, node, state, attempt, detail, ...) -- ...: names and 
   redis.call('XADD', P .. ':events', 'MAXLEN', '~', 100000, '*', 't', kind, 'n', node, 's', state,
     'a', attempt or '', 'd', detail or '', 'at', STAMP, ...)
   if kind == 'run' then
-    redis.call('XADD', 'orc:news', 'MAXLEN', '~', 10000, '*', 't', kind, 'r', P:sub(6, -2), 's', state, 'd', detail or '',
+    redis.call('XADD', 'orc:news', 'MAXLEN', '~', 10000, '*', 't', kind, 'r', RUN_ID, 's', state, 'd', detail or '',
       'at', STAMP)
   end
 end

@@ -1,9 +1,8 @@
--- post(definition as JSON, together) -> whether the message of a step went into its queue's list. MAIL has what
--- Celery would send, with places to fill in, when queues and ledger are on one server; without it the caller publishes.
--- together: how many members of the step's group are released with it, as one chord. set_up_chord(def, n): its size.
+-- message_of(spec, together) -> what Celery would send for a step, as MAIL has it with places to fill in when queues and
+-- ledger are on one server; without it the caller publishes. together: how many members of the step's group are released
+-- with it, as one chord. set_up_chord(def, n): its size. post(spec, message) -> whether it is in its queue's list.
 local function inside(text) return string.sub(cjson.encode(text), 2, -2) end -- of a JSON string
 local function fill(template, values) return (string.gsub(template, '@(%u+)@', values)) end
-local RUN_ID = string.match(P, '{(.*)}')
 
 local function addressed(step, agent, queue, priority)
   return {RUN = RUN_ID, STEP = step, AGENT = inside(agent), QUEUE = inside(queue),
@@ -16,9 +15,7 @@ local function set_up_chord(group, size)
   redis.call('SET', fill(MAIL.chord.size, at), size, 'EX', MAIL.chord.expires)
 end
 
-local function post(text, together)
-  local def = MAIL and cjson.decode(text)
-  if not def or (together > 1 and not MAIL.chord) then return false end
+local function message_of(def, together)
   local values = addressed(def.id, def.agent, def.queue, def.priority)
   if def.next then
     local links = {}
@@ -33,7 +30,11 @@ local function post(text, together)
   end
   values.BODY = cjson.encode(fill(MAIL.body, values))
   values.TAG = P .. def.id .. ':' .. STAMP
+  return fill(MAIL.message, values)
+end
+
+local function post(def, message)
   local level = MAIL.levels[def.priority + 1]
   local list = MAIL.queue .. def.queue .. (level > 0 and MAIL.separator .. level or '')
-  return type(redis.pcall('LPUSH', list, fill(MAIL.message, values))) == 'number'
+  return type(redis.pcall('LPUSH', list, message)) == 'number'
 end

@@ -1,45 +1,34 @@
--- release_admitted(): steps whose declared locks were granted in this script are queued, of a group all its members.
--- reply(run_state): {run state, definitions of steps that the caller publishes, barriers to judge, steps that ask for
--- pools as {definition, number}, leases that are over as {step, number}}. Members of a group that are
--- released together travel as one chord, whose size is kept: a member that is published again belongs to it still.
-local function release_admitted()
-  settle_free()
-  while ADMITTED[1] do
-    local node = table.remove(ADMITTED, 1)
-    not_due('admit:' .. node)
-    local waiting = {node}
-    if string.sub(node, 1, 1) == '@' then waiting = cjson.decode(redis.call('HGET', DEFS, node)).members end
-    for _, step in ipairs(waiting) do
-      if redis.call('HGET', step_key(step), 'state') == 'ready' then make_ready(step) end
-    end
-  end
-  store_locks()
+-- reply(run_state, first): {run state, definitions of steps that the caller publishes, barriers to judge, steps that ask
+-- for pools as {definition, number}, leases that are over as {step, number}}, message.
+-- first: the released step that the caller begins itself; message: what it would have got, '' outside a chord, nil when
+-- it has to be published after all.
+local function send(node, together, run_state, first) -- -> definition, if the caller publishes it; message, if it begins it
+  local def = redis.call('HGET', DEFS, node)
+  if not MAIL or (together > 1 and not MAIL.chord) then return def end
+  local spec = cjson.decode(def)
+  local message = together > 1 and message_of(spec, together)
+  if node == first then return nil, message or '' end
+  if hand_over(node, def, spec, message or '', run_state) then return end
+  due_at('queued:' .. node, A.lost or 10)
+  return not post(spec, message or message_of(spec, 1)) and def or nil
 end
 
-local function reply(run_state)
+local function reply(run_state, first)
   release_admitted()
-  local defs, members, barriers, again = {}, {}, {}, {}
+  local defs, mine = {}, nil
+  local barriers, members, again = gather_chords()
   for i, node in ipairs(RELEASED) do
-    due_at('queued:' .. node, A.lost or 10)
-    local barrier = redis.call('HGET', step_key(node), 'barrier')
-    if barrier then members[barrier] = (members[barrier] or 0) + 1 end
-    barriers[i] = barrier
-  end
-  for barrier, count in pairs(members) do
-    local f = redis.call('HMGET', step_key(barrier), 'chord', 'header')
-    if not f[1] then
-      members[barrier] = 1
-    elseif f[2] then
-      again[barrier] = true
-    elseif count > 1 then
-      redis.call('HSET', step_key(barrier), 'header', count)
-      if MAIL and MAIL.chord then set_up_chord(string.sub(barrier, 2), count) end
+    local barrier = barriers[i]
+    local def, message
+    if again[barrier] then def = redis.call('HGET', DEFS, node)
+    else def, message = send(node, barrier and members[barrier] or 1, run_state, first) end
+    if def then
+      due_at('queued:' .. node, A.lost or 10)
+      defs[#defs + 1] = def
     end
+    mine = mine or message
   end
-  for i, node in ipairs(RELEASED) do
-    local def, barrier = redis.call('HGET', DEFS, node), barriers[i]
-    if again[barrier] or not post(def, barrier and members[barrier] or 1) then defs[#defs + 1] = def end
-  end
+  if mine and SCHEDULED[first] then not_due('schedule:' .. first) end
   for i, one in ipairs(ASKING) do ASKING[i] = {redis.call('HGET', DEFS, one[1]), one[2]} end
-  return {run_state, defs, JOINED, ASKING, FREED}
+  return {run_state, defs, JOINED, ASKING, FREED}, mine
 end

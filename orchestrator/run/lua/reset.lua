@@ -1,7 +1,7 @@
 -- reset(node, chosen): a node is as it was before it ever ran, but for its attempts, whose tokens go on rising, and for
 -- what nodes that are not chosen have told it.
 local KEPT = {kind = true, rule = true, need = true, token = true, taken = true, ask = true, log_bytes = true,
-  log_lines = true, onward = true, onward_token = true}
+  log_lines = true}
 for _, name in ipairs(MARKS) do KEPT[name] = true end
 
 local function reset(node, chosen)

@@ -30,7 +30,7 @@ def test_it_says_who_goes_on_and_for_whom() -> None:
         told = onward("run")
         assert told is not None
         runtime = runtime_of(found._app)
-        assert (told["head"], told["seconds"]) == ("a", 60.0)
+        assert (told["head"], told["seconds"]) == ("run.a", 60.0)
         assert (told["owner"], told["pid"], told["lease"]) == (runtime.owner, os.getpid(), 5.0)
         assert onward("another") is None, "whatever else is moved in between"
     assert current("run") is None

@@ -99,7 +99,7 @@ def attempt_lost(
     """
     spec = definition if isinstance(definition, Mapping) else json.loads(definition)
     runtime = runtime_of(app)
-    ended = Ended(Cause.LOST, token - runtime.ledger.spent(run_id, step))
+    ended = Ended(Cause.LOST, token - runtime.ledger.lost(run_id, step, token))
     verdict = decide(RetryPolicy.model_validate(spec.get("retry", {})), ended)
     if verdict.reason == POISONED:
         dead_letters.park(runtime.client, run_id, step)

@@ -24,8 +24,9 @@ from orchestrator.run.replies import Begun, Claimed, Moved
 
 MOST_SECONDS = 30.0
 """After so long a process goes back to Celery, which counts its tasks and looks at its memory."""
-LOOK_SECONDS = 0.2
-"""How often a process that waits looks whether a message has come by another way."""
+LOOK_SECONDS, ALIVE_SECONDS = 0.2, 0.5
+"""How often a process that waits looks whether a message has come by another way, and for how long it is taken to be
+alive each time."""
 
 _current: ContextVar[Turn | None] = ContextVar("turn", default=None)
 
@@ -113,7 +114,7 @@ class Turn:
         while True:
             left = ends - monotonic()
             process["queues"].append(process["queues"].pop(0))  # of queues that are as urgent, each comes first
-            found = waiters.look(process, left if left > 0 else None)
+            found = waiters.look(process, min(left, ALIVE_SECONDS) if left > 0 else None)
             if found is None or isinstance(found, Begun):
                 return found
             self._went_on = True

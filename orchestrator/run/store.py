@@ -16,7 +16,7 @@ from orchestrator.keys import run_prefix
 from orchestrator.run import replies
 from orchestrator.run.pacing import has_pace
 from orchestrator.run.replies import Agenda, Claimed, Clash, GroupState, Moved, Refused, Unlocked, Writer
-from orchestrator.run.transitions import DUE, EXTEND, GROUP, PROGRESS, WARN, WROTE, Transitions
+from orchestrator.run.transitions import DUE, EXTEND, GROUP, PROGRESS, UNTAKEN, WARN, WROTE, Transitions
 from orchestrator.scripts import Script, encode
 
 if TYPE_CHECKING:
@@ -247,6 +247,11 @@ class Ledger:
         with guarded():
             raw = cast("bytes | None", self.client.hget(keys.run_key(run_id, f"s:{step}"), "spent"))
         return int(raw or 0)
+
+    def lost(self, run_id: str, step: str, token: int) -> int:
+        """As `spent`, when the process of the attempt `token` is gone; that one does not count either when it was handed
+        to the process and never taken up."""
+        return int(UNTAKEN(self.client, run_id, self.arguments(step=step, token=token)))
 
     def extend(
         self,

@@ -34,6 +34,7 @@ def of_any_run(mail: str, snapshot: str) -> Script:
 
 
 PROGRESS = Script(BASE, lua("progress"))
+UNTAKEN = Script(BASE, lua("untaken"))
 DUE = Script(BASE, lua("due"))
 EXTEND = Script(BASE, lua("extend"))
 GROUP = Script(BASE, lua("group"))

@@ -12,16 +12,18 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import redis
 
-from orchestrator import Client, RunHandle
+from orchestrator import Client, RunHandle, keys
 from orchestrator.run.models import FINAL_RUN_STATES, FINAL_STEP_STATES, RunState
 from tests.conftest import ROOT, Store, empty_database
 from tests.faults.failing_client import RUNS_EACH
@@ -73,6 +75,8 @@ class Fleets:
         """Set failpoints in both, and submit a run to both."""
         self.mend()
         for fleet in self:
+            if "claiming" in points:
+                eventually(partial(nobody_waits, fleet.client.redis), within=10, what="steps are claimed")
             arm(fleet.points, points)
         return [fleet.client.submit(document) for fleet in self]
 
@@ -90,6 +94,11 @@ def fleets(valkey_server: ValkeyServer, tmp_path_factory: pytest.TempPathFactory
         yield fleets
     for fleet in fleets:
         fleet.client.close()
+
+
+def nobody_waits(client: Any) -> bool:
+    """Whether all steps go through their queues, because no process waits to be handed one."""
+    return not any(client.zcount(queue, time.time(), "+inf") for queue in client.scan_iter(f"{keys.WAITING}:*"))
 
 
 def step(name: str, *needs: str, agent: str = "echo", **parameters: Any) -> dict[str, Any]:
@@ -174,7 +183,7 @@ def joined_once(handle: RunHandle) -> None:
     assert sorted(name or "" for name, _ in ends) == ["x", "y", "z"], told
     assert ("y", "success") not in ends, told
     assert handle.result()["y"] == {"by": "default"}
-    assert status.steps["z"].attempts == 1
+    assert status.steps["z"].attempts <= 2, "it may have been handed to a process that was just killed"
 
 
 @pytest.mark.parametrize("point", ["joined", "decided"])

@@ -21,7 +21,8 @@ GRACE = 3
 
 def engine(folder: Path) -> str:
     file = folder / "engine.yaml"
-    file.write_text(f"{QUICK_ENGINE.read_text()}  liveness_timeout: 2\n  stuck_threads: 2\n  replace_grace: {GRACE}\n")
+    through_queues = QUICK_ENGINE.read_text().replace("run_on_seconds: 1", "run_on_seconds: 0")
+    file.write_text(f"{through_queues}  liveness_timeout: 2\n  stuck_threads: 2\n  replace_grace: {GRACE}\n")
     return str(file)
 
 

@@ -392,6 +392,18 @@ def looking_again_finds_the_same(floor: Floor) -> None:
     assert floor.node("a", "token") == "1"
 
 
+def what_was_never_taken_up_does_not_count(floor: Floor) -> None:
+    who = f"{OWNER}:{BY['pid']}"
+    for name, taken, spent in (("run", True, 0), ("else", False, 1)):
+        one = floor.waiter(who)
+        one.look(BY, 5.0)
+        floor.create(LINE, name)
+        if taken:
+            one.given(1.0)
+        assert [floor.ledger.lost(name, "a", 1) for _ in range(2)] == [spent, spent]
+        assert one.leave(BY) is None, "its process finds nothing any more"
+
+
 STORIES: tuple[Callable[[Floor], None], ...] = (
     a_step_released_alone_needs_no_message,
     the_process_of_a_barrier_goes_on_behind_it,
@@ -422,6 +434,7 @@ STORIES: tuple[Callable[[Floor], None], ...] = (
     the_next_message_may_be_of_any_run,
     what_is_for_celery_ends_the_turn,
     looking_again_finds_the_same,
+    what_was_never_taken_up_does_not_count,
 )
 
 

@@ -249,8 +249,8 @@ class Ledger:
         return int(raw or 0)
 
     def lost(self, run_id: str, step: str, token: int) -> int:
-        """As `spent`, when the process of the attempt `token` is gone; that one does not count either when it was handed
-        to the process and never taken up."""
+        """As `spent`, when the process of the attempt `token` is gone; that one does not count either when it was
+        handed to the process and never taken up."""
         return int(UNTAKEN(self.client, run_id, self.arguments(step=step, token=token)))
 
     def extend(

@@ -19,17 +19,17 @@ SECONDS = 100
 GRACE = 3
 
 
-def engine(folder: Path) -> str:
+def engine(folder: Path, run_on: int = 1) -> str:
     file = folder / "engine.yaml"
-    through_queues = QUICK_ENGINE.read_text().replace("run_on_seconds: 1", "run_on_seconds: 0")
-    file.write_text(f"{through_queues}  liveness_timeout: 2\n  stuck_threads: 2\n  replace_grace: {GRACE}\n")
+    usual = QUICK_ENGINE.read_text().replace("run_on_seconds: 1", f"run_on_seconds: {run_on}")
+    file.write_text(f"{usual}  liveness_timeout: 2\n  stuck_threads: 2\n  replace_grace: {GRACE}\n")
     return str(file)
 
 
-def one_worker(url: str, folder: Path) -> AbstractContextManager[list[dict[str, Any]]]:
+def one_worker(url: str, folder: Path, run_on: int = 1) -> AbstractContextManager[list[dict[str, Any]]]:
     """With two children, under a supervisor."""
     options = StackOptions(home=folder, app="tests.faults.liveness_app", workers=1, concurrency=2, broker_url=url)
-    return supervised(url, options, HOME=str(folder), ORCHESTRATOR_ENGINE_FILE=engine(folder))
+    return supervised(url, options, HOME=str(folder), ORCHESTRATOR_ENGINE_FILE=engine(folder, run_on))
 
 
 def step(name: str, agent: str = "noop", **keys: Any) -> dict[str, Any]:
@@ -40,7 +40,7 @@ def step(name: str, agent: str = "noop", **keys: Any) -> dict[str, Any]:
 def breaks(place: Place, what: str, *, seconds: float, attempts: int) -> None:
     """Something breaks while a step runs, and others wait; so many attempts it takes to end it."""
     client, broken = place.client, place.folder / BROKEN.name
-    with one_worker(place.store.broker_url, place.folder) as told:
+    with one_worker(place.store.broker_url, place.folder, run_on=0) as told:  # its steps come by messages
         long = client.submit({"name": "long", "steps": [step("a", "slow_at_first", seconds=seconds)]})
         eventually(lambda: long.status().steps["a"].state is StepState.RUNNING, within=20, what="a runs")
         broken.write_text(what)

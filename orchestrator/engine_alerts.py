@@ -1,7 +1,5 @@
 """The engine file's block on alerts: whom they are sent to. What is secret comes from the environment."""
 
-from __future__ import annotations
-
 import re
 from typing import Annotated
 

@@ -1,7 +1,5 @@
 """The blocks of the engine file. A key with one possible value is a Literal, which refuses every other."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, get_args
 

@@ -1,7 +1,5 @@
 """The engine file's blocks on caching and on performance monitoring."""
 
-from __future__ import annotations
-
 from typing import Literal
 
 from orchestrator.engine_blocks import Lifetime

@@ -1,7 +1,5 @@
 """The engine file's blocks on workers: how those of each agent class run, and how they help each other out."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterable, Mapping
 from importlib.util import find_spec

@@ -14,7 +14,10 @@ M = TypeVar("M", bound=BaseModel)
 
 
 class Frozen(BaseModel):
-    """Base of every model: immutable, and a key that it does not know is an error. Its schema is made on first use."""
+    """Base of every model: immutable, and a key that it does not know is an error. Its schema is made on first use.
+
+    Modules of many models do without `from __future__ import annotations`: what that turns into text, pydantic compiles
+    again, field by field, at every start."""
 
     model_config = ConfigDict(
         frozen=True, extra="forbid", populate_by_name=True, allow_inf_nan=False, defer_build=True

@@ -1,7 +1,5 @@
 """The engine's settings: what engine.yaml says, with the documents' own values as defaults."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal, Self

@@ -11,7 +11,7 @@ from typing import Any, Final
 from pydantic import TypeAdapter
 
 from orchestrator import AgentContext, AgentError, ValidationResult, agent
-from tasks.inputs import look_up, of_group, parse, read_or
+from tasks.inputs import look_up, of_group, parse, read_or, shape
 from tasks.making.architecture import make_architecture
 from tasks.making.objections import about_platform, about_screens
 from tasks.making.openapi import make_openapi, openapi_mistakes
@@ -31,15 +31,15 @@ from tasks.models import (
 from tasks.prose import structured
 from tasks.writing import to_json
 
-_FUNCTIONAL: Final = TypeAdapter(tuple[FunctionalRequirement, ...])
-_NON_FUNCTIONAL: Final = TypeAdapter(tuple[NonFunctionalRequirement, ...])
-_BOTH: Final = TypeAdapter(Requirements)
-_CONSTRAINTS: Final = TypeAdapter(tuple[Constraint, ...])
+_FUNCTIONAL: Final = shape(tuple[FunctionalRequirement, ...])
+_NON_FUNCTIONAL: Final = shape(tuple[NonFunctionalRequirement, ...])
+_BOTH: Final = shape(Requirements)
+_CONSTRAINTS: Final = shape(tuple[Constraint, ...])
 _PLATFORM: Final = TypeAdapter[Platform](Platform)
 
-_UI: Final = TypeAdapter(UiSpec)
-_ARCHITECTURE: Final = TypeAdapter(SystemArchitecture)
-_API: Final = TypeAdapter(dict[str, Any])
+_UI: Final = shape(UiSpec)
+_ARCHITECTURE: Final = shape(SystemArchitecture)
+_API: Final = shape(dict[str, Any])
 
 DEFAULTS: Final[dict[str, Any]] = {
     "system_architecture": {

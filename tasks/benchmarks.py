@@ -8,10 +8,10 @@ import subprocess
 import sys
 from typing import Annotated, Any, Final
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import BaseModel, ConfigDict, Field
 
 from orchestrator import AgentContext, AgentError, agent
-from tasks.inputs import parse
+from tasks.inputs import parse, shape
 
 QUEUE: Final = "benchmarks"
 LONGEST: Final = 3600.0
@@ -25,13 +25,13 @@ class BenchmarkFailed(AgentError):
 class Wanted(BaseModel):
     """Which benchmark (`orchestrator bench --list`), and how often it measures; its own number of rounds by default."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,63}$")]
     rounds: Annotated[int, Field(ge=1, le=1000)] | None = None
 
 
-_WANTED: Final = TypeAdapter(Wanted)
+_WANTED: Final = shape(Wanted)
 
 
 @agent("benchmark", queue=QUEUE)

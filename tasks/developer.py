@@ -9,10 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from pydantic import TypeAdapter
-
 from orchestrator import AgentContext, agent
-from tasks.inputs import look_up, parse, read_as, read_or
+from tasks.inputs import look_up, parse, read_as, read_or, shape
 from tasks.making.skeleton import Module, Route, docstring, literal, make_modules, package_name, sample
 from tasks.making.stack import chosen
 from tasks.models import (
@@ -28,12 +26,12 @@ from tasks.models import (
 from tasks.reading import language
 from tasks.writing import to_json
 
-_DOCUMENT: Final = TypeAdapter(dict[str, Any])
-_STACK: Final = TypeAdapter(TechnologyStack)
-_UI: Final = TypeAdapter(UiSpec)
-_FUNCTIONAL: Final = TypeAdapter(tuple[FunctionalRequirement, ...])
-_STORIES: Final = TypeAdapter(tuple[UserStory, ...])
-_BRIEF: Final = TypeAdapter(ProjectBrief)
+_DOCUMENT: Final = shape(dict[str, Any])
+_STACK: Final = shape(TechnologyStack)
+_UI: Final = shape(UiSpec)
+_FUNCTIONAL: Final = shape(tuple[FunctionalRequirement, ...])
+_STORIES: Final = shape(tuple[UserStory, ...])
+_BRIEF: Final = shape(ProjectBrief)
 
 
 @agent(

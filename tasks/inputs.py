@@ -5,11 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TypeVar
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from orchestrator import AgentContext, InvalidValue
 
 T = TypeVar("T")
+
+_LATER = ConfigDict(defer_build=True)
+
+
+def shape(kind: type[T]) -> TypeAdapter[T]:
+    """What checks values of a type. It is built with the first of them: a worker that serves others needs it never."""
+    says_itself = isinstance(kind, type) and issubclass(kind, BaseModel)
+    return TypeAdapter(kind, config=None if says_itself else _LATER)
 
 
 def read_as(ctx: AgentContext, path: str, adapter: TypeAdapter[T]) -> T:

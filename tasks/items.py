@@ -6,31 +6,31 @@ import re
 from heapq import merge
 from typing import Annotated, Any, Final
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import BaseModel, ConfigDict, Field
 
 from orchestrator import AgentContext, agent
 from tasks.drills import QUEUE, DrillFailed
-from tasks.inputs import parse
+from tasks.inputs import parse, shape
 
 _WORD: Final = re.compile(r"\w+")
-_TEXT: Final = TypeAdapter(str)
-_NUMBER: Final = TypeAdapter(float)
-_NUMBERS: Final = TypeAdapter(list[float])
-_SLICES: Final = TypeAdapter(list[list[float]])
+_TEXT: Final = shape(str)
+_NUMBER: Final = shape(float)
+_NUMBERS: Final = shape(list[float])
+_SLICES: Final = shape(list[list[float]])
 
 
 class AtLeast(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
     least: float = 1
 
 
 class Every(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
     every: Annotated[int, Field(ge=1)] = 100
 
 
-_AT_LEAST: Final = TypeAdapter(AtLeast)
-_EVERY: Final = TypeAdapter(Every)
+_AT_LEAST: Final = shape(AtLeast)
+_EVERY: Final = shape(Every)
 
 
 @agent("count_words", queue=QUEUE)

@@ -4,8 +4,6 @@ Ids are counted in the order of the brief (F-1, US-1, FR-1 ...), so the same bri
 `line` is the line of the brief, counted from 1, that a statement was taken from.
 """
 
-from __future__ import annotations
-
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from pydantic import TypeAdapter
-
 from orchestrator import AgentContext, agent
-from tasks.inputs import read_as, read_or
+from tasks.inputs import read_as, read_or, shape
 from tasks.making.requirements import make_requirements
 from tasks.making.stories import make_personas, make_stories
 from tasks.models import (
@@ -24,10 +22,10 @@ from tasks.models import (
 )
 from tasks.writing import to_json
 
-_BRIEF: Final = TypeAdapter(ProjectBrief)
-_USERS: Final = TypeAdapter(tuple[TargetUser, ...])
-_CONSTRAINTS: Final = TypeAdapter(tuple[Constraint, ...])
-_PROBLEM: Final = TypeAdapter(ProblemAnalysis)
+_BRIEF: Final = shape(ProjectBrief)
+_USERS: Final = shape(tuple[TargetUser, ...])
+_CONSTRAINTS: Final = shape(tuple[Constraint, ...])
+_PROBLEM: Final = shape(ProblemAnalysis)
 
 
 @agent(

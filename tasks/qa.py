@@ -12,10 +12,8 @@ import tempfile
 from pathlib import Path
 from typing import Any, Final
 
-from pydantic import TypeAdapter
-
 from orchestrator import AgentContext, InvalidValue, agent
-from tasks.inputs import parse, read_as, read_or
+from tasks.inputs import parse, read_as, read_or, shape
 from tasks.making.checks import Evidence, run_checks, score, verdict
 from tasks.making.tracing import trace
 from tasks.models import (
@@ -36,16 +34,16 @@ TEST_TIMEOUT: Final = 60.0
 """Seconds that the skeleton's tests may take."""
 
 _RUNNER: Final = Path(__file__).with_name("run_unittests.py")
-_BRIEF: Final = TypeAdapter(ProjectBrief)
-_STORIES: Final = TypeAdapter(tuple[UserStory, ...])
-_FUNCTIONAL: Final = TypeAdapter(tuple[FunctionalRequirement, ...])
-_NON_FUNCTIONAL: Final = TypeAdapter(tuple[NonFunctionalRequirement, ...])
-_UI: Final = TypeAdapter(UiSpec)
-_ARCHITECTURE: Final = TypeAdapter(SystemArchitecture)
-_STACK: Final = TypeAdapter(TechnologyStack)
-_DOCUMENT: Final = TypeAdapter(dict[str, Any])
-_NAMES: Final = TypeAdapter(tuple[str, ...])
-_BUILT: Final = TypeAdapter(DeveloperOutput)
+_BRIEF: Final = shape(ProjectBrief)
+_STORIES: Final = shape(tuple[UserStory, ...])
+_FUNCTIONAL: Final = shape(tuple[FunctionalRequirement, ...])
+_NON_FUNCTIONAL: Final = shape(tuple[NonFunctionalRequirement, ...])
+_UI: Final = shape(UiSpec)
+_ARCHITECTURE: Final = shape(SystemArchitecture)
+_STACK: Final = shape(TechnologyStack)
+_DOCUMENT: Final = shape(dict[str, Any])
+_NAMES: Final = shape(tuple[str, ...])
+_BUILT: Final = shape(DeveloperOutput)
 
 
 @agent(

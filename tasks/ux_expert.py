@@ -11,7 +11,7 @@ from typing import Any, Final
 from pydantic import TypeAdapter
 
 from orchestrator import AgentContext, ValidationResult, agent
-from tasks.inputs import look_up, of_group, parse, read_or
+from tasks.inputs import look_up, of_group, parse, read_or, shape
 from tasks.making.components import make_components
 from tasks.making.journeys import make_journeys
 from tasks.making.objections import about_api, about_platform
@@ -30,15 +30,15 @@ from tasks.models import (
 from tasks.prose import structured
 from tasks.writing import to_json
 
-_STORIES: Final = TypeAdapter(tuple[UserStory, ...])
-_PERSONAS: Final = TypeAdapter(tuple[Persona, ...])
-_USERS: Final = TypeAdapter(tuple[TargetUser, ...])
+_STORIES: Final = shape(tuple[UserStory, ...])
+_PERSONAS: Final = shape(tuple[Persona, ...])
+_USERS: Final = shape(tuple[TargetUser, ...])
 _PLATFORM: Final = TypeAdapter[Platform](Platform)
 
-_REQUIREMENTS: Final = TypeAdapter(tuple[FunctionalRequirement, ...])
-_UI: Final = TypeAdapter(UiSpec)
-_ARCHITECTURE: Final = TypeAdapter(SystemArchitecture)
-_API: Final = TypeAdapter(dict[str, Any])
+_REQUIREMENTS: Final = shape(tuple[FunctionalRequirement, ...])
+_UI: Final = shape(UiSpec)
+_ARCHITECTURE: Final = shape(SystemArchitecture)
+_API: Final = shape(dict[str, Any])
 
 DEFAULTS: Final[dict[str, Any]] = {
     "ui_spec": {

@@ -1,7 +1,5 @@
 """The events of streams, told apart by `type`. An event wakes whoever watches; what holds is in the store."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Any, Literal, TypeAlias, cast

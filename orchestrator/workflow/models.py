@@ -4,8 +4,6 @@ The loader and the Python builder both end here; nothing behind them ever looks 
 Durations are seconds, priorities are 0-10 with higher meaning sooner, references are step ids.
 """
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Mapping
@@ -284,7 +282,7 @@ class StepSpec(Frozen):
     description: str = ""
 
     @model_validator(mode="after")
-    def _mapped(self) -> StepSpec:
+    def _mapped(self) -> Self:
         check_mapped(self)
         return self
 

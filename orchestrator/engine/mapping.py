@@ -164,11 +164,11 @@ def results(runtime: Runtime, run_id: str, step: str) -> Iterator[list[Item]]:
         yield rows if len(pieces) == 1 else sorted(rows, key=lambda item: item.place)
 
 
-def failures(runtime: Runtime, run_id: str, step: str) -> tuple[list[Failure], str]:
+def _failures(chunks: Mapping[str, bytes]) -> tuple[list[Failure], str]:
     """The items that failed, in order, and what went wrong when all results were merged."""
     found: list[Failure] = []
     merge = ""
-    for name, packed in runtime.expansions.failed(run_id, step).items():
+    for name, packed in chunks.items():
         rows = unpack_failures(packed)
         if name.endswith(f":{ALL}"):
             merge = rows[0].error
@@ -181,11 +181,10 @@ def failures(runtime: Runtime, run_id: str, step: str) -> tuple[list[Failure], s
 
 
 def _judge(
-    runtime: Runtime, run_id: str, definition: Mapping[str, Any], tally: Tally, *, overdue: bool = False,
+    definition: Mapping[str, Any], tally: Tally, failed: Sequence[Failure], *, overdue: bool = False,
     progress_at: float = 0.0, extensions: int = 0, looked_at: float = 0.0,
-) -> tuple[Decision, list[Failure], str]:  # fmt: skip
+) -> Decision:  # fmt: skip
     """The barrier's decision over the items, each of them a member."""
-    failed, merge = failures(runtime, run_id, definition["id"])
     stand_in = _stand_in(definition) is not None
     good = Member("", "success")
     bad = [Member(f"item {one.item.place}", "failed", has_defaults=stand_in, reason=one.reason) for one in failed]
@@ -195,8 +194,8 @@ def _judge(
     snapshot = Snapshot(tally.at, members, overdue, extensions=extensions, looked_at=looked_at, fell_back=tally.again)
     spec = BarrierSpec.model_validate(definition["expand"]["barrier"])
     if not members:
-        return Decision(Action.RELEASE, reason="there were no items"), failed, merge
-    return decide(spec, snapshot), failed, merge
+        return Decision(Action.RELEASE, reason="there were no items")
+    return decide(spec, snapshot)
 
 
 def _stand_in(definition: Mapping[str, Any]) -> Any:
@@ -210,9 +209,8 @@ def _stand_in(definition: Mapping[str, Any]) -> Any:
 
 def is_enough(runtime: Runtime, run_id: str, definition: Mapping[str, Any]) -> bool:
     """Whether the items that succeeded are enough to go on with."""
-    tally = runtime.expansions.tally(run_id, definition["id"])
-    decision, _, _ = _judge(runtime, run_id, definition, tally)
-    return decision.action in (Action.RELEASE, Action.PARTIAL)
+    tally, chunks = runtime.expansions.standing(run_id, definition["id"])
+    return _judge(definition, tally, _failures(chunks)[0]).action in (Action.RELEASE, Action.PARTIAL)
 
 
 def gather(app: Celery, run_id: str, step: str, *, overdue: bool = False, cause: str = "") -> bool:
@@ -233,12 +231,13 @@ def gather(app: Celery, run_id: str, step: str, *, overdue: bool = False, cause:
     gathering = _Gathering(app, runtime, run_id, definition, int(token), lanes.decode())
     if doom is not None:
         return gathering.end("cancelled", "Cancelled: the run was cancelled")
-    tally = runtime.expansions.tally(run_id, step)
+    tally, chunks = runtime.expansions.standing(run_id, step)
     if not tally.over and not overdue:
         return False
+    failed, merge = _failures(chunks)
     progress_at, extensions, looked_at = (float(value or 0) for value in row[3:])
-    decision, failed, merge = _judge(
-        runtime, run_id, definition, tally, overdue=overdue and not tally.over, progress_at=progress_at,
+    decision = _judge(
+        definition, tally, failed, overdue=overdue and not tally.over, progress_at=progress_at,
         extensions=int(extensions), looked_at=looked_at,
     )  # fmt: skip
     return gathering.carry_out(decision, tally, failed, merge, cause)

@@ -188,28 +188,19 @@ class Expansions:
         with guarded():
             raw = cast("dict[bytes, bytes]", self._client.hgetall(keys.expansion_key(run_id, step)))
             seconds, micros = self._client.time()
-        found = {name.decode(): value.decode() for name, value in raw.items()}
-        merge = found.get("merge")
-        return Tally(
-            chunks=int(found.get("fed", 0)),
-            items=int(found.get("items", 0)),
-            closed="closed" in found,
-            over="over" in found,
-            ended=int(found.get("ended", 0)),
-            bad=int(found.get("bad", 0)),
-            dropped=int(found.get("dropped", 0)),
-            bytes=int(found.get("bytes", 0)),
-            again="again" in found,
-            merge=None if merge is None else int(merge),
-            fed_at=float(found.get("fed_at", 0)),
-            at=seconds + micros / 1e6,
-        )
+        return _tally(raw, seconds, micros)
 
-    def failed(self, run_id: str, step: str) -> dict[str, bytes]:
-        """`<stage>:<chunk>` -> the items of that chunk that failed there, packed; `<stage>:all` for a merge."""
+    def standing(self, run_id: str, step: str) -> tuple[Tally, dict[str, bytes]]:
+        """How far it is, and what has failed, at one moment: `<stage>:<chunk>` -> the items of that chunk that
+        failed there, packed; `<stage>:all` for a merge. One round trip."""
         with guarded():
-            raw = cast("dict[bytes, bytes]", self._client.hgetall(keys.expansion_key(run_id, step, "bad")))
-        return {name.decode(): packed for name, packed in raw.items()}
+            pipe = self._client.pipeline(transaction=True)
+            pipe.hgetall(keys.expansion_key(run_id, step))
+            pipe.hgetall(keys.expansion_key(run_id, step, "bad"))
+            pipe.time()
+            raw, failed, now = pipe.execute()
+        return _tally(raw, *now), {name.decode(): packed for name, packed in failed.items()}
+
 
     def merged(self, run_id: str, step: str) -> bytes | None:
         """What the merge gave."""
@@ -239,6 +230,25 @@ class Expansions:
         """Block until a lane has taken a chunk, for at most so long. `client` is one for blocking calls."""
         with guarded():
             client.blpop([keys.expansion_key(run_id, step, "room")], timeout=seconds)
+
+
+def _tally(raw: Mapping[bytes, bytes], seconds: int, micros: int) -> Tally:
+    found = {name.decode(): value.decode() for name, value in raw.items()}
+    merge = found.get("merge")
+    return Tally(
+        chunks=int(found.get("fed", 0)),
+        items=int(found.get("items", 0)),
+        closed="closed" in found,
+        over="over" in found,
+        ended=int(found.get("ended", 0)),
+        bad=int(found.get("bad", 0)),
+        dropped=int(found.get("dropped", 0)),
+        bytes=int(found.get("bytes", 0)),
+        again="again" in found,
+        merge=None if merge is None else int(merge),
+        fed_at=float(found.get("fed_at", 0)),
+        at=seconds + micros / 1e6,
+    )
 
 
 def _moved(reply: Any) -> Moved:

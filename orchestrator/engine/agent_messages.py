@@ -31,10 +31,10 @@ class Post(Protocol):
 class RunPost:
     """On the channel of the run, in the name of the current attempt of a step."""
 
-    def __init__(self, runtime: Runtime, run_id: str, speaker: Speaker) -> None:
+    def __init__(self, runtime: Runtime, run_id: str, step: str, token: int, node: str = "") -> None:
         self._runtime = runtime
         self._run_id = run_id
-        self._speaker = speaker
+        self._named = step, token, node
 
     @cached_property
     def _channel(self) -> Channel:  # most attempts neither tell nor hear anything
@@ -45,7 +45,8 @@ class RunPost:
         return Cursor(self._channel.key)
 
     def publish(self, message: Message) -> str:
-        return self._channel.publish(message, speaker=self._speaker)[0]
+        step, token, node = self._named
+        return self._channel.publish(message, speaker=Speaker(step=step, token=token, node=node))[0]
 
     def next(self, seconds: float) -> Sequence[Event]:
         return look(self._runtime.waiting, self._cursor, max(1, int(seconds * 1000)))

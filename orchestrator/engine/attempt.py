@@ -107,7 +107,7 @@ def _carry_out(task: Task[Any, Any], attempt: Attempt, granted: Claimed, memory:
     if runtime.ledger.posts:
         task.request.chain = None  # the next link is in its queue already
     follow(task.app, run_id, moved)
-    warn_early(runtime, run_id, granted.definition, [write.field for write in written.fields])
+    warn_early(runtime, run_id, granted.definition, (write.field for write in written.fields))
     if written.source:
         return StepState.CACHED.value
     if memory is not None:

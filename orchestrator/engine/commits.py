@@ -14,7 +14,7 @@ from orchestrator.context.policy import Writer
 from orchestrator.context.reader import ContextReader
 from orchestrator.context.store import MAX_VALUE_BYTES, SharedWrite, moment
 from orchestrator.engine import turns
-from orchestrator.engine.merging import Edit, Outcome, findings, mark, merge_onto, merge_rules, merge_writes
+from orchestrator.engine.merging import Edit, Findings, Outcome, findings, mark, merge_onto, merge_rules, merge_writes
 from orchestrator.engine.runtime import Runtime, log
 from orchestrator.errors import Conflict, LeaseLost
 from orchestrator.run.replies import Claimed, Clash, Moved, Refused, Standing, Unlocked
@@ -54,9 +54,9 @@ def complete(
     for _ in range(MERGES):
         merging.take_branches()
         payloads = [write.payload() for write in merging.fields.values()]
-        texts = (write.text for write in merging.fields.values())
-        runtime.segments.put(run_id, ((str(payload[2]), text) for payload, text in zip(payloads, texts, strict=True)))
-        left = findings(runtime, {name: record for one in merging.found.values() for name, record in one.items()})
+        texts = [write.text for write in merging.fields.values()]
+        runtime.segments.put(run_id, [(str(row[2]), text) for row, text in zip(payloads, texts, strict=True)])
+        left = merging.left()
         answer = runtime.ledger.finish(
             run_id,
             step,
@@ -120,6 +120,12 @@ class _Merging:
         self.absorbed: list[tuple[str, str]] = []
         self._runtime, self._run_id, self._granted, self._reader = runtime, run_id, granted, reader
         self._originals = originals
+
+    def left(self) -> Findings:
+        """What could not be merged."""
+        if not self.found:
+            return Findings([], [])
+        return findings(self._runtime, {name: record for one in self.found.values() for name, record in one.items()})
 
     def take_branches(self) -> None:
         """Somebody outside a group who has read branches and writes the same fields brings those edits along: they come

@@ -18,7 +18,7 @@ def warn_early(runtime: Runtime, run_id: str, definition: Mapping[str, Any], fie
     """A member of a group has written these fields, or shows them in a draft. One round trip when some are shared, and
     one more when that meets what others write. It is only a warning: an error of the store is logged."""
     step, group = definition["id"], definition.get("group")
-    paths = [field for field in fields if section_of(field) != step]
+    paths = [] if group is None else [field for field in fields if section_of(field) != step]
     phases = runtime.settings.barrier_synchronization.phases
     if group is None or not paths or "detect_potential_conflicts_early" not in phases.phase_2_execution_monitoring:
         return

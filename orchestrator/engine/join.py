@@ -31,7 +31,8 @@ NOTHING_DONE = ("decided", Action.WAIT)
 def follow(app: Celery, run_id: str, moved: Moved) -> None:
     """Publish what a transition released, settle its leases on pools, and judge the barriers that it joined. Never
     raises: what fails here is stored as due, and a sweep carries it on."""
-    follow_all(app, [(run_id, moved)])
+    if not moved.done:
+        follow_all(app, [(run_id, moved)])
 
 
 def follow_all(app: Celery, transitions: Sequence[tuple[str, Moved]]) -> None:

@@ -33,7 +33,6 @@ from orchestrator.engine.items import Failure, Item, Part, pack_items, unpack_fa
 from orchestrator.engine.join import follow
 from orchestrator.engine.runtime import is_current, log, runtime_of
 from orchestrator.errors import AgentError, InvalidValue, LeaseLost, StepTimeout
-from orchestrator.messages.channel import Speaker
 from orchestrator.run.expansions import ChunkEnd, Given, Rested
 from orchestrator.run.models import StepState
 from orchestrator.run.policy import Cause, Ended, decide
@@ -275,9 +274,7 @@ class Lane:
             templates=self._runtime.rendering,
             item=value,
             index=place,
-            post=RunPost(
-                self._runtime, self._run_id, Speaker(step=self._step, token=self._token, node=self._lane)
-            ),
+            post=RunPost(self._runtime, self._run_id, self._step, self._token, self._lane),
         )
 
     def progress(self, fraction: float, message: str) -> None:

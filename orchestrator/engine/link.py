@@ -25,7 +25,6 @@ from orchestrator.engine.prefetching import fields_ahead, learn_reads, likely_te
 from orchestrator.engine.remembering import Reads
 from orchestrator.engine.runtime import is_current, runtime_of
 from orchestrator.errors import InvalidValue, LeaseLost
-from orchestrator.messages.channel import Speaker
 from orchestrator.run.replies import Claimed, Refused
 from orchestrator.workflow.builder import Workflow
 
@@ -131,7 +130,7 @@ class Attempt:
             templates=self.runtime.rendering,
             validates=definition.get("validates", ()),
             validates_as=definition.get("validates_as", ""),
-            post=RunPost(self.runtime, self.run_id, Speaker(step=self.step, token=self.token)),
+            post=RunPost(self.runtime, self.run_id, self.step, self.token),
         )
 
     def work(self) -> Written:
@@ -147,21 +146,27 @@ class Attempt:
         learn_reads(definition, self.reader)
         if context.rendered:
             _RENDERED.setdefault(agent.name, set()).update(context.rendered)
-        written = {**assemble(context.shared.items()), **context.writes, **result}
-        missing = tuple(path for path in definition.get("outputs", ()) if not _has(written, path))
-        document = access.place(result)
-        context.check_artifacts(self.runtime.settings.engine.max_value_bytes)
-        limit = self.runtime.settings.engine.max_value_bytes
+        document, limit = access.place(result), self.runtime.settings.engine.max_value_bytes
+        context.check_artifacts(limit)
         fields = split(self.step, {**context.writes, **document}, limit=limit)
-        self.reader.fetch(list(context.shared))
-        for field, value in context.shared.items():
+        if context.shared:
+            fields += self._shared(context.shared, limit)
+        return Written(tuple(fields), context.artifacts, self._locks.tokens, self._missing(context, result))
+
+    def _missing(self, context: AgentContext, result: Mapping[str, Any]) -> tuple[str, ...]:
+        declared = self.definition.get("outputs", ())
+        written = {**assemble(context.shared.items()), **context.writes, **result} if declared else {}
+        return tuple(path for path in declared if not _has(written, path))
+
+    def _shared(self, values: Mapping[str, Any], limit: int) -> Iterator[FieldWrite]:
+        self.reader.fetch(list(values))
+        for field, value in values.items():
             seen = self.reader.seen(field)
             text = canonical(value, limit=limit, what=f"'{field}'")
             complaint = schemas.complaint(field, text)
             if complaint:
                 raise InvalidValue(f"step '{self.step}' may not write that: {complaint}")
-            fields.append(FieldWrite(field, text, 0 if seen is None else seen.version))
-        return Written(tuple(fields), context.artifacts, self._locks.tokens, missing)
+            yield FieldWrite(field, text, 0 if seen is None else seen.version)
 
 
 def _has(document: object, path: str) -> bool:

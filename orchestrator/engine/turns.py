@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from contextvars import ContextVar
+from functools import cached_property
 from time import monotonic
 from typing import Any
 
@@ -84,6 +85,10 @@ class Turn:
         if isinstance(moved, Moved) and moved.begun is not None:
             self._next = moved.begun
 
+    @cached_property
+    def _queues(self) -> list[str]:
+        return list(self._app.amqp.queues.consume_from)
+
     def onward(self) -> Mapping[str, Any] | None:
         """What the ledger needs in order to begin the next step of the run; None when its time is over."""
         if self._next is not None or not self._may_go_on():
@@ -149,7 +154,7 @@ class Turn:
         engine = runtime.settings.engine
         return {
             "head": self._head,
-            "queues": list(self._app.amqp.queues.consume_from),
+            "queues": self._queues,
             "seconds": engine.run_on_seconds,
             "worker": runtime.hostname,
             "owner": runtime.owner,

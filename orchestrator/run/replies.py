@@ -58,6 +58,11 @@ class Moved(Struct, frozen=True):
     def ended(self) -> bool:
         return self.run_state in FINAL_RUN_STATES
 
+    @property
+    def done(self) -> bool:
+        """Whether nothing is left for the caller to do about it, but what it has `begun`."""
+        return not (self.released or self.joined or self.asking or self.freed or self.ended)
+
 
 class Claimed(Struct, frozen=True):
     """An attempt was granted. `token` is its fencing token and its number; `at` is Redis' time. It reads `version` of
@@ -138,6 +143,14 @@ class Writer(Struct, frozen=True):
     definition: Mapping[str, Any]
 
 
+_DECODER = json.JSONDecoder()
+
+
+def _parsed(text: bytes) -> Any:
+    """As `json.loads`, of what is UTF-8 and begins with its first bracket."""
+    return _DECODER.raw_decode(text.decode())[0]
+
+
 def writers(raw: Sequence[Any]) -> list[Writer]:
     return [
         Writer(step.decode(), state.decode(), tuple(json.loads(wrote)), json.loads(definition))
@@ -164,12 +177,12 @@ def _number(raw: bytes | None) -> float | None:
 def moved(raw: Sequence[Any]) -> Moved | Refused:
     if raw[0] in (b"refused", b"exists"):
         return Refused(raw[1].decode() if len(raw) > 1 else "exists")
-    released = tuple(json.loads(definition) for definition in raw[1])
-    joined = tuple(node.decode() for node in raw[2])
+    released = tuple([_parsed(definition) for definition in raw[1]])
+    joined = tuple([node.decode() for node in raw[2]])
     if len(raw) == 3:
         return Moved(raw[0].decode(), released, joined)
-    asking = tuple((json.loads(definition), int(number)) for definition, number in raw[3])
-    freed = tuple((step.decode(), int(n)) for step, n in raw[4])
+    asking = tuple([(_parsed(definition), int(number)) for definition, number in raw[3]])
+    freed = tuple([(step.decode(), int(n)) for step, n in raw[4]])
     return Moved(raw[0].decode(), released, joined, asking, freed, _granted(raw[5]) if len(raw) > 5 else None)
 
 
@@ -192,10 +205,10 @@ def claimed(raw: Sequence[Any]) -> Claimed | Refused:
 
 
 def _granted(raw: Sequence[Any]) -> Claimed:
-    branches = tuple(step.decode() for step in raw[6])
+    branches = tuple([step.decode() for step in raw[6]])
     message = raw[7] if len(raw) > 7 else b""
     state = RunState(raw[4].decode())
-    return Claimed(int(raw[1]), json.loads(raw[2]), float(raw[3]), state, int(raw[5]), branches, message)
+    return Claimed(int(raw[1]), _parsed(raw[2]), float(raw[3]), state, int(raw[5]), branches, message)
 
 
 def begun(raw: Sequence[Any]) -> Begun:

@@ -21,7 +21,7 @@ from orchestrator.run import store, waiting
 from orchestrator.run.replies import Begun, Claimed, Moved
 from orchestrator.run.waiting import Waiters
 from orchestrator.settings import EngineSettings
-from orchestrator.workflow.models import GroupSpec, WorkflowSpec
+from orchestrator.workflow.models import GroupSpec, TriggerRule, WorkflowSpec
 from tests.state.bench import OWNER, Bench, own, spec, step
 from tests.state.machines import changed, named
 
@@ -141,6 +141,19 @@ def the_process_of_a_barrier_goes_on_behind_it(floor: Floor) -> None:
     moved = floor.ledger.judge("run", "@g", "success", decision="", members=members, branches=members, onward=onward)
     assert isinstance(moved, Moved)
     assert (begun(moved), floor.waiting()) == ("last", [])
+
+
+def what_a_barrier_ends_in_the_moment_of_its_release_is_not_begun(floor: Floor) -> None:
+    """It times a member out, for whose end another one has waited, and then that one."""
+    floor.create(spec(step("x", group="g"), step("y", "x", group="g", rule=TriggerRule.ALL_DONE),
+                      groups=(GroupSpec(id="g", steps=("x", "y")),)))  # fmt: skip
+    floor.take("x")
+    moved = floor.ledger.judge(
+        "run", "@g", "failed", decision="", members=["x", "y"], early=True, onward=PROCESS | {"head": "run.a"}
+    )
+    assert isinstance(moved, Moved)
+    assert (begun(moved), floor.waiting(), moved.run_state) == (None, [], "failed")
+    assert {floor.state(name).value for name in "xy"} == {"timed_out"}
 
 
 def of_several_it_begins_the_first(floor: Floor) -> None:
@@ -407,6 +420,7 @@ def what_was_never_taken_up_does_not_count(floor: Floor) -> None:
 STORIES: tuple[Callable[[Floor], None], ...] = (
     a_step_released_alone_needs_no_message,
     the_process_of_a_barrier_goes_on_behind_it,
+    what_a_barrier_ends_in_the_moment_of_its_release_is_not_begun,
     of_several_it_begins_the_first,
     a_member_of_its_group_is_next_in_the_queue,
     what_is_as_urgent_waits_until_the_turn_is_over,

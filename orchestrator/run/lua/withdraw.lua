@@ -5,6 +5,9 @@ local function withdraw(step)
   if f[1] == 'running' then redis.call('HSET', step_key(step), 'taken', f[2]) end
   not_due('lease:' .. step, 'timeout:' .. step, 'idle:' .. step, 'queued:' .. step, 'schedule:' .. step,
     'retry:' .. step)
+  for at = #RELEASED, 1, -1 do -- by this script: the end of another one has released it
+    if RELEASED[at] == step then table.remove(RELEASED, at) end
+  end
   if f[3] then drop_lanes(step, f[3]) end
   unpin(step)
   free_locks(step)

@@ -146,9 +146,9 @@ class Writer(Struct, frozen=True):
 _DECODER = json.JSONDecoder()
 
 
-def _parsed(text: bytes) -> Any:
+def _parsed(text: bytes | str) -> Any:
     """As `json.loads`, of what is UTF-8 and begins with its first bracket."""
-    return _DECODER.raw_decode(text.decode())[0]
+    return _DECODER.raw_decode(text if isinstance(text, str) else text.decode())[0]
 
 
 def writers(raw: Sequence[Any]) -> list[Writer]:

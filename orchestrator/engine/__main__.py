@@ -6,9 +6,11 @@
 from __future__ import annotations
 
 import gc
+import importlib.metadata
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 from celery import maybe_patch_concurrency
@@ -34,7 +36,20 @@ def _without(*packages: str) -> Iterator[None]:
             del modules[name]
 
 
-with _without(*NOT_NEEDED):
+@contextmanager
+def _looking_once() -> Iterator[None]:
+    """Meanwhile, all that is installed is looked through once for plugins: Celery and kombu do it three times."""
+    look: Any = importlib.metadata.entry_points
+    found = cache(look)
+    setattr(importlib.metadata, look.__name__, lambda **chosen: found().select(**chosen))
+    try:
+        yield
+    finally:
+        setattr(importlib.metadata, look.__name__, look)
+
+
+with _without(*NOT_NEEDED), _looking_once():
+    import kombu.matcher  # noqa: F401 - looks when it is loaded, as do others that come with these
     from celery.app.utils import find_app
     from celery.bin.base import CLIContext
 
@@ -58,9 +73,20 @@ def _command(name: str) -> Any:
         from celery.bin.beat import beat
 
         return beat
+    with _without("psutil"):
+        import celery.apps.worker  # noqa: F401 - asks for it only to tell its memory
     from celery.bin.worker import worker
+    from celery.utils import debug
 
+    debug.Process = _process  # type: ignore[attr-defined]
     return worker
+
+
+def _process(*given: Any) -> Any:
+    """For `inspect memsample`, as ever."""
+    import psutil
+
+    return psutil.Process(*given)
 
 
 if __name__ == "__main__":

@@ -1,15 +1,11 @@
-"""The ways on which alerts get to people: a webhook, and e-mail."""
+"""The ways on which alerts get to people, and which of them a deployment has."""
 
 from __future__ import annotations
 
-import json
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Mapping
-from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
-from orchestrator.engine_alerts import Alerting, EmailSettings, WebhookSettings
+from orchestrator.engine_alerts import Alerting, WebhookSettings
 from orchestrator.errors import OrchestratorError, Problem, SettingsError
 from orchestrator.metrics.alerts import Alert
 
@@ -22,12 +18,16 @@ class NotSent(OrchestratorError):
 
 def channels(settings: Alerting, webhook_url: str | None, password: str | None) -> Mapping[str, Send]:
     """The channels that are configured, by name. Raises SettingsError when the webhook's host is not allowed."""
+    if not webhook_url and not settings.email.recipients:
+        return {}
+    from orchestrator.metrics import sending  # two protocols, which every other worker starts without
+
     found: dict[str, Send] = {}
     if webhook_url:
         check_url(webhook_url, settings.webhook)
-        found["webhook"] = lambda alert: post(webhook_url, settings.webhook, alert)
+        found["webhook"] = lambda alert: sending.post(webhook_url, settings.webhook, alert)
     if settings.email.recipients:
-        found["email"] = lambda alert: mail(settings.email, password, alert)
+        found["email"] = lambda alert: sending.mail(settings.email, password, alert)
     return found
 
 
@@ -43,51 +43,3 @@ def check_url(url: str, settings: WebhookSettings) -> None:
     else:
         return
     raise SettingsError([Problem("ORCHESTRATOR_WEBHOOK_URL", *problem, source="environment")])
-
-
-class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    """Elsewhere nobody has allowed."""
-
-    def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> NoReturn:
-        raise urllib.error.HTTPError(req.full_url, code, "redirects are not followed", headers, fp)
-
-
-def post(url: str, settings: WebhookSettings, alert: Alert) -> None:
-    """One alert as JSON. Raises NotSent for anything but a 2xx answer in time."""
-    body = json.dumps({**alert.model_dump(mode="json"), "text": f"{alert.severity}: {alert.message}"}).encode()
-    request = urllib.request.Request(url, body, {"Content-Type": "application/json"})  # noqa: S310 - checked
-    opener = urllib.request.build_opener(_NoRedirect)
-    try:
-        with opener.open(request, timeout=settings.timeout):
-            pass
-    except (OSError, ValueError) as error:
-        reason = f"status {error.code}" if isinstance(error, urllib.error.HTTPError) else type(error).__name__
-        raise NotSent(f"the webhook at {urlsplit(url).hostname} took no alert: {reason}") from error
-
-
-def mail(settings: EmailSettings, password: str | None, alert: Alert) -> None:
-    """One alert as an e-mail. Raises NotSent."""
-    import smtplib
-    import ssl
-    from email.message import EmailMessage
-    from email.utils import formatdate
-    from uuid import uuid4
-
-    message = EmailMessage()
-    message["Subject"] = " ".join(f"[orchestrator] {alert.severity}: {alert.message}".split())[:200]
-    message["From"] = settings.sender
-    message["To"] = ", ".join(settings.recipients)
-    message["Date"] = formatdate(alert.at or None)
-    # The same for an alert that is sent again after a crash: mail programs show it once.
-    message["Message-ID"] = f"<alert.{alert.id or uuid4().hex}@{settings.sender.rpartition('@')[2]}>"
-    facts = {name: value for name, value in alert.model_dump(mode="json").items() if value}
-    message.set_content("\n".join(f"{name}: {value}" for name, value in facts.items()))
-    try:
-        with smtplib.SMTP(settings.host, settings.port, timeout=settings.timeout) as server:
-            if settings.starttls:
-                server.starttls(context=ssl.create_default_context())
-            if settings.user:
-                server.login(settings.user, password or "")
-            server.send_message(message)
-    except (OSError, smtplib.SMTPException) as error:
-        raise NotSent(f"{settings.host}:{settings.port} took no e-mail: {error}") from error

@@ -3,7 +3,7 @@
 local function gather_chords()
   local barriers, members, again = {}, {}, {}
   for i, node in ipairs(RELEASED) do
-    local barrier = redis.call('HGET', step_key(node), 'barrier')
+    local barrier = BARRIER_OF[node]
     if barrier then members[barrier] = (members[barrier] or 0) + 1 end
     barriers[i] = barrier
   end

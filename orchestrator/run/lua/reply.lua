@@ -3,6 +3,7 @@
 -- first: the released step that the caller begins itself; message: what it would have got, '' outside a chord, nil when
 -- it has to be published after all.
 local function send(node, together, run_state, first) -- -> definition, if the caller publishes it; message, if it begins it
+  if node == first and together == 1 then return nil, '' end
   local def = redis.call('HGET', DEFS, node)
   if not MAIL or (together > 1 and not MAIL.chord) then return def end
   local spec = cjson.decode(def)

@@ -1,8 +1,9 @@
 -- What follows from the end of a node: who has arrived is recorded (never how many), and whoever may start is
--- queued. RELEASED collects steps that the caller has to publish, JOINED barriers that the caller has to judge.
--- They are due as queued from `reply` on. The context's part of locks that workflows declare comes before this: admit,
--- free_locks, ADMITTED, store_locks. make_ready(node, f): a step may start; f: READY of it, for whoever has just read it.
-local RELEASED, JOINED = {}, {}
+-- queued. RELEASED collects steps that the caller has to publish, BARRIER_OF their barriers, JOINED those that the caller
+-- has to judge. They are due as queued from `reply` on. The context's part of locks that workflows declare comes before
+-- this: admit, free_locks, ADMITTED, store_locks. make_ready(node, f): a step may start; f: READY of it, for whoever has
+-- just read that.
+local RELEASED, JOINED, BARRIER_OF = {}, {}, {}
 local SCHEDULED = {} -- nodes that may not wait for ever, and were given that clock
 local READY = {'carried', 'token', 'schedule', 'locks', 'group_locks', 'barrier', 'state', 'pools', 'leased', 'asking'}
 
@@ -28,5 +29,9 @@ local function make_ready(node, f)
   end
   redis.call('HSET', step_key(node), 'state', 'queued', 'queued_at', STAMP)
   event('step', node, 'queued', f[2])
-  if MAIL or not (f[1] and A.executed) then RELEASED[#RELEASED + 1] = node else due_at('queued:' .. node, A.lost or 10) end
+  if MAIL or not (f[1] and A.executed) then
+    RELEASED[#RELEASED + 1], BARRIER_OF[node] = node, f[6]
+  else
+    due_at('queued:' .. node, A.lost or 10)
+  end
 end

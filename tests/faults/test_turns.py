@@ -3,6 +3,8 @@ ledger know of that step what they know of any other."""
 
 from __future__ import annotations
 
+import json
+import os
 import signal
 from collections import Counter
 from collections.abc import Iterator
@@ -14,12 +16,13 @@ from typing import Any
 import pytest
 from celery import Celery
 
-from orchestrator import Client, RunHandle
+from orchestrator import Client, RunHandle, keys
 from orchestrator.engine.app import create_app
+from orchestrator.engine.tasks import SUBMIT
 from orchestrator.run.models import RunState, StepState
 from orchestrator.settings import EngineSettings
 from tests.conftest import Store
-from tests.workers import Worker, eventually
+from tests.workers import QUICK_ENGINE, Worker, eventually
 
 APP = "tests.faults.stuck_app"
 SECONDS = 40
@@ -183,6 +186,67 @@ def test_who_watches_celery_sees_every_step(client: Client, worker: Worker, cele
         eventually(lambda: Counter(of(last)) == expected, within=SECONDS, what="the last is told, and all before it")
         assert first is not None
         assert Counter(of(first)) == expected, "once"
+
+
+def waiting(client: Client) -> set[int]:
+    """The processes that wait to be handed a step."""
+    redis: Any = client.redis
+    return {json.loads(process)["pid"] for process in redis.hvals(keys.WAITING)}
+
+
+def handed(client: Client, worker: Worker, **step: Any) -> tuple[RunHandle, RunHandle]:
+    """A run, and another one whose only step was handed to a process of its worker, without a message."""
+
+    def try_once() -> tuple[RunHandle, RunHandle] | None:
+        before = client.submit({"name": "before", "steps": [{"id": "a", "agent": "noop"}]})
+        before.wait(SECONDS)
+        eventually(lambda: waiting(client), within=SECONDS, what="its process waits")
+        handle = client.submit({"name": "handed", "steps": [{"id": "b", "retry": AGAIN, **step}]})
+        eventually(lambda: handle.status().steps["b"].started_at, within=SECONDS, what="b has begun")
+        return None if f"[{handle.id}.b] received" in worker.text() else (before, handle)
+
+    found = eventually(try_once, within=SECONDS, what="a step is handed over")
+    assert found is not None
+    return found
+
+
+def test_a_step_that_was_handed_over_may_kill_its_process(client: Client, worker: Worker, celery: Celery) -> None:
+    before, handle = handed(client, worker, agent="crash", **{"with": {"times": 1}})
+    assert handle.wait(SECONDS).state is RunState.SUCCESS
+    (error,) = errors(handle, "b")
+    assert error.startswith("WorkerLost: Worker exited prematurely: signal 9 (SIGKILL)"), "no lease had to lapse"
+    assert celery.AsyncResult(f"{handle.id}.b").state == "RETRY"
+    assert celery.AsyncResult(f"{before.id}.a").state == "PENDING", "that of another run, which had brought it there"
+
+
+def test_a_step_that_was_handed_over_keeps_its_lease(client: Client, worker: Worker) -> None:
+    _, handle = handed(client, worker, agent="sleep", **{"with": {"seconds": 3}})
+    assert handle.wait(SECONDS).state is RunState.SUCCESS
+    assert attempts(handle) == {"b": 1}
+
+
+def test_a_process_that_waits_may_be_killed(client: Client, worker: Worker, celery: Celery) -> None:
+    before, handle = handed(client, worker, agent="noop")
+    handle.wait(SECONDS)
+    pids = eventually(lambda: waiting(client) & set(worker.children()), within=SECONDS, what="a process waits")
+    for pid in pids:
+        os.kill(pid, signal.SIGKILL)
+    assert client.submit(line("noop", retry=ONCE)).wait(SECONDS).state is RunState.SUCCESS
+    eventually(lambda: not client.redis.hlen("unacked"), within=SECONDS, what="its message is acknowledged")
+    states = {celery.AsyncResult(name).state for name in (f"{before.id}.a", f"{handle.id}.b")}
+    assert states == {"PENDING"}, "nothing has failed"
+
+
+def test_other_tasks_do_not_wait_for_processes_that_wait(store: Store, tmp_path: Path) -> None:
+    """The only process of a worker waits for half a minute, and what it waits for are steps."""
+    engine = tmp_path / "engine.yaml"
+    engine.write_text(QUICK_ENGINE.read_text().replace("run_on_seconds: 1", "run_on_seconds: 30"))
+    own = {"ORCHESTRATOR_ENGINE_FILE": str(engine)}
+    with Worker(store.url, tmp_path, concurrency=1, environment=own), Client(store.url) as client:
+        client.submit({"name": "before", "steps": [{"id": "a", "agent": "noop"}]}).wait(SECONDS)
+        eventually(lambda: waiting(client), within=SECONDS, what="its process waits")
+        unknown = client.app.send_task(SUBMIT, args=("nobody-registered-this",))
+        assert "nobody-registered-this" in str(unknown.get(timeout=10, propagate=False))
 
 
 def test_a_worker_that_is_killed_leaves_the_later_step_to_another(

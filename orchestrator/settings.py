@@ -61,8 +61,8 @@ class Runtime(Frozen):
     for `liveness_timeout` although messages wait, or has `stuck_threads` in attempts that are over, replaces itself:
     its steps have `replace_grace` to end. Pages, terminals and the HTTP API show no value whose name matches one of
     `masked_names` (`*` stands for anything, upper and lower case are the same).
-    Every `priority_seconds` the slack of a run's steps is judged anew, by what is done. For `run_on_seconds`
-    after it was given a message, a worker's process goes on with steps of the same run (0: it does one).
+    Every `priority_seconds` the slack of a run's steps is judged anew, by what is done. For `run_on_seconds` a worker's
+    process goes on with steps of one run, and waits as long for a step of another one (0: it does one step a message).
     """
 
     lease_seconds: Seconds = 5.0

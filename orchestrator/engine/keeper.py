@@ -74,9 +74,14 @@ def start_threads(consumer: Any) -> None:
     runtime.member = member = FleetMember(consumer)
     sampling = runtime.settings.resource_manager.load_balancing.resource_monitoring.sampling_interval
 
+    unstarted: set[str] = set()
+
     def keep() -> None:
+        nonlocal unstarted
         liveness.count_stuck(renew(runtime, _active(), pool))
         notify(runtime, consumer.event_dispatcher)
+        before, unstarted = unstarted, _unstarted()
+        runtime.notices.behind = not before.isdisjoint(unstarted)
 
     notify(runtime, consumer.event_dispatcher)
     for name, seconds, act in (
@@ -97,7 +102,6 @@ def notify(runtime: Runtime, dispatcher: Any) -> None:
     groups = getattr(dispatcher, "groups", None)
     runtime.notices.watched = bool(getattr(dispatcher, "enabled", False)) and (not groups or "task" in groups)
     runtime.notices.stopping = stopping()
-    runtime.notices.behind = len(worker_state.reserved_requests) > len(worker_state.active_requests)
 
 
 def stops(runtime: Runtime) -> None:
@@ -124,6 +128,12 @@ def _active() -> tuple[Request, ...]:
 def _held() -> tuple[Request, ...]:
     """Those that run, also over a reconnection, and those that wait for a child; not yet acknowledged."""
     return (*_copy(worker_state.active_requests), *_copy(worker_state.reserved_requests))
+
+
+def _unstarted() -> set[str]:
+    """What waits for a child."""
+    active = {request.id for request in _active()}
+    return {request.id for request in _copy(worker_state.reserved_requests)} - active
 
 
 def _copy(requests: Iterable[Request]) -> tuple[Request, ...]:

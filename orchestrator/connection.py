@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import encodings.idna  # noqa: F401 - the first look for a host loads it, otherwise again in each child
 import os
 import threading
 from collections.abc import Mapping, Sequence

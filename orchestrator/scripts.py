@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.resources import files
+from importlib.resources.abc import Traversable
 from typing import TYPE_CHECKING, Any
 
 import redis
@@ -25,7 +26,12 @@ encode = json.JSONEncoder(separators=(",", ":")).encode
 @cache
 def fragment(package: str, name: str) -> str:
     """The Lua text `lua/<name>.lua` of a room, such as `fragment("orchestrator.run", "claim")`."""
-    return files(package).joinpath("lua", f"{name}.lua").read_text(encoding="utf-8")
+    return _folder(package).joinpath(f"{name}.lua").read_text(encoding="utf-8")
+
+
+@cache
+def _folder(package: str) -> Traversable:
+    return files(package).joinpath("lua")
 
 
 class Script:

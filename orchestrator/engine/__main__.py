@@ -36,12 +36,15 @@ def _without(*packages: str) -> Iterator[None]:
             del modules[name]
 
 
+_plugins = cache(importlib.metadata.entry_points)
+
+
 @contextmanager
 def _looking_once() -> Iterator[None]:
-    """Meanwhile, all that is installed is looked through once for plugins: Celery and kombu do it three times."""
-    look: Any = importlib.metadata.entry_points
-    found = cache(look)
-    setattr(importlib.metadata, look.__name__, lambda **chosen: found().select(**chosen))
+    """Meanwhile, all that is installed is looked through once for plugins: Celery, kombu and pydantic do it four
+    times."""
+    look = importlib.metadata.entry_points
+    setattr(importlib.metadata, look.__name__, lambda **chosen: _plugins().select(**chosen))
     try:
         yield
     finally:
@@ -57,7 +60,8 @@ with _without(*NOT_NEEDED), _looking_once():
 def main(app: str, command: str, *arguments: str) -> Any:
     """Run one of the two commands in the foreground; ends with its exit status."""
     try:
-        context = CLIContext(app=find_app(app), no_color=False, workdir=None)
+        with _looking_once():
+            context = CLIContext(app=find_app(app), no_color=False, workdir=None)
     except ModuleNotFoundError as error:
         if error.name != app:  # one that the app asks for: where it does so is of interest
             raise

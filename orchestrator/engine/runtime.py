@@ -218,7 +218,7 @@ class Runtime(Struct):
         self._main_pid = os.getpid()
         self.samples.open()
         self.notices.open()
-        self.mail()  # once, before the children are forked
+        transitions(self.mail())  # once, before the children are forked
 
     @property
     def in_child(self) -> bool:

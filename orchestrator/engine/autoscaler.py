@@ -53,11 +53,12 @@ class Autoscaler(autoscale.Autoscaler):
             log.exception("autoscaler")
 
     def _follow(self, now: float) -> None:
-        busy = self.qty
+        notices = runtime_of(self.worker.app).notices
+        busy = max(0, self.qty - notices.waiting)
         self._newest.append((now, busy))
         while self._newest[0][0] < now - self._rules.scale_cooldown:
             self._newest.popleft()
-        full, taken = busy >= self.processes, sum(worker_state.total_count.values())
+        full, taken = busy >= self.processes, sum(worker_state.total_count.values()) + notices.begun
         if not full or taken != self._taken:
             self._taken, self._took_at = taken, now
         may_grow = full and self.processes < self.max_concurrency

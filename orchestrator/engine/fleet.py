@@ -146,7 +146,9 @@ class FleetMember:
     def _now(self, waiting: Mapping[str, int]) -> Worker:
         import psutil  # in a thread, when the worker takes steps already
 
-        busy, taken = len(worker_state.active_requests), sum(worker_state.total_count.values())
+        notices = self._runtime.notices
+        busy = max(0, len(worker_state.active_requests) - notices.waiting)
+        taken = sum(worker_state.total_count.values()) + notices.begun
         idle = not busy and taken == self._taken and not any(waiting.get(name) for name in self.worker.home)
         self._taken = taken
         scaler = getattr(self._consumer.controller, "autoscaler", None)

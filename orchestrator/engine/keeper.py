@@ -75,6 +75,7 @@ def start_threads(consumer: Any) -> None:
     sampling = runtime.settings.resource_manager.load_balancing.resource_monitoring.sampling_interval
 
     unstarted: set[str] = set()
+    queues = frozenset(app.amqp.queues.consume_from)
 
     def keep() -> None:
         nonlocal unstarted
@@ -82,6 +83,7 @@ def start_threads(consumer: Any) -> None:
         notify(runtime, consumer.event_dispatcher)
         before, unstarted = unstarted, _unstarted()
         runtime.notices.behind = not before.isdisjoint(unstarted)
+        runtime.notices.off = not queues <= set(app.amqp.queues.consume_from)
 
     notify(runtime, consumer.event_dispatcher)
     for name, seconds, act in (

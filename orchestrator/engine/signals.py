@@ -47,6 +47,11 @@ def _tie(**_: Any) -> None:
     die_with_parent()
 
 
+@signals.worker_process_init.connect
+def _begin(**_: Any) -> None:
+    runtime_of(current_app).notices.waits(False)  # the one before it may have died so
+
+
 @signals.worker_shutdown.connect
 def _leave(sender: Any = None, **_: Any) -> None:
     leave(sender.app)

@@ -83,7 +83,7 @@ class Turn:
     def moved(self, moved: object) -> None:
         """A transition has come back; it may have begun the next step."""
         if isinstance(moved, Moved) and moved.begun is not None:
-            self._next = moved.begun
+            self._begins(moved.begun)
 
     @cached_property
     def _queues(self) -> list[str]:
@@ -123,7 +123,11 @@ class Turn:
             if found is None or isinstance(found, Begun):
                 return found
             self._went_on = True
-            handed = waiters.given(min(LOOK_SECONDS, left))
+            self._runtime.notices.waits(True)
+            try:
+                handed = waiters.given(min(LOOK_SECONDS, left))
+            finally:
+                self._runtime.notices.waits(False)
             if handed is not None:
                 return handed
             if not self._may_go_on():
@@ -137,7 +141,11 @@ class Turn:
             self.run_id = found.run_id
             self.joined = set()
         self._entered = monotonic()
-        self._next = found.granted
+        self._begins(found.granted)
+
+    def _begins(self, granted: Claimed) -> None:
+        self._next = granted
+        self._runtime.notices.begins()
 
     @property
     def _seconds(self) -> float:
@@ -147,7 +155,7 @@ class Turn:
         runtime, notices = self._runtime, self._runtime.notices
         if not self._open or not self._seconds or not runtime.ledger.posts:
             return False
-        return not (notices.stopping or notices.drained or notices.behind)
+        return not (notices.stopping or notices.drained or notices.behind or notices.off)
 
     def _process(self) -> dict[str, Any]:
         runtime = self._runtime

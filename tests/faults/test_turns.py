@@ -248,6 +248,11 @@ def test_other_tasks_do_not_wait_for_processes_that_wait(store: Store, tmp_path:
         eventually(lambda: waiting(client), within=SECONDS, what="its process waits")
         unknown = client.app.send_task(SUBMIT, args=("nobody-registered-this",))
         assert "nobody-registered-this" in str(unknown.get(timeout=10, propagate=False))
+        client.app.control.cancel_consumer("agents.drills")
+        eventually(lambda: not waiting(client), within=SECONDS, what="its processes take nothing on their own")
+        left = client.submit({"name": "left", "steps": [{"id": "a", "agent": "noop"}]})
+        client.app.control.add_consumer("agents.drills")
+        assert left.wait(SECONDS).state is RunState.SUCCESS
 
 
 def test_a_worker_that_is_killed_leaves_the_later_step_to_another(

@@ -41,8 +41,8 @@ def test_nobody_goes_on(found: Turn) -> None:
     assert found.onward() is None
 
 
-@pytest.mark.parametrize("notice", ["stopping", "drained", "behind"])
-def test_a_worker_that_stops_steps_back_or_is_behind_begins_nothing(notice: str) -> None:
+@pytest.mark.parametrize("notice", ["stopping", "drained", "behind", "off"])
+def test_a_worker_that_is_to_begin_nothing_begins_nothing(notice: str) -> None:
     found = turn()
     notices = runtime_of(found._app).notices
     setattr(notices, notice, True)

@@ -115,7 +115,10 @@ class _Client(redis.Redis):
             if not connection.is_connected:
                 connection.connect()
             connection.send_packed_command((_packed(connection, args),))
-            reply = self.parse_response(connection, args[0], **options)  # type: ignore[no-untyped-call]
+            if args[0] == "EVALSHA":  # nothing is made of what scripts say
+                reply = connection.read_response()
+            else:
+                reply = self.parse_response(connection, args[0], **options)  # type: ignore[no-untyped-call]
         except ResponseError:
             spare.append(connection)
             raise

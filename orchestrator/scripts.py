@@ -55,9 +55,10 @@ class Script:
 
     def at(self, client: redis.Redis, key: str, *arguments: str | bytes) -> Any:
         """The same for a script that is about one key and no run: KEYS[1], and ARGV as its header names them."""
+        any_client: Any = client
         with guarded():
             try:
-                return client.evalsha(self.sha, 1, key, *arguments)
+                return any_client.execute_command("EVALSHA", self.sha, 1, key, *arguments)
             except NoScriptError:
                 return client.eval(self.source, 1, key, *arguments)
 

@@ -160,7 +160,6 @@ class AgentContext(Patterns):
         self._index = index
         self.placed = False
         """Whether the agent has asked for its item's place."""
-        self.log = logging.getLogger(f"agent.{agent}")
         self.writes: dict[str, Any] = {}
         """What goes to the step's own namespace, by key."""
         self.shared: dict[str, Any] = {}
@@ -176,6 +175,11 @@ class AgentContext(Patterns):
         """What this attempt may read and write."""
         self._templates = templates
         self._validates = tuple(validates)
+
+    @property
+    def log(self) -> logging.Logger:
+        """What is logged with it is kept with the attempt."""
+        return logging.getLogger(f"agent.{self.agent}")
 
     @classmethod
     def for_test(

@@ -25,6 +25,8 @@ from orchestrator.run.policy import Cause, Ended, Verdict, decide
 from orchestrator.run.replies import Claimed, Moved, Refused
 from orchestrator.workflow.models import RetryPolicy
 
+_SUCCESS, _CACHED = StepState.SUCCESS.value, StepState.CACHED.value
+
 
 def execute(task: Task[Any, Any], run_id: str, step: str) -> str:
     """Claim a step, or take up what was begun for this process; do its work, end it, publish what follows. Returns the
@@ -45,7 +47,7 @@ def execute(task: Task[Any, Any], run_id: str, step: str) -> str:
     except Exception:
         _sampled(runtime, granted, began, ok=False)
         raise
-    if outcome == StepState.SUCCESS:
+    if outcome == _SUCCESS:
         _sampled(runtime, granted, began, ok=True)
     return outcome
 
@@ -109,10 +111,10 @@ def _carry_out(task: Task[Any, Any], attempt: Attempt, granted: Claimed, memory:
     follow(task.app, run_id, moved)
     warn_early(runtime, run_id, granted.definition, (write.field for write in written.fields))
     if written.source:
-        return StepState.CACHED.value
+        return _CACHED
     if memory is not None:
         memory.remember(written)
-    return StepState.SUCCESS.value
+    return _SUCCESS
 
 
 def _failed(task: Task[Any, Any], attempt: Attempt, error: Exception) -> None:

@@ -130,8 +130,10 @@ class _Merging:
     def take_branches(self) -> None:
         """Somebody outside a group who has read branches and writes the same fields brings those edits along: they come
         before its own, and the main line may have gone on beside them."""
+        if not self._granted.branches or "group" in self._granted.definition:
+            return
         shared = [write.field for write in self._originals.values() if write.read_at is not None]
-        if not shared or not self._granted.branches or "group" in self._granted.definition:
+        if not shared:
             return
         _, writes = self._runtime.context.shared_writes(self._run_id, self._granted.branches)
         by_field, rules = dict[str, list[SharedWrite]](), merge_rules(self._granted.definition)

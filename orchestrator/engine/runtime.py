@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Mapping
 from functools import cache, partial
 from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import redis
 from celery import Celery
@@ -283,7 +283,8 @@ def message_limits(settings: EngineSettings) -> MessageLimits:
 
 def runtime_of(app: Celery) -> Runtime:
     """The runtime that `create_app` attached."""
-    return cast(Runtime, app.orchestrator)  # type: ignore[attr-defined]
+    found: Runtime = app.orchestrator  # type: ignore[attr-defined]
+    return found
 
 
 def is_current(runtime: Runtime, run_id: str, step: str, token: int) -> bool:

@@ -61,7 +61,8 @@ class Moved(Struct, frozen=True):
     @property
     def done(self) -> bool:
         """Whether nothing is left for the caller to do about it, but what it has `begun`."""
-        return not (self.released or self.joined or self.asking or self.freed or self.ended)
+        left = self.released or self.joined or self.asking or self.freed
+        return not left and self.run_state not in FINAL_RUN_STATES
 
 
 class Claimed(Struct, frozen=True):
@@ -144,6 +145,7 @@ class Writer(Struct, frozen=True):
 
 
 _DECODER = json.JSONDecoder()
+_RUN_STATES = {state.value.encode(): state for state in RunState}
 
 
 def _parsed(text: bytes | str) -> Any:
@@ -207,7 +209,7 @@ def claimed(raw: Sequence[Any]) -> Claimed | Refused:
 def _granted(raw: Sequence[Any]) -> Claimed:
     branches = tuple([step.decode() for step in raw[6]])
     message = raw[7] if len(raw) > 7 else b""
-    state = RunState(raw[4].decode())
+    state = _RUN_STATES[raw[4]]
     return Claimed(int(raw[1]), _parsed(raw[2]), float(raw[3]), state, int(raw[5]), branches, message)
 
 

@@ -175,9 +175,9 @@ class Ledger:
         arguments = self.arguments(
             step=step, state=state, token=token, executed=(executed and not apart) or None, delay=delay,
             error=error[:2000], reason=reason, snapshot=snapshot, fields=len(fields), nonce=token_hex(NONCE_BYTES),
-            conflicts=len(conflicts), open=_open(undecided), locks=locks or None, seen=list(seen) or None,
-            absorbed=list(absorbed) or None, marks=list(marks) or None, bases=len(bases) or None, apart=apart or None,
-            on=onward,
+            conflicts=len(conflicts), open=_open(undecided) if undecided else None, locks=locks or None,
+            seen=list(seen) or None, absorbed=list(absorbed) or None, marks=list(marks) or None,
+            bases=len(bases) or None, apart=apart or None, on=onward,
         ) | self._writing  # fmt: skip
         payloads = [part for row in (*fields, *conflicts, *bases) for part in row]
         for name, content in (files or {}).items():

@@ -107,7 +107,7 @@ async def _finish(awaitable: Any) -> Any:
 def _plain(value: Any) -> Any:
     if value is None or type(value) in _ATOMS:
         return value
-    if isinstance(value, BaseModel):
+    if type(value) is not dict and isinstance(value, BaseModel):
         return value.model_dump(mode="json", by_alias=True)
     if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items()}

@@ -22,8 +22,11 @@ from orchestrator.bench.sides import OURS, Sides, both, definition, ended
 from orchestrator.workflow.models import WorkflowSpec
 
 SCARCE = 3
-MINUTE = 0.074
-"""Seconds that a minute of the ragged graph takes here: its critical path is as long as the documents' workflow."""
+GRAPH = 58
+"""The seed of the ragged graph: of the first 400 that for which simulated schedules on three slots without overhead are
+nearest to 1.03 of the bound in the order of the critical path, 1.11 in that of arrival and 1.31 level by level."""
+MINUTE = 0.11
+"""Seconds that a minute of it takes here: its critical path is as long as that of the documents' workflow."""
 WORKFLOWS = 200
 QUICKER = 0.125
 """What the product workflow's durations are multiplied by when there are many of them: 0.375 s of work each."""
@@ -66,7 +69,7 @@ def ragged() -> WorkflowSpec:
                 "with": {"seconds": round(step.estimated_duration.high / 60 * MINUTE, 4)},
                 "estimated_duration": round(step.estimated_duration.high / 60 * MINUTE, 4),
             }
-            for step in shapes.ragged().steps
+            for step in shapes.ragged(GRAPH).steps
             if step.estimated_duration
         ),
     )

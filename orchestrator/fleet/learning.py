@@ -46,8 +46,8 @@ class Learned(Frozen):
 
     @property
     def seconds(self) -> float:
-        """What the next one is expected to take. Two digits: a plan does not change with every run."""
-        return float(f"{self.ewma:.2g}")
+        """What the next one is expected to take."""
+        return two_digits(self.ewma)
 
 
 Durations: TypeAlias = Mapping[str, Learned]
@@ -74,6 +74,11 @@ def learn_from(samples: Sequence[float]) -> Learned | None:
     return Learned(count=len(samples), ewma=ewma, p50=quantile(samples, 0.5), p95=quantile(samples, 0.95))
 
 
+def two_digits(seconds: float) -> float:
+    """Rounded: a plan does not change with every run."""
+    return float(f"{seconds:.2g}")
+
+
 def quantile(values: Iterable[float], share: float) -> float:
     """By nearest rank."""
     ordered = sorted(values)
@@ -91,15 +96,24 @@ def expected(durations: Durations, agent: str, size: int | None) -> float | None
 
 
 def of_steps(durations: Durations, workflow: WorkflowSpec, input_bytes: int | None) -> dict[str, float]:
-    """What the steps of a workflow will take, of which something was learned. `input_bytes`: of its inputs, None when
-    it declares some that are not given yet."""
-    from orchestrator.workflow.structure import input_bucket  # of a submission; workers only learn
+    """What the steps of a workflow will take, of which something was learned. Where several are made by one agent, that
+    is known of all of them together, and their estimates say how it is shared among them. `input_bytes`: of its inputs,
+    None when it declares some that are not given yet."""
+    if not durations:
+        return {}
+    from orchestrator.workflow.plan import estimated_seconds  # of a submission; workers only learn
+    from orchestrator.workflow.structure import input_bucket
 
+    estimates = estimated_seconds(workflow)
+    by_agent: dict[str, list[float]] = {}
+    for step in workflow.steps:
+        by_agent.setdefault(step.agent, []).append(estimates[step.id])
     found = {}
-    for step in workflow.steps if durations else ():
+    for step in workflow.steps:
         seconds = expected(durations, step.agent, None if input_bytes is None else input_bucket(step, input_bytes))
         if seconds is not None:
-            found[step.id] = seconds
+            usual = sum(by_agent[step.agent]) / len(by_agent[step.agent])
+            found[step.id] = two_digits(seconds * estimates[step.id] / usual) if usual else seconds
     return found
 
 

@@ -148,7 +148,7 @@ def _analyse(workflow: WorkflowSpec, learned: Mapping[str, float], find_groups: 
     kept, loose = structure.kept_and_loose(workflow, blocking, barriers)
     needs = graph.reduce_needs(order, blocking, kept=kept, loose=loose)
     consumers = graph.consumers_of(needs)
-    estimates = _durations(workflow)
+    estimates = estimated_seconds(workflow)
     durations = {step: learned.get(step, seconds) for step, seconds in estimates.items()}
     timing = graph.timing(order, needs, durations)
     validators = frozenset(
@@ -192,7 +192,8 @@ def _ordered(blocking: Needs) -> tuple[str, ...]:
     return order
 
 
-def _durations(workflow: WorkflowSpec) -> dict[str, float]:
+def estimated_seconds(workflow: WorkflowSpec) -> dict[str, float]:
+    """What each step takes by its own estimate, by that of its group, or as steps do."""
     of_groups: dict[str, float] = {}
     for group in workflow.groups:
         if group.estimated_duration is not None and group.steps:

@@ -56,6 +56,12 @@ TWO_WAYS = WorkflowSpec(
 )
 
 
+def test_estimates_share_what_was_learned_of_an_agent_with_several_steps() -> None:
+    steps = [StepSpec(id=f"{n}s", agent="a", estimated_duration=EstimatedDuration(low=n, high=n)) for n in (1, 2, 9)]
+    workflow = WorkflowSpec(name="one-agent", steps=(*steps, StepSpec(id="own", agent="b")))
+    assert of_steps({"a": learned(8), "b": learned(3)}, workflow, 0) == {"1s": 2, "2s": 4, "9s": 18, "own": 3}
+
+
 def test_what_was_learned_replaces_estimates_and_moves_the_critical_path() -> None:
     before = make_plan(TWO_WAYS)
     after = make_plan(TWO_WAYS, learned=of_steps({"a": learned(2), "b": learned(30)}, TWO_WAYS, 0))

@@ -87,7 +87,7 @@ class Shape(Struct, frozen=True):
         }
 
     def prioritised(self, plan: Plan) -> Plan:
-        """The plan as a run of it begins: with priorities by slack, between those that the deployment has for each
+        """The plan as a run of it begins: with priorities by `urgency`, between those that the deployment has for each
         role, and the longest way to the end first among the steps that start together."""
         given, spans = self.priorities, self.spans(plan)
         by_role = {
@@ -100,7 +100,7 @@ class Shape(Struct, frozen=True):
             planned = steps[step.id]
             priority = planned.priority
             if step.id in spans:
-                priority = urgency(planned.slack_seconds, plan.critical_path_seconds, *spans[step.id])
+                priority = urgency(planned.slack_seconds, planned.rank, plan.critical_path_seconds, *spans[step.id])
             elif step.priority is None:
                 priority = by_role.get(priority, priority)
             if priority != planned.priority:

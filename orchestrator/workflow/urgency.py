@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from math import ceil
+from math import floor, log2
 
 from msgspec import Struct
 
@@ -11,9 +11,6 @@ from orchestrator.workflow.graph import consumers_of, timing, topological_order
 
 OVERDUE = 0.1
 """The share of its estimate that a step still takes when it has run for longer than that."""
-
-SPARE = 0.5
-"""A step with this share of what is left of its run to spare is as urgent as its role says, and no more."""
 
 ENDED = frozenset({"success", "failed", "timed_out", "skipped", "upstream_failed", "cancelled", "cached"})
 
@@ -31,12 +28,14 @@ class Node(Struct, frozen=True):
     relaxed: int | None = None
 
 
-def urgency(slack: float, left: float, urgent: int, relaxed: int) -> int:
-    """The priority of a step that may start so many seconds late, of a run that still takes `left`: whoever is nearest
-    to the longest way comes first."""
+def urgency(slack: float, way: float, left: float, urgent: int, relaxed: int) -> int:
+    """The priority of a step that may start so many seconds late, and from whose start it is so long a `way` to the end
+    of its run, which still takes `left`. Whoever has the longest way comes first, as in list scheduling by levels (Hu
+    1961): `urgent` without slack; else one less than that, and one less for each time that the way is halved."""
     if slack <= 0:
         return urgent
-    return relaxed + ceil(max(0, urgent - 1 - relaxed) * max(0.0, 1 - slack / (SPARE * left)))
+    halved = floor(log2(left / way)) if way > 0 else urgent
+    return max(relaxed, urgent - 1 - halved)
 
 
 def priorities(nodes: Mapping[str, Node]) -> dict[str, int]:
@@ -48,7 +47,7 @@ def priorities(nodes: Mapping[str, Node]) -> dict[str, int]:
         return {}
     times = timing(order, needs, {name: _left(node) for name, node in nodes.items()})
     wanted = {
-        name: urgency(times.slack[name], times.total, node.urgent, node.relaxed)
+        name: urgency(times.slack[name], times.rank[name], times.total, node.urgent, node.relaxed)
         for name, node in nodes.items()
         if node.urgent is not None and node.relaxed is not None and node.state in ("pending", "ready")
     }

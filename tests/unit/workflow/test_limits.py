@@ -108,9 +108,9 @@ def test_the_deployment_says_how_urgent_roles_are() -> None:
     document = {
         "steps": [
             {"id": "a", "agent": "x", "estimated_duration": "5m"},
-            {"id": "b", "agent": "x", "estimated_duration": "1m"},
+            {"id": "b", "agent": "x", "estimated_duration": "5s"},
             {"id": "c", "agent": "x", "priority": 10, "estimated_duration": "1m"},
-            {"id": "d", "agent": "x", "needs": ["a", "b", "c"]},
+            {"id": "d", "agent": "x", "needs": ["a", "b", "c"], "estimated_duration": "1s"},
         ]
     }
     priorities = {"critical_path_agents": 9, "parallel_group_agents": 4, "validation_agents": 1}

@@ -18,10 +18,10 @@ def priority(bench: Bench, name: str) -> int:
 
 
 def workflow(**more: Any) -> WorkflowSpec:
-    """Two ways to the end: 60 + 300 s, and 60 + 200 s, the latter with slack."""
+    """Two ways to the end: 60 + 300 s, and 60 + 150 s, the latter with slack."""
     steps = (
         step("a", estimated_duration=60), step("b", estimated_duration=60),
-        step("long", "a", estimated_duration=300), step("short", "a", "b", estimated_duration=200, **more),
+        step("long", "a", estimated_duration=300), step("short", "a", "b", estimated_duration=150, **more),
         step("end", "long", "short", estimated_duration=10),
     )  # fmt: skip
     return WorkflowSpec(name="test", steps=steps)

@@ -123,15 +123,21 @@ class Turn:
             if found is None or isinstance(found, Begun):
                 return found
             self._went_on = True
-            self._runtime.notices.waits(True)
-            try:
-                handed = waiters.given(min(LOOK_SECONDS, left))
-            finally:
-                self._runtime.notices.waits(False)
-            if handed is not None:
+            asked = monotonic()
+            handed = self._handed(min(LOOK_SECONDS, left))
+            late = monotonic() - asked > self._runtime.settings.engine.lease_seconds
+            if handed is not None and not late:
                 return handed
-            if not self._may_go_on():
+            if late or not self._may_go_on():  # a process that stood still may have been given what is lost by now
                 return self._left()
+
+    def _handed(self, seconds: float) -> Begun | None:
+        notices = self._runtime.notices
+        notices.waits(True)
+        try:
+            return self._runtime.waiters.given(seconds)
+        finally:
+            notices.waits(False)
 
     def _left(self) -> Begun | None:
         return self._runtime.waiters.leave(self._process()) if self._went_on else None

@@ -6,12 +6,14 @@ import os
 
 import pytest
 
+from orchestrator.engine import turns
 from orchestrator.engine.app import create_app
-from orchestrator.engine.runtime import runtime_of
+from orchestrator.engine.runtime import Runtime, runtime_of
 from orchestrator.engine.turns import Turn, current, onward
 from orchestrator.run.models import RunState
-from orchestrator.run.replies import Claimed, Moved
-from orchestrator.settings import EngineSettings, Runtime
+from orchestrator.run.replies import Begun, Claimed, Moved
+from orchestrator.settings import EngineSettings
+from orchestrator.settings import Runtime as Engine
 
 STORE, ELSEWHERE = "redis://127.0.0.1:1/0", "redis://127.0.0.1:2/0"
 NEXT = Claimed(1, {"id": "b", "queue": "writers"}, 0.0, RunState.RUNNING)
@@ -19,7 +21,7 @@ NEXT = Claimed(1, {"id": "b", "queue": "writers"}, 0.0, RunState.RUNNING)
 
 def turn(seconds: float = 60.0, broker: str = STORE) -> Turn:
     """One that carries out a step."""
-    settings = EngineSettings(engine=Runtime(run_on_seconds=seconds))
+    settings = EngineSettings(engine=Engine(run_on_seconds=seconds))
     found = Turn(create_app(broker, STORE, settings, set_as_current=False), "run", "a")
     found.carries_out_a_step()
     return found
@@ -65,3 +67,34 @@ def test_one_step_at_a_time() -> None:
     assert found.given("b") is NEXT
     assert found.given("b") is None
     assert found.take_up() is None
+
+
+class Asked:
+    """What a process hears that asks for a step: after so many seconds by its clock, this one."""
+
+    def __init__(self, patch: pytest.MonkeyPatch, seconds: float) -> None:
+        self.clock, self.seconds, self.left = 100.0, seconds, 0
+        patch.setattr(turns, "monotonic", lambda: self.clock)
+        patch.setattr(Runtime, "in_child", True)
+        patch.setattr(Runtime, "waiters", self)
+
+    def look(self, by: object, seconds: float | None) -> str:
+        return "waits"
+
+    def given(self, seconds: float) -> Begun:
+        self.clock += self.seconds
+        return Begun("other", NEXT)
+
+    def leave(self, by: object) -> None:
+        self.left += 1
+
+
+@pytest.mark.parametrize(("seconds", "taken"), [(0.1, True), (5.1, False)])
+def test_what_was_given_to_a_process_that_stood_still_is_lost_by_now(
+    monkeypatch: pytest.MonkeyPatch, seconds: float, taken: bool
+) -> None:
+    asked, found = Asked(monkeypatch, seconds), turn()
+    found._began = found._entered = asked.clock
+    found.look()
+    assert (found.goes_on, asked.left) == (taken, 0 if taken else 1)
+    assert found.run_id == ("other" if taken else "run")

@@ -94,7 +94,7 @@ def _execute(
     """Submit and wait for the end; whoever does not wait for it any longer cancels the run."""
     from orchestrator.cli import connect
     from orchestrator.cli.follow import follow
-    from orchestrator.cli.interrupts import held_back
+    from orchestrator.cli.interrupts import held_back, noticed
     from orchestrator.cli.stalled import Stalled
 
     client, stack = connection.client, connection.stack
@@ -103,11 +103,17 @@ def _execute(
         connect.serve_queues(client, known)
     handle: RunHandle | None = None
     try:
-        with held_back():
-            handle = client.submit(known.workflow, values, sequential=sequential or None)
-        talk(f"run {handle.id}")
-        check = stack.check if stack is not None else lambda: None
-        status = follow(handle, timeout=timeout, check=check, look=Stalled(client, known))
+        with noticed() as look_again:
+            with held_back():
+                handle = client.submit(known.workflow, values, sequential=sequential or None)
+            talk(f"run {handle.id}")
+
+            def check() -> None:
+                look_again()
+                if stack is not None:
+                    stack.check()
+
+            status = follow(handle, timeout=timeout, check=check, look=Stalled(client, known))
     except (KeyboardInterrupt, WaitTimeout, StoreUnavailable) as reason:
         if handle is not None:
             why = _REASONS.get(type(reason), "interrupted")

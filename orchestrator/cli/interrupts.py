@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -34,3 +35,35 @@ def held_back(*, once: bool = False) -> Iterator[None]:
             handler(caught[0], None)
         else:
             signal.raise_signal(caught[0])
+
+
+@contextmanager
+def noticed() -> Iterator[Callable[[], None]]:
+    """Signals in the block take effect at once, as ever. What it yields is called now and then: one that came while
+    Python ran a finaliser, as it does in imports, and was ignored there, takes effect then."""
+    caught: list[int] = []
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def note(received: int, frame: FrameType | None) -> None:
+        caught.append(received)
+        handler = before[signal.Signals(received)]
+        if callable(handler):
+            handler(received, frame)
+
+    def look() -> None:
+        if caught:
+            note(caught[0], None)
+
+    def ignored(what: sys.UnraisableHookArgs) -> None:  # nobody has to read of what takes effect later
+        if not isinstance(what.exc_value, KeyboardInterrupt):
+            tell(what)
+
+    tell, sys.unraisablehook = sys.unraisablehook, ignored
+    for number in before:
+        signal.signal(number, note)
+    try:
+        yield look
+    finally:
+        sys.unraisablehook = tell
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -12,7 +12,7 @@ import redis.exceptions
 
 from orchestrator import errors
 from orchestrator.cli import exits, main
-from orchestrator.cli.interrupts import held_back
+from orchestrator.cli.interrupts import held_back, noticed
 from orchestrator.cli.output import session
 from orchestrator.cli.root import root
 
@@ -134,3 +134,28 @@ def test_who_insists_is_not_kept_waiting() -> None:
         interrupt()
         done.append("the second one does not")
     assert done == ["the first one waits"]
+
+
+class Finalised:
+    """Interrupted while Python gets rid of it, where it ignores errors."""
+
+    def __del__(self) -> None:
+        signal.raise_signal(signal.SIGINT)
+
+
+def test_an_interruption_that_python_has_ignored_takes_effect_a_little_later(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt), noticed() as look_again:  # noqa: PT012 - which of the lines raises is the point
+        look_again()
+        thing = Finalised()
+        del thing
+        with held_back():
+            pass
+        went_on = True
+        look_again()
+        went_on = False
+    assert went_on
+    assert not capsys.readouterr().err, "nobody has to read of it"
+    assert signal.getsignal(signal.SIGINT) is before

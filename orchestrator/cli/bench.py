@@ -30,9 +30,10 @@ _MET = {True: "met", False: "missed", None: "not measured"}
 @click.option("--record", is_flag=True, help="Keep the reports in the store, and compare with those of this machine.")
 @click.option("--history", is_flag=True, help="Show what is kept in the store instead of measuring.")
 @click.option("--list", "listed", is_flag=True, help="List the benchmarks.")
+@click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
 @output_option
 @common_options
-def bench(names: tuple[str, ...], listed: bool, history: bool, form: str, **how: Any) -> None:
+def bench(names: tuple[str, ...], listed: bool, history: bool, as_json: bool, form: str, **how: Any) -> None:
     """Measure what things cost on this machine, on a server of its own; all benchmarks unless some are named. `targets`
     stands for all that a promise was made for, and tells which are met.
 
@@ -41,6 +42,7 @@ def bench(names: tuple[str, ...], listed: bool, history: bool, form: str, **how:
     from orchestrator.bench.frame import BENCHMARKS, find
     from orchestrator.bench.targets import benchmarks
 
+    form = "json" if as_json else form
     promised = "targets" in names
     names = tuple(dict.fromkeys(one for name in names for one in (benchmarks() if name == "targets" else (name,))))
     for name in names:

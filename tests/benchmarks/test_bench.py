@@ -107,7 +107,7 @@ def test_what_was_compared_can_be_drawn(form: str, start: bytes, tmp_path: Path)
 @pytest.mark.parametrize("name", frame.BENCHMARKS)
 def test_every_benchmark_measures(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     kept = tmp_path / "reports.jsonl"
-    assert main(["bench", name, "--rounds", "1", "--save", str(kept), "-o", "json"]) == 0
+    assert main(["bench", name, "--rounds", "1", "--save", str(kept), "--json"]) == 0
     (printed,) = json.loads(capsys.readouterr().out)["reports"]
     assert printed == json.loads(kept.read_text())
     assert printed["benchmark"] == name

@@ -36,7 +36,7 @@ class Verdict(Frozen):
 TARGETS: tuple[Target, ...] = (
     Target(
         "2x over the sequential form, the documents' workflow", "product", "a run beside its sequential form", "gain",
-        2.0, "x", at_least=True, note="two of its six agents are parallel: its critical path allows 1.23x",
+        2.0, "x", at_least=True, note="two of its six agents are parallel: its critical path allows 1.2x",
     ),
     Target(
         "2x over the sequential form, a ragged graph", "ragged", "a run beside its sequential form", "gain",
@@ -48,8 +48,12 @@ TARGETS: tuple[Target, ...] = (
         note="submit to the first line of its code, worker warm, 99th percentile",
     ),
     Target(
-        "5x less coordination latency", "fan", "1 to 100 to 1, a group", "gain", 5.0, "x", at_least=True,
+        "5x less coordination latency, a group", "fan", "1 to 100 to 1, a group", "gain", 5.0, "x", at_least=True,
         note="against raw Celery's own chord",
+    ),
+    Target(
+        "5x less coordination latency, dependencies", "fan", "1 to 100 to 1, dependencies", "gain", 5.0, "x",
+        at_least=True, note="against raw Celery's own chord",
     ),
     Target(
         "I/O wait", "many", "the processors' time that waits for I/O", "value", 10.0, "%",

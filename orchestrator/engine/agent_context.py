@@ -9,20 +9,18 @@ import subprocess
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any
 
-from orchestrator.context.lock_models import Holder, Lock
+from orchestrator.context.lock_models import Lock
 from orchestrator.context.ownership import Access
 from orchestrator.engine.access import StepAccess
+from orchestrator.engine.agent_link import Documents, Link, NoLink, Snapshot
 from orchestrator.engine.agent_messages import AgentMessages, Memory, Post
 from orchestrator.engine.agent_patterns import Patterns
 from orchestrator.engine.templates import Templates
-from orchestrator.errors import AgentError, InvalidValue, MissingInput, OrchestratorError, OwnershipError
+from orchestrator.errors import InvalidValue, MissingInput, OrchestratorError, OwnershipError
 from orchestrator.messages.channel import Message
 from orchestrator.processes import run_tied
-
-if TYPE_CHECKING:
-    from orchestrator.workflow.builder import Workflow
 
 ARTIFACTS = 4
 """All files of an attempt together may be so many times as large as one value."""
@@ -30,85 +28,6 @@ ARTIFACTS = 4
 _ABSENT = object()
 _NO_TEMPLATES = Templates()
 _PATH = re.compile(r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$")
-
-
-class Snapshot(Protocol):
-    """One consistent version of the run's context."""
-
-    def fetch(self, names: Sequence[str]) -> None:
-        """Bring in sections and fields (`<section>.<key>`) at once."""
-        ...
-
-    def section(self, name: str) -> Mapping[str, Any] | None:
-        """The document of a step's namespace or of a shared section, or None."""
-        ...
-
-    def field(self, name: str, absent: Any = None) -> Any:
-        """The value of `<section>.<key>`."""
-        ...
-
-    def mark(self, name: str) -> str:
-        """`draft`, `filled:<quality impact>`, or empty."""
-        ...
-
-
-class Link(Protocol):
-    """The way from an attempt to the run that it belongs to."""
-
-    def progress(self, fraction: float, message: str) -> None: ...
-
-    def cancelled(self) -> bool: ...
-
-    def publish(self, field: str, value: Any) -> None: ...
-
-    def lock(self, section: str, write: bool, timeout: float | None) -> Lock: ...
-
-    async def alock(self, section: str, write: bool, timeout: float | None) -> Lock: ...  # noqa: ASYNC109
-
-    def unlock(self, lock: Lock, wrote: bool) -> None: ...
-
-    def pattern(self, workflow: Workflow, items: Iterable[Any] | None) -> Iterator[Any]: ...
-
-
-class _Documents:
-    def __init__(self, documents: Mapping[str, Mapping[str, Any]]) -> None:
-        self._documents = documents
-
-    def fetch(self, names: Sequence[str]) -> None:
-        return None
-
-    def section(self, name: str) -> Mapping[str, Any] | None:
-        return self._documents.get(name)
-
-    def field(self, name: str, absent: Any = None) -> Any:
-        section, _, key = name.partition(".")
-        return self._documents.get(section, {}).get(key, absent)
-
-    def mark(self, name: str) -> str:
-        return ""
-
-
-class _NoLink:
-    def progress(self, fraction: float, message: str) -> None:
-        return None
-
-    def cancelled(self) -> bool:
-        return False
-
-    def publish(self, field: str, value: Any) -> None:
-        return None
-
-    def lock(self, section: str, write: bool, timeout: float | None) -> Lock:
-        return Lock(section, Holder("test", 1), write, 1, 0.0, "")
-
-    async def alock(self, section: str, write: bool, timeout: float | None) -> Lock:  # noqa: ASYNC109
-        return self.lock(section, write, timeout)
-
-    def unlock(self, lock: Lock, wrote: bool) -> None:
-        return None
-
-    def pattern(self, workflow: Workflow, items: Iterable[Any] | None) -> Iterator[Any]:
-        raise AgentError("patterns need workers; test the agent of the items by itself")
 
 
 def _parts(path: str) -> list[str]:
@@ -208,8 +127,8 @@ class AgentContext(Patterns):
             attempt=attempt,
             params=params or {},
             inputs=inputs or {},
-            snapshot=_Documents(context or {}),
-            link=_NoLink(),
+            snapshot=Documents(context or {}),
+            link=NoLink(),
             access=StepAccess(
                 Access(step=step_id, agent=step_id, owners=dict.fromkeys(owns, step_id)), (context or {}).__contains__
             ),

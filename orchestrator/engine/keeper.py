@@ -81,7 +81,7 @@ def start_threads(consumer: Any) -> None:
         nonlocal unstarted
         liveness.count_stuck(renew(runtime, _active(), pool))
         notify(runtime, consumer.event_dispatcher)
-        before, unstarted = unstarted, _unstarted()
+        before, unstarted = unstarted, waiting_for_a_child()
         runtime.notices.behind = not before.isdisjoint(unstarted)
         runtime.notices.off = not queues <= set(app.amqp.queues.consume_from)
 
@@ -132,8 +132,8 @@ def _held() -> tuple[Request, ...]:
     return (*_copy(worker_state.active_requests), *_copy(worker_state.reserved_requests))
 
 
-def _unstarted() -> set[str]:
-    """What waits for a child."""
+def waiting_for_a_child() -> set[str]:
+    """The ids of messages that were taken and not begun."""
     active = {request.id for request in _active()}
     return {request.id for request in _copy(worker_state.reserved_requests)} - active
 

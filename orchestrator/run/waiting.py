@@ -12,10 +12,9 @@ from orchestrator import keys
 from orchestrator.connection import BROKEN, guarded, pop
 from orchestrator.run import replies
 from orchestrator.run.replies import Begun
+from orchestrator.run.store import NONCE_BYTES
 from orchestrator.run.transitions import Transitions
 from orchestrator.scripts import encode
-
-NONCE_BYTES = 8
 
 
 class Place(NamedTuple):

@@ -333,6 +333,9 @@ def a_member_that_is_handed_over_is_one_of_its_chord_still(floor: Floor) -> None
     message = json.loads(given.granted.message)
     assert json.loads(message["body"])[2]["chord"], "as it was sent to nobody"
     assert given.granted.version == 1
+    due: Any = floor.client.zrange(keys.run_key("run", "due"), 0, -1)
+    watched = {item for item in due if item.startswith((b"lease:", b"queued:"))}
+    assert watched == {b"lease:x", b"lease:y", b"queued:z"}, "a message alone may get lost"
 
 
 def who_has_waited_least_is_asked_first(floor: Floor) -> None:

@@ -10,8 +10,8 @@ local function send(node, together, run_state, first) -- -> definition, if the c
   local message = together > 1 and message_of(spec, together)
   if node == first then return nil, message or '' end
   if hand_over(node, def, spec, message or '', run_state) then return end
+  if not post(spec, message or message_of(spec, 1)) then return def end
   due_at('queued:' .. node, A.lost or 10)
-  return not post(spec, message or message_of(spec, 1)) and def or nil
 end
 
 local function reply(run_state, first)

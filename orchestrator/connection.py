@@ -11,7 +11,6 @@ from urllib.parse import parse_qs, urlsplit
 
 import redis
 from hiredis import pack_command
-from redis import DriverInfo
 from redis.backoff import ExponentialBackoff
 from redis.exceptions import AuthenticationError, OutOfMemoryError, RedisError, ResponseError
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -28,8 +27,6 @@ RETRIES = 8
 SOCKET_TIMEOUT = 5.0
 BLOCK_SECONDS = 5.0
 """A command that waits on the server waits no longer than this; its caller asks again."""
-DRIVER = DriverInfo(lib_version=redis.__version__)
-"""What a connection tells the server of itself, which each of them would look for among the installed packages."""
 _clients: dict[tuple[int, str, bool], redis.Redis] = {}
 _lock = threading.Lock()
 
@@ -191,12 +188,12 @@ def each(client: redis.Redis, commands: Sequence[Sequence[Any]]) -> list[Any]:
 def _client(url: str, **options: Any) -> redis.Redis:
     name = master_name(url)
     if name is None:
-        return _Client.from_url(client_url(url), driver_info=DRIVER, **options)
+        return _Client.from_url(client_url(url), driver_info=None, **options)  # two round trips less to connect
     from redis import sentinel as asked  # few deployments have one
 
     hosts, asking, login = _sentinels(url, options)
     sentinel: Any = asked.Sentinel(hosts, sentinel_kwargs=asking)  # type: ignore[no-untyped-call]
-    client: redis.Redis = sentinel.master_for(name, redis_class=_Client, driver_info=DRIVER, **login, **options)
+    client: redis.Redis = sentinel.master_for(name, redis_class=_Client, driver_info=None, **login, **options)
     return client
 
 

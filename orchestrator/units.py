@@ -50,11 +50,10 @@ _NUMBER = r"(?:0|[1-9][0-9]*)(?:\.[0-9]+)?"
 _PLAIN = re.compile(rf"[+-]?{_NUMBER}")
 _PART = re.compile(rf"({_NUMBER})[ _]?([a-z]+)")
 _PARTS = re.compile(rf"{_NUMBER}[ _]?[a-z]+(?:[ _]?{_NUMBER}[ _]?[a-z]+)*")
-_ISO = re.compile(
-    rf"P(?:({_NUMBER})W)?(?:({_NUMBER})D)?(?:T(?=[0-9])(?:({_NUMBER})H)?(?:({_NUMBER})M)?(?:({_NUMBER})S)?)?", re.I
-)
+# Two that few texts need; `re` compiles them for the first.
+_ISO = rf"p(?:({_NUMBER})w)?(?:({_NUMBER})d)?(?:t(?=[0-9])(?:({_NUMBER})h)?(?:({_NUMBER})m)?(?:({_NUMBER})s)?)?"
 _ISO_SECONDS = (604800.0, 86400.0, 3600.0, 60.0, 1.0)
-_RANGE = re.compile(rf"({_NUMBER})([ _]?[a-z]+)?[ _]?-[ _]?({_NUMBER}[ _]?[a-z]+)")
+_RANGE = rf"({_NUMBER})([ _]?[a-z]+)?[ _]?-[ _]?({_NUMBER}[ _]?[a-z]+)"
 _BOUND = re.compile(r"^(?:(?:up[ _]to|max|maximum)[ _](.+)|(.+)[ _](?:max|maximum))$")
 _SIZE = re.compile(rf"({_NUMBER})[ _]?([a-z]+)")
 _MAX_TEXT = 64
@@ -93,7 +92,7 @@ def parse_duration(value: object) -> float:
 def parse_duration_range(value: object) -> tuple[float, float]:
     """Read an estimate as (low, high) seconds; a single duration gives the same figure twice."""
     if isinstance(value, str) and len(value) <= _MAX_DURATION_TEXT:
-        found = _RANGE.fullmatch(value.strip().lower())
+        found = re.fullmatch(_RANGE, value.strip().lower())
         if found:
             return _range_seconds(found, value)
     try:
@@ -165,7 +164,7 @@ def _text_seconds(value: str) -> float:
         text = bound[1] or bound[2]
     if _PLAIN.fullmatch(text):
         return float(text)
-    iso = _ISO.fullmatch(text)
+    iso = re.fullmatch(_ISO, text) if text.startswith("p") else None
     if iso and any(iso.groups()):
         return sum(float(part) * size for part, size in zip(iso.groups(), _ISO_SECONDS, strict=True) if part)
     if not _PARTS.fullmatch(text):

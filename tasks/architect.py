@@ -11,7 +11,7 @@ from typing import Any, Final
 from pydantic import TypeAdapter
 
 from orchestrator import AgentContext, AgentError, ValidationResult, agent
-from tasks.inputs import look_up, of_group, parse, read_or, shape
+from tasks.inputs import LATER, look_up, of_group, parse, read_or, shape
 from tasks.making.architecture import make_architecture
 from tasks.making.objections import about_platform, about_screens
 from tasks.making.openapi import make_openapi, openapi_mistakes
@@ -35,7 +35,7 @@ _FUNCTIONAL: Final = shape(tuple[FunctionalRequirement, ...])
 _NON_FUNCTIONAL: Final = shape(tuple[NonFunctionalRequirement, ...])
 _BOTH: Final = shape(Requirements)
 _CONSTRAINTS: Final = shape(tuple[Constraint, ...])
-_PLATFORM: Final = TypeAdapter[Platform](Platform)
+_PLATFORM: Final = TypeAdapter[Platform](Platform, config=LATER)
 
 _UI: Final = shape(UiSpec)
 _ARCHITECTURE: Final = shape(SystemArchitecture)

@@ -11,13 +11,13 @@ from orchestrator import AgentContext, InvalidValue
 
 T = TypeVar("T")
 
-_LATER = ConfigDict(defer_build=True)
+LATER = ConfigDict(defer_build=True)
 
 
 def shape(kind: type[T]) -> TypeAdapter[T]:
     """What checks values of a type. It is built with the first of them: a worker that serves others needs it never."""
     says_itself = isinstance(kind, type) and issubclass(kind, BaseModel)
-    return TypeAdapter(kind, config=None if says_itself else _LATER)
+    return TypeAdapter(kind, config=None if says_itself else LATER)
 
 
 def read_as(ctx: AgentContext, path: str, adapter: TypeAdapter[T]) -> T:

@@ -12,7 +12,7 @@ from orchestrator import AgentContext, agent
 from tasks.drills import QUEUE, DrillFailed
 from tasks.inputs import parse, shape
 
-_WORD: Final = re.compile(r"\w+")
+_WORD: Final = r"\w+"
 _TEXT: Final = shape(str)
 _NUMBER: Final = shape(float)
 _NUMBERS: Final = shape(list[float])
@@ -36,7 +36,7 @@ _EVERY: Final = shape(Every)
 @agent("count_words", queue=QUEUE)
 def count_words(ctx: AgentContext) -> int:
     """How many words the item, a text, has."""
-    return len(_WORD.findall(parse(ctx.item, "item", _TEXT)))
+    return len(re.findall(_WORD, parse(ctx.item, "item", _TEXT)))
 
 
 @agent("at_least", queue=QUEUE)

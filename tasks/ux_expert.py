@@ -11,7 +11,7 @@ from typing import Any, Final
 from pydantic import TypeAdapter
 
 from orchestrator import AgentContext, ValidationResult, agent
-from tasks.inputs import look_up, of_group, parse, read_or, shape
+from tasks.inputs import LATER, look_up, of_group, parse, read_or, shape
 from tasks.making.components import make_components
 from tasks.making.journeys import make_journeys
 from tasks.making.objections import about_api, about_platform
@@ -33,7 +33,7 @@ from tasks.writing import to_json
 _STORIES: Final = shape(tuple[UserStory, ...])
 _PERSONAS: Final = shape(tuple[Persona, ...])
 _USERS: Final = shape(tuple[TargetUser, ...])
-_PLATFORM: Final = TypeAdapter[Platform](Platform)
+_PLATFORM: Final = TypeAdapter[Platform](Platform, config=LATER)
 
 _REQUIREMENTS: Final = shape(tuple[FunctionalRequirement, ...])
 _UI: Final = shape(UiSpec)

@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import gc
 import importlib.metadata
+import os
+import platform
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
+from types import SimpleNamespace
 from typing import Any
 
 from celery import maybe_patch_concurrency
@@ -78,12 +81,21 @@ def _command(name: str) -> Any:
 
         return beat
     with _without("psutil"):
-        import celery.apps.worker  # noqa: F401 - asks for it only to tell its memory
+        import celery.apps.worker as running  # asks for it only to tell its memory
     from celery.bin.worker import worker
     from celery.utils import debug
 
     debug.Process = _process  # type: ignore[attr-defined]
+    running._platform = SimpleNamespace(platform=_system)  # type: ignore[attr-defined]
     return worker
+
+
+def _system() -> str:
+    """What a worker's first lines call the system, without asking another program what its processor is."""
+    if "CS_GNU_LIBC_VERSION" not in os.confstr_names:
+        return platform.platform()
+    told, library = os.uname(), os.confstr("CS_GNU_LIBC_VERSION") or ""
+    return f"{told.sysname}-{told.release}-{told.machine}-with-{library.replace(' ', '')}"
 
 
 def _process(*given: Any) -> Any:

@@ -38,25 +38,37 @@ REAP_SECONDS = 0.5
 SWEEP_TURN = "orc:sweep"
 """string with an expiry: a sweep was begun within the last interval."""
 
+FIRST_LOOK_SECONDS = 0.2
+"""How long after its start a worker looks at the fleet: its first step, if one waits, has begun by then."""
+
 DELIVERY_LOOKS = 5
 """How often in a visibility timeout the worker's deliveries are kept; so many lost attempts but one do no harm."""
 
 
 class Ticker(threading.Thread):
-    """Calls `act` every `seconds`, and whenever `wake` is set, until the process ends, whatever it raises."""
+    """Calls `act` every `seconds`, and whenever `wake` is set, until the process ends, whatever it raises. It begins
+    after `first` seconds, if that is given."""
 
     def __init__(
-        self, name: str, seconds: float, act: Callable[[], object], wake: threading.Event | None = None
+        self,
+        name: str,
+        seconds: float,
+        act: Callable[[], object],
+        wake: threading.Event | None = None,
+        first: float | None = None,
     ) -> None:
         super().__init__(name=name, daemon=True)
         self._seconds = seconds
+        self._first = seconds if first is None else first
         self._act = act
         self._wake = wake or threading.Event()
 
     def run(self) -> None:
+        wait = self._first
         while True:
-            self._wake.wait(self._seconds)
+            self._wake.wait(wait)
             self._wake.clear()
+            wait = self._seconds
             try:
                 self._act()
             except OrchestratorError as error:
@@ -95,8 +107,8 @@ def start_threads(consumer: Any) -> None:
     forwarder = forwarder_of(runtime)
     if forwarder is not None:
         Ticker("alerts", sampling, forwarder.forward).start()
-    runtime.samples.wanted.set()  # the first look is now: the others are to know of this worker
-    Ticker("fleet", sampling, member.look, runtime.samples.wanted).start()
+    first = min(FIRST_LOOK_SECONDS, sampling)  # soon: the others are to know of this worker
+    Ticker("fleet", sampling, member.look, runtime.samples.wanted, first).start()
 
 
 def notify(runtime: Runtime, dispatcher: Any) -> None:

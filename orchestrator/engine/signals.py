@@ -22,6 +22,8 @@ READY_FD = "ORCHESTRATOR_READY_FD"
 
 @signals.worker_init.connect
 def _enter(sender: Any = None, **_: Any) -> None:
+    import orchestrator.engine.onward  # noqa: F401 - what children need for their first step is loaded before they fork
+
     runtime_of(sender.app).enter_worker(sender.hostname)
 
 

@@ -86,10 +86,9 @@ TECHNOLOGIES: Final[tuple[Technology, ...]] = tuple(
     )
 )
 _BY_NAME: Final = {technology.name: technology for technology in TECHNOLOGIES}
-_NEGATION: Final = re.compile(
-    r"\b(?:no|not|without|never|avoid|instead of|rather than|must not|cannot|can't|don't|nor|replaces?|ageing|except)\b"
-    r"(?:\s+[\w'-]+){0,3}\s*\(?\s*$",
-    re.I,
+_NEGATION: Final = (
+    r"(?i)\b(?:no|not|without|never|avoid|instead of|rather than|must not|cannot|can't|don't|nor|replaces?|ageing"
+    r"|except)\b(?:\s+[\w'-]+){0,3}\s*\(?\s*$"
 )
 
 _CATEGORIES: Final[tuple[tuple[str, tuple[str, ...]], ...]] = (
@@ -214,7 +213,7 @@ def find_technologies(text: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
         match = pattern.search(text)
         if match:
             clause = re.split(r"[.;:]\s", text[: match.start()])[-1]
-            (excluded if _NEGATION.search(clause) else used).append((match.start(), known.name))
+            (excluded if re.search(_NEGATION, clause) else used).append((match.start(), known.name))
     return tuple(name for _, name in sorted(used)), tuple(name for _, name in sorted(excluded))
 
 

@@ -22,7 +22,7 @@ TOPICS: Final = ("users", "problem", "features", "constraints", "goals")
 """What a brief should have a section on."""
 
 MAX_SENTENCES: Final = 4_000
-_GROUP_SIZE: Final = re.compile(
+_GROUP_SIZE: Final = (
     r"\((?:about |around |roughly |some |ca\.? )?(\d[\d,]*)\b|:\s(?:Number|Count|How many):\s(\d[\d,]*)|"
     r"^[^:]+:\s(\d[\d,]*)\.\s"
 )
@@ -103,7 +103,7 @@ def _mentioned_users(sentences: tuple[Sentence, ...]) -> Iterator[tuple[str, str
 
 def _user(number: int, name: str, text: str, line: int) -> TargetUser:
     plural = language.plural(name)
-    counted = _GROUP_SIZE.search(text)
+    counted = re.search(_GROUP_SIZE, text)
     digits = next((group for group in counted.groups() if group), "") if counted else ""
     return TargetUser(
         id=f"U-{number}",

@@ -16,15 +16,13 @@ NAMED: Final = "named in the feature"
 STATED_ACTORS: Final = frozenset((SAID, NAMED))
 """The reasons of `find_actor` that are no inference."""
 
-_STORY: Final = re.compile(
-    r"^as an? (?P<who>[^,]{2,60}?),? i (?:want|need|would like)(?: to)? (?P<wish>.+?)(?:,? so that (?P<why>.+))?$",
-    re.IGNORECASE,
+# Patterns are texts, which `re` compiles when it first meets them: workers of other agents never do.
+_STORY: Final = (
+    r"(?i)^as an? (?P<who>[^,]{2,60}?),? i (?:want|need|would like)(?: to)? (?P<wish>.+?)(?:,? so that (?P<why>.+))?$"
 )
-_BENEFIT: Final = re.compile(
-    r",?\s+(?:so that|so (?=[a-z]+ (?:can|does|do|is|are|will))|in order to)\s+(?P<why>.+)$", re.IGNORECASE
-)
-_SPLIT: Final = re.compile(r"\s*(?::\s|\s[–—-]\s)\s*")
-_MARK: Final = re.compile(r"\s*[(\[]\s*(must|should|could|won'?t|nice to have|optional|p[0-3])\s*[)\]]\s*", re.I)
+_BENEFIT: Final = r"(?i),?\s+(?:so that|so (?=[a-z]+ (?:can|does|do|is|are|will))|in order to)\s+(?P<why>.+)$"
+_SPLIT: Final = r"\s*(?::\s|\s[–—-]\s)\s*"
+_MARK: Final = r"(?i)\s*[(\[]\s*(must|should|could|won'?t|nice to have|optional|p[0-3])\s*[)\]]\s*"
 _MARKS: Final[dict[str, Priority]] = {
     "must": "must",
     "p0": "must",
@@ -38,17 +36,15 @@ _MARKS: Final[dict[str, Priority]] = {
     "won't": "wont",
     "wont": "wont",
 }
-_MODAL: Final = re.compile(
-    r"^(?:(?:can|could|may|must|shall|should|will|want to|wants to|needs? to|has to|have to|is able to|are able to|"
-    r"be able to|is allowed to|are allowed to|also|only|then|quickly|easily)\s+)+",
-    re.I,
+_MODAL: Final = (
+    r"(?i)^(?:(?:can|could|may|must|shall|should|will|want to|wants to|needs? to|has to|have to|is able to|are able to|"
+    r"be able to|is allowed to|are allowed to|also|only|then|quickly|easily)\s+)+"
 )
-_FIELDS: Final = re.compile(
-    r"\b(?:with|including|containing|consisting of|by|recording|noting|showing)\s+(?P<list>[^.;:()]+)"
-    r"|\((?P<brackets>[^()]+)\)",
-    re.IGNORECASE,
+_FIELDS: Final = (
+    r"(?i)\b(?:with|including|containing|consisting of|by|recording|noting|showing)\s+(?P<list>[^.;:()]+)"
+    r"|\((?P<brackets>[^()]+)\)"
 )
-_SYSTEM: Final = re.compile(r"\b(?:system|app|application|product|software|it|tool|platform|service|website)\b", re.I)
+_SYSTEM: Final = r"(?i)\b(?:system|app|application|product|software|it|tool|platform|service|website)\b"
 _NOTICES: Final = frozenset(("message", "reminder", "notification", "alert", "email", "e-mail", "notice"))
 _FIELD_KINDS: Final[tuple[tuple[FieldKind, tuple[str, ...]], ...]] = (
     ("date-time", ("time", "deadline", "timestamp", "slot")),
@@ -101,7 +97,7 @@ def split_title(text: str, lead: str) -> tuple[str, str]:
     if lead and text.startswith(lead):
         rest = text[len(lead) :].lstrip(" :.–—-")
         return lead, language.upper_first(rest)
-    head, *rest_parts = _SPLIT.split(text, maxsplit=1)
+    head, *rest_parts = re.split(_SPLIT, text, maxsplit=1)
     if rest_parts and 0 < len(head.split()) <= 8:
         return head, language.upper_first(rest_parts[0])
     parts = language.sentences(text)
@@ -110,7 +106,7 @@ def split_title(text: str, lead: str) -> tuple[str, str]:
 
 def marked_priority(text: str) -> tuple[str, Priority | None]:
     """A text without a mark such as "(must)" or "[P2]", and the priority that the mark gives."""
-    match = _MARK.search(text)
+    match = re.search(_MARK, text)
     if match is None:
         return text, None
     return (text[: match.start()] + " " + text[match.end() :]).strip(), _MARKS[match[1].lower()]
@@ -118,13 +114,13 @@ def marked_priority(text: str) -> tuple[str, Priority | None]:
 
 def split_benefit(text: str) -> tuple[str, str]:
     """A sentence without its "so that ...", and that benefit."""
-    match = _BENEFIT.search(text)
+    match = re.search(_BENEFIT, text)
     return (text[: match.start()], match["why"].rstrip(".")) if match else (text, "")
 
 
 def find_wish(title: str, description: str, users: Sequence[TargetUser]) -> Wish:
     """What the actor wants to do: from an imperative title, else from a sentence with a known verb, else the title."""
-    story = _STORY.match(title)
+    story = re.match(_STORY, title)
     if story:
         wish = story["wish"].rstrip(".")
         return Wish(wish, _first_verb(wish) or "use", story["who"].lower())
@@ -188,12 +184,12 @@ def _clause(sentence: str, users: Sequence[TargetUser]) -> Wish | None:
         if base is None or index == 0 or tokens[index - 1].lower() in lexicon.DETERMINERS | lexicon.ADJECTIVES:
             continue
         subject = next((user.name for user in users if names(before, user)), "")
-        modal = bool(_MODAL.search(f"{tokens[index - 1]} ")) and token.lower() == base
+        modal = bool(re.search(_MODAL, f"{tokens[index - 1]} ")) and token.lower() == base
         conjugated = token.lower() == language.third_person(base) and tokens[0].lower() in lexicon.DETERMINERS
         rest = _until_next_clause(" ".join(tokens[index + 1 :]))
         if not rest or not (subject or modal or conjugated):
             continue
-        if not subject and _SYSTEM.search(before):
+        if not subject and re.search(_SYSTEM, before):
             return Wish(f"have the system {base} {rest}", base)
         if base in ("get", "receive") and set(language.words(rest.lower())[:4]) & _NOTICES:
             return Wish(f"{base} {rest}", "notify", subject)
@@ -233,7 +229,7 @@ def find_actor(text: str, wish: Wish, users: Sequence[TargetUser]) -> tuple[str,
             return user.name, SAID
     if wish.subject and language.is_person(wish.subject):
         return language.noun_phrase(wish.subject) or wish.subject, SAID
-    named = [(match.start(), user.name) for user in users if (match := names(_FIELDS.sub(" ", text), user))]
+    named = [(match.start(), user.name) for user in users if (match := names(re.sub(_FIELDS, " ", text), user))]
     if named:
         return min(named)[1], NAMED
     near = [user for user in users if wish.subject and language.overlap(wish.subject, user.description)]
@@ -247,7 +243,7 @@ def find_actor(text: str, wish: Wish, users: Sequence[TargetUser]) -> tuple[str,
 def find_fields(text: str) -> tuple[FieldHint, ...]:
     """The properties that a text lists after "with", "including", "by" or in brackets; at most eight."""
     found: dict[str, FieldHint] = {}
-    for match in _FIELDS.finditer(text):
+    for match in re.finditer(_FIELDS, text):
         parts = re.split(r",\s*(?:and|or)?\s*|\s+(?:and|or)\s+", match["list"] or match["brackets"])
         for part in parts if len(parts) > 1 or match["brackets"] is None else ():
             hint = _field(part)

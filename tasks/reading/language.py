@@ -10,9 +10,9 @@ from typing import Final
 
 from tasks.reading import lexicon
 
-WORD: Final = re.compile(r"[^\W_]+(?:['’&/-][^\W_]+)*", re.UNICODE)
-_SENTENCE_END: Final = re.compile(r"(?<=[.!?])[\"'”’)]?\s+(?=[\"'“(]?[^\W_a-z])", re.UNICODE)
-_ABBREVIATION: Final = re.compile(r"\b(?:e\.g|i\.e|etc|approx|ca|vs|no|Dr|Mr|Mrs|Ms|St|incl)\.$", re.IGNORECASE)
+WORD: Final = r"[^\W_]+(?:['’&/-][^\W_]+)*"
+_SENTENCE_END: Final = r"(?<=[.!?])[\"'”’)]?\s+(?=[\"'“(]?[^\W_a-z])"
+_ABBREVIATION: Final = r"(?i)\b(?:e\.g|i\.e|etc|approx|ca|vs|no|Dr|Mr|Mrs|Ms|St|incl)\.$"
 _IRREGULAR_PAST: Final = {
     "send": "sent",
     "find": "found",
@@ -56,8 +56,8 @@ _IRREGULAR_SINGULAR: Final = {plural: singular for singular, plural in _IRREGULA
 def sentences(text: str) -> tuple[str, ...]:
     """The sentences of running text, whitespace made single; abbreviations such as "e.g." end none."""
     found: list[str] = []
-    for part in _SENTENCE_END.split(" ".join(text.split())):
-        if found and _ABBREVIATION.search(found[-1]):
+    for part in re.split(_SENTENCE_END, " ".join(text.split())):
+        if found and re.search(_ABBREVIATION, found[-1]):
             found[-1] = f"{found[-1]} {part}"
         elif part.strip():
             found.append(part.strip())
@@ -65,7 +65,7 @@ def sentences(text: str) -> tuple[str, ...]:
 
 
 def words(text: str) -> tuple[str, ...]:
-    return tuple(match.group() for match in WORD.finditer(text))
+    return tuple(match.group() for match in re.finditer(WORD, text))
 
 
 def singular(word: str) -> str:
@@ -156,7 +156,7 @@ def noun_phrase(text: str, limit: int = 2) -> str:
     """
     start = 0
     taken: list[str] = []
-    for match in WORD.finditer(text):
+    for match in re.finditer(WORD, text):
         word, between = match.group().lower(), text[start : match.start()]
         if taken and re.search(r"[,.;:!?()–—\"]", between):
             break

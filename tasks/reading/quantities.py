@@ -10,12 +10,11 @@ from tasks.models import Quantity
 from tasks.reading import language, lexicon
 
 _NUMBER: Final = r"\d{1,3}(?:[, \u00a0\u202f]\d{3})+(?![\d])|\d+(?:\.\d+)?"
-_QUANTITY: Final = re.compile(
-    rf"(?P<money>[€$£]|\b(?:EUR|USD|GBP|CHF))?\s?(?<![\w.,-])(?P<number>{_NUMBER})"
+_QUANTITY: Final = (
+    rf"(?i)(?P<money>[€$£]|\b(?:EUR|USD|GBP|CHF))?\s?(?<![\w.,-])(?P<number>{_NUMBER})"
     r"(?:\s?(?P<scale>k|m|bn|thousand|million)\b)?(?:\s?[-–]\s?|\s?)(?P<unit>%|[€$£]|[A-Za-z][A-Za-z-]*)?"
     r"(?:\s(?P<next>(?!(?:an?|per|each|every)\b)[A-Za-z][A-Za-z-]*))?(?P<per>\s?(?:/|per |a |an |each |every )\s?"
-    r"(?:second|minute|hour|day|week|month|year|season|night)\b)?",
-    re.IGNORECASE,
+    r"(?:second|minute|hour|day|week|month|year|season|night)\b)?"
 )
 _UNITS: Final[dict[str, tuple[str, str]]] = {
     **dict.fromkeys(("ms", "millisecond", "milliseconds"), ("time", "milliseconds")),
@@ -69,7 +68,7 @@ def find_quantities(sentence: str, line: int) -> tuple[Quantity, ...]:
 
 
 def _quantities(sentence: str, line: int) -> Iterator[Quantity]:
-    for match in _QUANTITY.finditer(sentence):
+    for match in re.finditer(_QUANTITY, sentence):
         measured = _measure(match)
         if measured is None:
             continue

@@ -27,7 +27,8 @@ def list_of(queue: str, priority: int) -> str:
 def message_is_lost(app: Celery, run_id: str, item: Due) -> bool:
     """True when neither the step's priority list can hold its message, nor a worker does.
 
-    Messages of one list are taken in order: when the oldest one there was published after ours, ours is gone.
+    Messages of one list are taken in order: when the first one there was published after ours, ours is gone, but for
+    one of our run that may have overtaken it.
     """
     definition = item.definition
     name = list_of(agent_queue(definition["queue"]), redis_priority(definition["priority"]))
@@ -53,7 +54,7 @@ def _holds(message: bytes, wanted: str) -> bool:
 
 
 def _published_after(app: Celery, message: bytes, item: Due, wanted: str) -> bool:
-    """Whether the step of `message` was queued later than ours; unknown messages count as older."""
+    """Whether the step of `message` was put behind ours; unknown messages count as older."""
     try:
         found = json.loads(message)["headers"]["id"]
         run_id, _, node = found.partition(".")
@@ -61,9 +62,12 @@ def _published_after(app: Celery, message: bytes, item: Due, wanted: str) -> boo
         return False
     if found == wanted:
         return False
-    client = runtime_of(app).client
-    queued_at = cast("bytes | None", client.hget(f"orc:{{{run_id}}}:s:{node}", "queued_at"))
-    return queued_at is not None and float(queued_at) > item.queued_at
+    client, run = runtime_of(app).client, f"orc:{{{run_id}}}"
+    queued_at = cast("bytes | None", client.hget(f"{run}:s:{node}", "queued_at"))
+    if queued_at is None or float(queued_at) <= item.queued_at:
+        return False
+    definition = client.hget(f"{run}:defs", node) if wanted.startswith(f"{run_id}.") else None
+    return definition is None or json.loads(definition).get("rank", 0) <= item.definition.get("rank", 0)
 
 
 def keep_deliveries(app: Celery, requests: Iterable[Request]) -> None:

@@ -49,7 +49,7 @@ class Rendered(Struct, frozen=True):
 
 
 class Mail:
-    """The templates of one application, as the Lua that `post.lua` comes behind; NO_MAIL where the engine publishes."""
+    """The templates of one application, as the Lua in front of `message.lua`; NO_MAIL where the engine publishes."""
 
     def __init__(self, app: Celery, store_url: str) -> None:
         self._app = app
@@ -123,7 +123,7 @@ class Mail:
 
 
 def templates(app: Celery) -> dict[str, Any]:
-    """What `post.lua` fills in: `message`, `body` and `link` (of a chain; texts with places as @STEP@), `queue` (the
+    """What `message.lua` fills in: `message`, `body` and `link` (of a chain; texts with places as @STEP@), `queue` (the
     prefix of all queues), `task` (the name of every step's), `separator` and `levels` (our priorities 0-10 on Redis'
     scale)."""
     message = _published(app)
@@ -149,7 +149,7 @@ def templates(app: Celery) -> dict[str, Any]:
 def _addressed(
     found: Mapping[str, Any], run_id: str, step: str, agent: str, queue: str, priority: int
 ) -> dict[str, str]:
-    """As in `post.lua`."""
+    """As in `message.lua`."""
     level = str(found["levels"][priority])
     return {"RUN": run_id, "STEP": step, "AGENT": json.dumps(agent)[1:-1], "QUEUE": json.dumps(queue)[1:-1],
             "LEVEL": level, "CHAIN": "null", "CHORD": "null", "GROUP": "null", "INDEX": "null", "BODY": '""',

@@ -218,6 +218,7 @@ def _step_node(
         "retry": step.retry.model_dump(mode="json", exclude_defaults=True),
         "inputs": list(step.inputs),
         "learned": plan.steps[step_id].learned_seconds,
+        "rank": round(plan.steps[step_id].rank, 3),
         "size": input_bucket(step, shape.input_bytes) or None,
         "access": _word(step),
         "validates": list(step.validates),

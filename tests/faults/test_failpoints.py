@@ -24,7 +24,7 @@ import pytest
 import redis
 
 from orchestrator import Client, RunHandle, keys
-from orchestrator.run.models import FINAL_RUN_STATES, FINAL_STEP_STATES, RunState
+from orchestrator.run.models import FINAL_RUN_STATES, FINAL_STEP_STATES, RunState, StepState
 from tests.conftest import ROOT, Store, empty_database
 from tests.faults.failing_client import RUNS_EACH
 from tests.faults.failpoints import FOLDER, KILL, RAISE, arm, unreached
@@ -202,8 +202,13 @@ def test_a_member_that_wakes_up_behind_its_barrier_writes_nothing(fleets: Fleets
     """It was frozen while its barrier, and the run, went on without it."""
     fleet = fleets.together
     fleets.mend()
-    handle = fleet.client.submit(gapped("sleep", timeout=1))
-    eventually(lambda: handle.status().steps["y"].worker, within=SECONDS, what="y runs")
+    handle = fleet.client.submit(gapped("sleep", timeout=1.5))
+
+    def only_y_runs() -> bool:
+        steps = handle.status().steps
+        return steps["x"].state is StepState.SUCCESS and bool(steps["y"].worker)
+
+    eventually(only_y_runs, within=SECONDS, what="y runs, and x has ended")
     name = str(handle.status().steps["y"].worker).partition("@")[0]
     frozen = fleet.workers[0] if name == "w1" else fleet.workers[1]
     with frozen.frozen() as processes:

@@ -7,9 +7,11 @@ import os
 import signal
 from typing import Any
 
+import pytest
 import redis
 from kombu import Producer, Queue
 
+from orchestrator import keys
 from orchestrator.engine.app import create_app
 from orchestrator.engine.canvas import task_id
 from orchestrator.engine.delivery import list_of, message_is_lost
@@ -19,8 +21,8 @@ from orchestrator.settings import EngineSettings, Runtime
 from tests.workers import eventually
 
 
-def queued(node: str) -> Due:
-    definition = {"queue": "q", "priority": 5}
+def queued(node: str, **known: Any) -> Due:
+    definition = {"queue": "q", "priority": 5, **known}
     return Due(f"queued:{node}", "queued", node, "queued", 0, definition, 1.0, 0.0, 0.0, 0, 0.0)
 
 
@@ -33,6 +35,19 @@ def test_what_used_the_connection_before_has_no_say(store_url: str, store_client
         assert not message_is_lost(app, "run", queued("there"))
         store_client.delete(name)
         assert message_is_lost(app, "run", queued("gone"))
+
+
+@pytest.mark.parametrize("found", ["run.longer", "run.shorter", "other.longer"])
+def test_who_stands_first_although_it_came_later(store_url: str, store_client: redis.Redis, found: str) -> None:
+    """Only a step of the same run with a longer way to the end may have overtaken ours."""
+    run, _, node = found.partition(".")
+    store_client.lpush(
+        list_of(agent_queue("q"), redis_priority(5)), json.dumps({"headers": {"id": task_id(run, node)}})
+    )
+    store_client.hset(keys.run_key(run, f"s:{node}"), "queued_at", 2.0)
+    store_client.hset(keys.run_key(run, "defs"), node, json.dumps({"rank": 3.0 if node == "longer" else 1.0}))
+    with create_app(store_url, store_url, EngineSettings(), name="test-lost", set_as_current=False) as app:
+        assert message_is_lost(app, "run", queued("ours", rank=2.0)) is (found != "run.longer")
 
 
 def test_a_death_while_messages_are_given_back_keeps_nobody_else_from_it(

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from celery import Celery, signals
 
 from orchestrator.connection import connect
 from orchestrator.engine.app import create_app
+from orchestrator.engine.canvas import STEP
+from orchestrator.engine.delivery import list_of
 from orchestrator.engine.mail import Mail
 from orchestrator.engine.publishing import publish
+from orchestrator.engine.routing import agent_queue, redis_priority
 from orchestrator.engine.runtime import ledger, runtime_of
 from orchestrator.run.nodes import compile_nodes
 from orchestrator.run.replies import Claimed, Moved
@@ -122,6 +125,32 @@ def test_a_member_that_is_sent_again_is_left_to_its_chord(app: Celery, store_url
     moved = own.requeue(RUN, "b", found="queued")
     assert isinstance(moved, Moved)
     assert [definition["id"] for definition in moved.released] == ["b"]
+
+
+def test_among_the_steps_of_its_run_the_longest_way_comes_first(app: Celery, store_url: str) -> None:
+    """The message of another run keeps its turn, and so does whoever stands before it."""
+    own, client = ledger(connect(store_url), SETTINGS, runtime_of(app).mail()), connect(store_url)
+    queue = list_of(agent_queue("noop"), redis_priority(5))
+    seconds = {"first": 1, "long": 9, "second": 1, "tail": 8, "middle": 5, "short": 2}
+    needs = {"long": ("first",), "tail": ("second",)}
+    steps = (step(name, *needs.get(name, ()), estimated_duration=f"{took}s") for name, took in seconds.items())
+
+    def line() -> list[str]:
+        messages = cast("list[bytes]", client.lrange(queue, 0, -1))
+        return [json.loads(text)["headers"]["id"].partition(".")[2] for text in reversed(messages)]
+
+    def end(name: str) -> None:
+        granted = own.claim(RUN, name, worker="w", owner="w", lease=5)
+        assert isinstance(granted, Claimed)
+        own.finish(RUN, name, "success", token=granted.token)
+
+    create(app, spec(*(one.model_copy(update={"priority": 5}) for one in steps)), runtime_of(app).mail())
+    assert line() == ["first", "second", "middle", "short"]
+    end("first")
+    assert line() == ["first", "second", "long", "middle", "short"]
+    client.lpush(queue, json.dumps({"headers": {"id": f"{'f' * 16}.other", "task": STEP}}))
+    end("second")
+    assert line() == ["first", "second", "long", "middle", "short", "other", "tail"]
 
 
 def test_a_queue_that_is_no_list_is_left_to_the_caller(app: Celery, store_url: str) -> None:

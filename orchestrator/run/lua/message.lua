@@ -1,6 +1,6 @@
 -- message_of(spec, together) -> what Celery would send for a step, as MAIL has it with places to fill in when queues and
 -- ledger are on one server; without it the caller publishes. together: how many members of the step's group are released
--- with it, as one chord. set_up_chord(def, n): its size. post(spec, message) -> whether it is in its queue's list.
+-- with it, as one chord. set_up_chord(def, n): its size.
 local function inside(text) return string.sub(cjson.encode(text), 2, -2) end -- of a JSON string
 local function fill(template, values) return (string.gsub(template, '@(%u+)@', values)) end
 
@@ -31,10 +31,4 @@ local function message_of(def, together)
   values.BODY = cjson.encode(fill(MAIL.body, values))
   values.TAG = P .. def.id .. ':' .. STAMP
   return fill(MAIL.message, values)
-end
-
-local function post(def, message)
-  local level = MAIL.levels[def.priority + 1]
-  local list = MAIL.queue .. def.queue .. (level > 0 and MAIL.separator .. level or '')
-  return type(redis.pcall('LPUSH', list, message)) == 'number'
 end

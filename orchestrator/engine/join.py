@@ -44,21 +44,22 @@ def follow_all(app: Celery, transitions: Sequence[tuple[str, Moved]]) -> None:
     for other, following in admission.settle(app, transitions):
         follow(app, other, following)
     for run_id, moved in transitions:
-        for node in moved.joined:
+        for node, group in zip(moved.joined, moved.groups, strict=True):
             try:
-                judge(app, run_id, node[1:])
+                judge(app, run_id, node[1:], group)
             except Exception:  # noqa: BLE001 - the step has ended well; its barrier is due, whatever went wrong here
                 log.exception("run %s: barrier %s could not be judged; a sweep will", run_id, node)
 
 
-def judge(app: Celery, run_id: str, group: str, *, overdue: bool = False) -> str:
-    """Decide a barrier and publish what follows; returns the action taken. Safe to call any number of times.
+def judge(app: Celery, run_id: str, group: str, known: GroupState | None = None, *, overdue: bool = False) -> str:
+    """Decide a barrier and publish what follows; returns the action taken. Safe to call any number of times. `known`:
+    its group as it was a moment ago; it is read when that is no longer so.
 
     A member that ends, or a commit to what is being merged, makes it decide and merge anew.
     """
     runtime = runtime_of(app)
     for _ in range(MERGES):
-        state = runtime.ledger.group(run_id, keys.barrier_node(group))
+        state, known = known or runtime.ledger.group(run_id, keys.barrier_node(group)), None
         if state is None:
             return "decided"
         if "validation" in state.definition:
@@ -127,7 +128,7 @@ def _carry_out(
         return _fall_back(app, runtime, run_id, definition, decision, seen)
     releases = decision.action in (Action.RELEASE, Action.PARTIAL)
     filled = {step: defaults[step] for step in decision.filled}
-    joined = merge_members(runtime, run_id, definition, filled, releases=releases)
+    joined = merge_members(runtime, run_id, definition, filled, releases=releases, own=state.own_branches)
     good = releases and not joined.failed
     moved = runtime.ledger.judge(
         run_id,

@@ -41,13 +41,16 @@ def merge_members(
     filled: Mapping[str, Mapping[str, Any]],
     *,
     releases: bool = True,
+    own: tuple[str, ...] | None = None,
 ) -> Joined:
     """Read the branches of a group, by its barrier's definition, and merge them in memory; one round trip, and another
     one to look at its consistency rules when the barrier is going to release somebody.
 
     What a step wrote into its own namespace needs no merge and is not fetched: the script that commits takes it over.
+    `own`: the branches, when it is known that there is nothing else in any of them, so that nothing has to be read.
     """
-    branches, writes = runtime.context.shared_writes(run_id, definition["members"])
+    known: tuple[tuple[str, ...], list[SharedWrite]] | None = None if own is None else (own, [])
+    branches, writes = known or runtime.context.shared_writes(run_id, definition["members"])
     by_field: dict[str, list[SharedWrite]] = {}
     for write in writes:
         by_field.setdefault(write.field, []).append(write)

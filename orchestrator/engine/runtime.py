@@ -59,6 +59,7 @@ def transitions(mail: str = NO_MAIL) -> Transitions:
         requeue=moving(lua("requeue")),
         admit=moving(lua("admit")),
         grant=moving(lua("grant")),
+        group=Script(SNAPSHOT, lua("group"), "return group_of(A.node)", within=BASE),
         expire=moving(lua("expire")),
         judge=moving(JOIN, GO_ON, TAKE_BACK, lua("unseen"), lua("quality"), lua("judge")),
         fallback=moving(TAKE_BACK, lua("unseen"), lua("fallback")),

@@ -24,7 +24,7 @@ def judge_validation(runtime: Runtime, run_id: str, state: GroupState, *, overdu
     if decision.action is Action.WAIT:
         return decision.action, Refused("waiting")
     log.info("run %s barrier %s: %s, %s", run_id, definition["group"], decision.action.value, decision.reason)
-    joined = merge_members(runtime, run_id, definition, {}, releases=False)
+    joined = merge_members(runtime, run_id, definition, {}, releases=False, own=state.own_branches)
     answer = runtime.ledger.judge(
         run_id,
         definition["id"],

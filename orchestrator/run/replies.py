@@ -43,13 +43,14 @@ class Unlocked(Struct, frozen=True):
 
 class Moved(Struct, frozen=True):
     """A transition happened. `released` are definitions of steps that the caller publishes now, `joined` the
-    barrier nodes whose last member has ended with it, and which the caller judges now. `asking` are definitions of
-    steps that need a lease on pools, `freed` steps whose lease is over, each with the number of the asking. `begun` is
-    the attempt with which the caller goes on."""
+    barrier nodes whose last member has ended with it, and which the caller judges now, with their `groups`. `asking`
+    are definitions of steps that need a lease on pools, `freed` steps whose lease is over, each with the number of the
+    asking. `begun` is the attempt with which the caller goes on."""
 
     run_state: str
     released: tuple[Mapping[str, Any], ...] = ()
     joined: tuple[str, ...] = ()
+    groups: tuple[GroupState | None, ...] = ()
     asking: tuple[tuple[Mapping[str, Any], int], ...] = ()
     freed: tuple[tuple[str, int], ...] = ()
     begun: Claimed | None = None
@@ -113,13 +114,15 @@ class Agenda(Struct, frozen=True):
 
 class GroupMember(Struct, frozen=True):
     """A member of a group: its state, when it last made progress (None: never), why it ended so, when its own timeout
-    ends its attempt (None: nothing does), its definition."""
+    ends its attempt (None: nothing does), its definition, and what its branch has that is not merged: nothing (""),
+    its "own" namespace alone, or "shared" sections."""
 
     state: str
     progress_at: float | None
     reason: str
     deadline: float | None
     definition: Mapping[str, Any]
+    branch: str = ""
 
 
 class GroupState(Struct, frozen=True):
@@ -133,6 +136,13 @@ class GroupState(Struct, frozen=True):
     deadline: float | None
     fell_back: bool
     members: tuple[GroupMember, ...]
+
+    @property
+    def own_branches(self) -> tuple[str, ...] | None:
+        """The members whose branches are to be merged when none of these has anything in shared sections; else None."""
+        if any(member.branch == "shared" for member in self.members):
+            return None
+        return tuple([member.definition["id"] for member in self.members if member.branch])
 
 
 class Writer(Struct, frozen=True):
@@ -164,8 +174,8 @@ def group_state(raw: Sequence[Any]) -> GroupState | None:
     if raw[0] is None:
         return None
     members = tuple(
-        GroupMember(state.decode(), _number(progress), reason.decode(), _number(deadline), json.loads(definition))
-        for state, progress, reason, deadline, definition in raw[6:]
+        GroupMember(state.decode(), _number(progress), reason.decode(), _number(ends), json.loads(spec), wrote.decode())
+        for state, progress, reason, ends, spec, wrote in raw[6:]
     )
     return GroupState(
         json.loads(raw[0]), float(raw[1]), int(raw[2] or 0), float(raw[3] or 0), _number(raw[4]), bool(raw[5]), members
@@ -180,12 +190,13 @@ def moved(raw: Sequence[Any]) -> Moved | Refused:
     if raw[0] in (b"refused", b"exists"):
         return Refused(raw[1].decode() if len(raw) > 1 else "exists")
     released = tuple([_parsed(definition) for definition in raw[1]])
-    joined = tuple([node.decode() for node in raw[2]])
+    joined = tuple([node.decode() for node, _ in raw[2]])
+    groups = tuple([group_state(group) for _, group in raw[2]])
     if len(raw) == 3:
-        return Moved(raw[0].decode(), released, joined)
+        return Moved(raw[0].decode(), released, joined, groups)
     asking = tuple([(_parsed(definition), int(number)) for definition, number in raw[3]])
     freed = tuple([(step.decode(), int(n)) for step, n in raw[4]])
-    return Moved(raw[0].decode(), released, joined, asking, freed, _granted(raw[5]) if len(raw) > 5 else None)
+    return Moved(raw[0].decode(), released, joined, groups, asking, freed, _granted(raw[5]) if len(raw) > 5 else None)
 
 
 def finished(raw: Sequence[Any]) -> Moved | Clash | Refused:

@@ -16,7 +16,7 @@ from orchestrator.keys import run_prefix
 from orchestrator.run import replies
 from orchestrator.run.pacing import has_pace
 from orchestrator.run.replies import Agenda, Claimed, Clash, GroupState, Moved, Refused, Unlocked, Writer
-from orchestrator.run.transitions import DUE, EXTEND, GROUP, PROGRESS, UNTAKEN, WARN, WROTE, Transitions
+from orchestrator.run.transitions import DUE, EXTEND, PROGRESS, UNTAKEN, WARN, WROTE, Transitions
 from orchestrator.scripts import Script, encode
 
 if TYPE_CHECKING:
@@ -229,7 +229,7 @@ class Ledger:
 
     def group(self, run_id: str, node: str) -> GroupState | None:
         """A group with its members as they stand now; None when its barrier is decided, or there is none."""
-        return replies.group_state(GROUP(self.client, run_id, self.arguments(node=node)))
+        return replies.group_state(self._scripts.group(self.client, run_id, self.arguments(node=node)))
 
     def wrote(self, run_id: str, node: str, step: str, paths: Sequence[str]) -> list[Writer]:
         """Record what a member of a group has written into shared sections; returns what the others have. Nobody, when

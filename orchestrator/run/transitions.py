@@ -18,7 +18,8 @@ BASE = lua("base")
 NO_MAIL = "local MAIL = nil"
 """Stands where scripts have the templates of `message.lua`: whoever calls them publishes what they release."""
 _FLOW = ("rules", "leases", "settle", "ended", "turns", "consider", "flow", "expansion_keys", "lanes", "expiry",
-         "close", "message", "take", "waits", "post", "onward", "handing", "admitted", "chords", "reply")  # fmt: skip
+         "close", "message", "take", "waits", "post", "onward", "handing", "admitted", "chords", "group",
+         "reply")  # fmt: skip
 FLOW = "\n".join(lua(name) for name in _FLOW)
 """What a script needs in order to end nodes and release others, behind NO_MAIL or templates, BASE and the context's
 fragments of locks and snapshots."""
@@ -37,7 +38,6 @@ PROGRESS = Script(BASE, lua("progress"))
 UNTAKEN = Script(BASE, lua("untaken"))
 DUE = Script(BASE, lua("due"))
 EXTEND = Script(BASE, lua("extend"))
-GROUP = Script(BASE, lua("group"))
 WROTE = Script(BASE, lua("wrote"))
 WARN = Script(BASE, lua("warn"))
 
@@ -53,6 +53,7 @@ class Transitions(Struct, frozen=True):
     requeue: Script
     admit: Script
     grant: Script
+    group: Script
     expire: Script
     judge: Script
     fallback: Script

@@ -1,5 +1,5 @@
--- reply(run_state, first): {run state, definitions of steps that the caller publishes, barriers to judge, steps that ask
--- for pools as {definition, number}, leases that are over as {step, number}}, message.
+-- reply(run_state, first): {run state, definitions of steps that the caller publishes, barriers to judge as {node,
+-- group_of(node)}, steps that ask for pools as {definition, number}, leases that are over as {step, number}}, message.
 -- first: the released step that the caller begins itself; message: what it would have got, '' outside a chord, nil when
 -- it has to be published after all.
 local function send(node, together, run_state, first) -- -> definition, if the caller publishes it; message, if it begins it
@@ -31,5 +31,6 @@ local function reply(run_state, first)
   end
   if mine and SCHEDULED[first] then not_due('schedule:' .. first) end
   for i, one in ipairs(ASKING) do ASKING[i] = {redis.call('HGET', DEFS, one[1]), one[2]} end
+  for i, node in ipairs(JOINED) do JOINED[i] = {node, group_of(node)} end
   return {run_state, defs, JOINED, ASKING, FREED}, mine
 end

@@ -7,12 +7,10 @@ import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-import redis
-
 from orchestrator import keys
 from orchestrator.cache.levels import Level
 from orchestrator.client.watch import Watch
-from orchestrator.connection import BLOCK_SECONDS, connect_blocking, guarded
+from orchestrator.connection import BLOCK_SECONDS, guarded
 from orchestrator.context.lock_models import LockStatus
 from orchestrator.context.locks import Locks
 from orchestrator.context.merge_models import ABSENT
@@ -50,21 +48,17 @@ class RunHandle:
         """
         refuse_in_event_loop()
         deadline = None if timeout is None else time.monotonic() + timeout
-        client = connect_blocking(self._client.store_url)
-        try:
-            while not self._ended(client, deadline):
-                if deadline is not None and time.monotonic() >= deadline:
-                    raise WaitTimeout(f"run {self.id} has not ended within {timeout:g} s")
-        finally:
-            client.close()
+        while not self._ended(deadline):
+            if deadline is not None and time.monotonic() >= deadline:
+                raise WaitTimeout(f"run {self.id} has not ended within {timeout:g} s")
         return self.status()
 
-    def _ended(self, client: redis.Redis, deadline: float | None) -> bool:
+    def _ended(self, deadline: float | None) -> bool:
         if self._client.reader.state(self.id) in FINAL_RUN_STATES:
             return True
         left = BLOCK_MS if deadline is None else max(1, min(BLOCK_MS, int((deadline - time.monotonic()) * 1000)))
         with guarded():
-            entry = client.xread({keys.run_key(self.id, "end"): "0"}, count=1, block=left)
+            entry = self._client.waiting.xread({keys.run_key(self.id, "end"): "0"}, count=1, block=left)
         return bool(entry)
 
     def result(self) -> dict[str, Any]:
@@ -136,22 +130,18 @@ class RunHandle:
         """Changes of the run, from the one behind `after` on; with `follow` until the run has ended. A MissedEvent
         stands for those that are not kept any more: read the state anew."""
         refuse_in_event_loop()
-        client = connect_blocking(self._client.store_url)
         cursor = Cursor(keys.run_key(self.id, "events"), after)
         wait = follow
-        try:
-            self._client.reader.state(self.id)
-            while True:
-                found = look(client, cursor, BLOCK_MS if wait else None)
-                for event in found:
-                    yield event
-                    wait = follow and not event.ends_run
-                if not found:
-                    if not follow or self._client.reader.state(self.id) in FINAL_RUN_STATES:
-                        return
-                    wait = True  # it had ended, and was retried
-        finally:
-            client.close()
+        self._client.reader.state(self.id)
+        while True:
+            found = look(self._client.waiting, cursor, BLOCK_MS if wait else None)
+            for event in found:
+                yield event
+                wait = follow and not event.ends_run
+            if not found:
+                if not follow or self._client.reader.state(self.id) in FINAL_RUN_STATES:
+                    return
+                wait = True  # it had ended, and was retried
 
     def watch(self) -> Iterator[RunStatus]:
         """The run as it is now, and again whenever something has happened to it, until it has ended. Changes that come

@@ -52,16 +52,17 @@ class ConflictSpec(Frozen):
     otherwise: Annotated[ConflictPolicy, BeforeValidator(_without_wait)] = ConflictPolicy.FIRST_WRITER
 
 
+_spec = ConflictSpec.model_construct  # a schema to look at constants with would be built at every start
 RESOLUTIONS: Mapping[str, ConflictSpec] = {
-    "first_writer_wins_with_merge_opportunity": ConflictSpec(),
-    "first_writer_wins": ConflictSpec(merge=False),
-    "last_writer_wins_with_merge_opportunity": ConflictSpec(policy=ConflictPolicy.LAST_WRITER),
-    "last_writer_wins": ConflictSpec(policy=ConflictPolicy.LAST_WRITER, merge=False),
-    "highest_priority_wins_with_merge_opportunity": ConflictSpec(policy=ConflictPolicy.PRIORITY),
-    "highest_priority_wins": ConflictSpec(policy=ConflictPolicy.PRIORITY, merge=False),
-    "three_way_merge_with_validation": ConflictSpec(policy=ConflictPolicy.FAIL),
-    "manual_conflict_resolution": ConflictSpec(policy=ConflictPolicy.MANUAL),
-    **{policy.value: ConflictSpec(policy=policy) for policy in ConflictPolicy},
+    "first_writer_wins_with_merge_opportunity": _spec(),
+    "first_writer_wins": _spec(merge=False),
+    "last_writer_wins_with_merge_opportunity": _spec(policy=ConflictPolicy.LAST_WRITER),
+    "last_writer_wins": _spec(policy=ConflictPolicy.LAST_WRITER, merge=False),
+    "highest_priority_wins_with_merge_opportunity": _spec(policy=ConflictPolicy.PRIORITY),
+    "highest_priority_wins": _spec(policy=ConflictPolicy.PRIORITY, merge=False),
+    "three_way_merge_with_validation": _spec(policy=ConflictPolicy.FAIL),
+    "manual_conflict_resolution": _spec(policy=ConflictPolicy.MANUAL),
+    **{policy.value: _spec(policy=policy) for policy in ConflictPolicy},
 }
 """The words of the engine file, and the short ones. A merge without another word fails where it cannot merge."""
 

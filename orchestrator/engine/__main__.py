@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import gc
 import importlib.metadata
+import importlib.util
 import os
 import platform
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
-from types import SimpleNamespace
+from functools import cache, partial
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 from celery import maybe_patch_concurrency
@@ -21,9 +22,10 @@ from celery import maybe_patch_concurrency
 maybe_patch_concurrency()  # before anything else is imported that `--pool gevent` replaces
 gc.disable()  # what is loaded stays: to look through it for garbage takes a tenth of a start
 
-NOT_NEEDED = ("cffi", "pygments")
+NOT_NEEDED = ("cffi", "greenlet", "pygments")
 """What Celery takes when it is installed: a parser of C, in each child, for one call that ctypes makes as well (we make
-it besides), and colours for documents that neither command prints."""
+it besides), a way to tell threads apart that only pools of greenlets need, which have loaded it by now, and colours for
+documents that neither command prints."""
 
 
 @contextmanager
@@ -37,6 +39,33 @@ def _without(*packages: str) -> Iterator[None]:
     finally:
         for name in hidden:
             del modules[name]
+
+
+@contextmanager
+def _hollow(package: str) -> Iterator[None]:
+    """Meanwhile, a package has its modules, but loads none of them by itself; afterwards it is loaded, by whoever asks
+    its parent for it or imports it."""
+    if package in sys.modules:
+        yield
+        return
+    parent, _, name = package.rpartition(".")
+    spec = importlib.util.find_spec(parent)
+    places = (spec.submodule_search_locations if spec else None) or ()
+    sys.modules[package] = empty = ModuleType(package)
+    empty.__path__ = [os.path.join(place, name) for place in places]
+    try:
+        yield
+    finally:
+        del sys.modules[package]
+        outer = sys.modules[parent]
+        vars(outer).pop(name, None)
+        vars(outer)["__getattr__"] = partial(_loaded, outer, name)
+
+
+def _loaded(outer: ModuleType, name: str, asked: str) -> ModuleType:
+    if asked != name:
+        raise AttributeError(f"module '{outer.__name__}' has no attribute '{asked}'")
+    return importlib.import_module(f"{outer.__name__}.{name}")
 
 
 _plugins = cache(importlib.metadata.entry_points)
@@ -53,6 +82,9 @@ def _looking_once() -> Iterator[None]:
     finally:
         setattr(importlib.metadata, look.__name__, look)
 
+
+with _hollow("redis.asyncio"):
+    import redis  # noqa: F401 - all of its other half as well, for whoever may use asyncio
 
 with _without(*NOT_NEEDED), _looking_once():
     import kombu.matcher  # noqa: F401 - looks when it is loaded, as do others that come with these

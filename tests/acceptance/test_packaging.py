@@ -231,5 +231,11 @@ def test_help_is_quick_because_it_imports_no_engine(root: Path) -> None:
 def test_workers_and_beat_start_without_what_other_commands_of_celery_need(root: Path, command: str) -> None:
     imported = _imported_by(root, "-m", "orchestrator.engine", "config.celery_app", command)
     assert {"celery", "tasks"} <= imported
-    spare = {"pygments.lexer", "cffi.api", "psutil._common", "http.client", "smtplib"}
+    spare = {"pygments.lexer", "cffi.api", "psutil._common", "http.client", "smtplib", "redis.asyncio.client"}
     assert imported & {"prompt_toolkit", "flower", "networkx", "jinja2", "rich", *spare} == set()
+
+
+@pytest.mark.parametrize("use", ["redis.asyncio.Redis", "import redis.asyncio as r; r.sentinel.Sentinel"])
+def test_what_a_worker_does_not_load_of_the_driver_is_there_for_agents_that_ask_for_it(root: Path, use: str) -> None:
+    script = f"import sys, orchestrator.engine.__main__, redis; assert 'redis.asyncio' not in sys.modules; {use}"
+    subprocess.run([sys.executable, "-c", script], cwd=root, check=True)

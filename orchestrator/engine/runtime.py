@@ -33,7 +33,7 @@ from orchestrator.metrics.policy import Tuning
 from orchestrator.resources.store import Pools
 from orchestrator.run.expansions import Expansions, ExpansionScripts
 from orchestrator.run.store import Ledger
-from orchestrator.run.transitions import BASE, FLOW, GO_ON, NO_MAIL, TAKE_BACK, Transitions, lua, of_any_run
+from orchestrator.run.transitions import BASE, FLOW, GO_ON, NO_MAIL, TAKE_BACK, Transitions, in_run, lua, of_any_run
 from orchestrator.run.waiting import Waiters
 from orchestrator.scripts import Script
 
@@ -51,17 +51,18 @@ def transitions(mail: str = NO_MAIL) -> Transitions:
     `mail` is the Lua with which what is released leaves in the same moment.
     """
     moving = partial(Script, LOCKS, SNAPSHOT, FLOW, within=f"{mail}\n{BASE}")
+    going_on = f"{in_run(SNAPSHOT)}\n{GO_ON}"
     return Transitions(
         create=moving(lua("marks"), lua("create")),
         claim=Script(SNAPSHOT, lua("take"), lua("claim"), within=BASE),
-        finish=moving(CHECK, GO_ON, lua("quality"), lua("finish")),
+        finish=moving(CHECK, going_on, lua("quality"), lua("finish")),
         renew=Script(LOCKS, EXTEND, lua("renew"), within=BASE),
         requeue=moving(lua("requeue")),
         admit=moving(lua("admit")),
         grant=moving(lua("grant")),
         group=Script(SNAPSHOT, lua("group"), "return group_of(A.node)", within=BASE),
         expire=moving(lua("expire")),
-        judge=moving(JOIN, GO_ON, TAKE_BACK, lua("unseen"), lua("quality"), lua("judge")),
+        judge=moving(JOIN, going_on, TAKE_BACK, lua("unseen"), lua("quality"), lua("judge")),
         fallback=moving(TAKE_BACK, lua("unseen"), lua("fallback")),
         resolve=moving(lua("quality"), lua("resolve")),
         stop=moving(lua("stop")),

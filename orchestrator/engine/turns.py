@@ -1,10 +1,10 @@
 """A turn: the steps that a worker's process does in a row when a message was delivered to it.
 
-The transition that ends an attempt may begin another step of the run for the same process, in the same script, with a
-claim like any other. When there is none, the process looks for the next message of all runs, as its worker would, and
-begins that step; and when there is none either, it waits a little, and may be handed a step in the moment in which that
-is released. Neither a message nor the worker's main process is in between. Only steps of queues that the worker takes
-from are begun, and none ahead of a message that is more urgent; what is known to take long has a message of its own.
+The transition that ends an attempt may begin another step for the same process, in the same script, with a claim like
+any other: of its run, and when there is none, of the next message of all runs, as its worker would. When there is none
+either, the process waits a little, and may be handed a step in the moment in which that is released. Neither a message
+nor the worker's main process is in between. Only steps of queues that the worker takes from are begun, and none ahead
+of a message that is more urgent; what is known to take long has a message of its own.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Turn:
         self._began = self._entered = monotonic()
         self._open = False
         self._went_on = False
-        self._next: Claimed | None = None
+        self._next: Begun | None = None
         self._given: Claimed | None = None
         self.joined: set[str] = set()
         """The groups of the run whose barriers have been decided in it."""
@@ -63,8 +63,12 @@ class Turn:
 
     def take_up(self) -> Claimed | None:
         """That attempt; the next one to be carried out is this."""
-        self._given, self._next = self._next, None
-        self._went_on = self._went_on or self._given is not None
+        found, self._next = self._next, None
+        if found is None:
+            return None
+        if found.run_id != self.run_id:
+            self.run_id, self.joined, self._entered = found.run_id, set(), monotonic()
+        self._given, self._went_on = found.granted, True
         return self._given
 
     def given(self, step: str) -> Claimed | None:
@@ -90,16 +94,17 @@ class Turn:
         return list(self._app.amqp.queues.consume_from)
 
     def onward(self) -> Mapping[str, Any] | None:
-        """What the ledger needs in order to begin the next step of the run; None when its time is over."""
-        if self._next is not None or not self._may_go_on():
+        """What the ledger needs in order to begin the next step, of the run before others; None when its time is over,
+        so that it is to look at all alike."""
+        if self._next is not None or not self._may_go_on() or monotonic() - self._entered >= self._seconds:
             return None
-        return self._process() if monotonic() - self._entered < self._seconds else None
+        return {**self._process(), "any": True} if self.may_look else self._process()
 
     @property
     def may_look(self) -> bool:
         """Whether it looks for steps of other runs, and waits for them. This is for processes that have nothing else to
         do; threads, and whoever has a worker to keep alive, leave it to Celery."""
-        return self._runtime.in_child and self._may_go_on()
+        return self._runtime.in_child and self._may_go_on() and monotonic() - self._began < MOST_SECONDS
 
     def look(self) -> None:
         """When nothing was begun yet, look for a step of any run to go on with, and wait a little for one."""
@@ -114,12 +119,11 @@ class Turn:
             self._enter(found)
 
     def _looked(self) -> Begun | None:
-        waiters, process = self._runtime.waiters, self._process()
+        waiters = self._runtime.waiters
         ends = min(monotonic() + self._seconds, self._began + MOST_SECONDS)
         while True:
             left = ends - monotonic()
-            process["queues"].append(process["queues"].pop(0))  # of queues that are as urgent, each comes first
-            found = waiters.look(process, min(left, ALIVE_SECONDS) if left > 0 else None)
+            found = waiters.look(self._process(), min(left, ALIVE_SECONDS) if left > 0 else None)
             if found is None or isinstance(found, Begun):
                 return found
             self._went_on = True
@@ -143,14 +147,11 @@ class Turn:
         return self._runtime.waiters.leave(self._process()) if self._went_on else None
 
     def _enter(self, found: Begun) -> None:
-        if found.run_id != self.run_id:
-            self.run_id = found.run_id
-            self.joined = set()
         self._entered = monotonic()
-        self._begins(found.granted)
+        self._begins(found)
 
-    def _begins(self, granted: Claimed) -> None:
-        self._next = granted
+    def _begins(self, found: Begun) -> None:
+        self._next = found
         self._runtime.notices.begins()
 
     @property
@@ -166,6 +167,7 @@ class Turn:
     def _process(self) -> dict[str, Any]:
         runtime = self._runtime
         engine = runtime.settings.engine
+        self._queues.append(self._queues.pop(0))  # of queues that are as urgent, each comes first
         return {
             "head": self._head,
             "queues": self._queues,

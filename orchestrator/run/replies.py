@@ -45,7 +45,7 @@ class Moved(Struct, frozen=True):
     """A transition happened. `released` are definitions of steps that the caller publishes now, `joined` the
     barrier nodes whose last member has ended with it, and which the caller judges now, with their `groups`. `asking`
     are definitions of steps that need a lease on pools, `freed` steps whose lease is over, each with the number of the
-    asking. `begun` is the attempt with which the caller goes on."""
+    asking. `begun` is the attempt with which the caller goes on, of any run."""
 
     run_state: str
     released: tuple[Mapping[str, Any], ...] = ()
@@ -53,7 +53,7 @@ class Moved(Struct, frozen=True):
     groups: tuple[GroupState | None, ...] = ()
     asking: tuple[tuple[Mapping[str, Any], int], ...] = ()
     freed: tuple[tuple[str, int], ...] = ()
-    begun: Claimed | None = None
+    begun: Begun | None = None
 
     @property
     def ended(self) -> bool:
@@ -196,7 +196,7 @@ def moved(raw: Sequence[Any]) -> Moved | Refused:
         return Moved(raw[0].decode(), released, joined, groups)
     asking = tuple([(_parsed(definition), int(number)) for definition, number in raw[3]])
     freed = tuple([(step.decode(), int(n)) for step, n in raw[4]])
-    return Moved(raw[0].decode(), released, joined, groups, asking, freed, _granted(raw[5]) if len(raw) > 5 else None)
+    return Moved(raw[0].decode(), released, joined, groups, asking, freed, begun(raw[5]) if len(raw) > 5 else None)
 
 
 def finished(raw: Sequence[Any]) -> Moved | Clash | Refused:

@@ -23,15 +23,20 @@ _FLOW = ("rules", "leases", "settle", "ended", "turns", "consider", "flow", "exp
 FLOW = "\n".join(lua(name) for name in _FLOW)
 """What a script needs in order to end nodes and release others, behind NO_MAIL or templates, BASE and the context's
 fragments of locks and snapshots."""
-GO_ON = lua("go_on")
-"""What a script needs, behind FLOW, in order to begin the next step for its caller."""
+GO_ON = "\n".join(lua(name) for name in ("next", "go_on"))
+"""What a script needs, behind FLOW and `in_run`, in order to begin the next step for its caller."""
 TAKE_BACK = "\n".join(lua(name) for name in ("withdraw", "reopen"))
 """What a script needs in order to end attempts before their time, and to run steps again."""
 
+def in_run(snapshot: str) -> str:
+    """Lua of a function, for scripts that go on in other runs than their own: see `any_run.lua`."""
+    inside = (BASE, snapshot, lua("take"), lua("onward"), lua("any_run"))
+    return "\n".join(("local function in_run(KEYS, ARGV)", *inside, "end"))
+
+
 def of_any_run(mail: str, snapshot: str) -> Script:
     """`look.lua`: a script about the run of whatever message it finds."""
-    run = ("local function in_run(KEYS)", BASE, snapshot, lua("take"), lua("onward"), lua("any_run"), "end")
-    return Script(mail, lua("waits"), *run, lua("look"))
+    return Script(mail, lua("waits"), in_run(snapshot), lua("look"))
 
 
 PROGRESS = Script(BASE, lua("progress"))

@@ -15,7 +15,8 @@ from msgspec.structs import replace
 from orchestrator import keys
 from orchestrator.engine import runtime as engine
 from orchestrator.engine.app import create_app
-from orchestrator.engine.routing import agent_queue
+from orchestrator.engine.delivery import list_of
+from orchestrator.engine.routing import agent_queue, redis_priority
 from orchestrator.engine.runtime import runtime_of
 from orchestrator.run import store, waiting
 from orchestrator.run.replies import Begun, Claimed, Moved
@@ -70,9 +71,9 @@ class Floor(Bench):
                     client.lrem(key, 1, raw)
         return self.granted(name)
 
-    def goes_on(self, name: str, granted: Claimed, *, head: str = "", **more: Any) -> Moved:
-        """The attempt ends well, and its process would go on."""
-        onward = {**PROCESS, "head": f"run.{head or name}"}
+    def goes_on(self, name: str, granted: Claimed, *, head: str = "", any_run: bool = False, **more: Any) -> Moved:
+        """The attempt ends well, and its process would go on, with `any_run` or with this one alone."""
+        onward = {**PROCESS, "head": f"run.{head or name}", **({"any": True} if any_run else {})}
         moved = self.ledger.finish(
             "run", name, "success", token=granted.token, snapshot=granted.version, fields=own(name, {}), onward=onward,
             **more,
@@ -104,7 +105,7 @@ def _step(raw: bytes) -> str:
 
 
 def begun(moved: Moved) -> str | None:
-    return None if moved.begun is None else str(moved.begun.definition["id"])
+    return None if moved.begun is None else str(moved.begun.granted.definition["id"])
 
 
 @pytest.fixture
@@ -121,8 +122,8 @@ def a_step_released_alone_needs_no_message(floor: Floor) -> None:
     moved = floor.first(LINE)
     assert (begun(moved), floor.waiting()) == ("b", [])
     assert moved.begun is not None
-    assert moved.begun.token == 1
-    assert moved.begun.version == 1, "it reads what the step before has written"
+    assert moved.begun.granted.token == 1
+    assert moved.begun.granted.version == 1, "it reads what the step before has written"
     assert floor.node("b", "state") == "running"
     assert [(event.step, event.state) for event in floor.events()][-3:] == [
         ("a", "success"), ("b", "queued"), ("b", "running"),
@@ -161,7 +162,7 @@ def of_several_it_begins_the_first(floor: Floor) -> None:
     assert begun(moved) == "x"
     assert sorted(floor.waiting()) == ["y", "z"]
     assert moved.begun is not None
-    message = json.loads(moved.begun.message)
+    message = json.loads(moved.begun.granted.message)
     assert message["headers"]["id"] == "run.x"
     assert json.loads(message["body"])[2]["chord"], "it is a member of its chord still"
 
@@ -185,10 +186,10 @@ def another_class_that_its_worker_serves_comes_first(floor: Floor) -> None:
 def a_member_of_its_group_is_next_in_the_queue(floor: Floor) -> None:
     moved = floor.first(FAN)
     assert moved.begun is not None
-    moved = floor.goes_on("x", moved.begun, head="a")
+    moved = floor.goes_on("x", moved.begun.granted, head="a")
     assert (begun(moved), floor.waiting()) == ("y", ["z"])
     assert moved.begun is not None
-    message = json.loads(moved.begun.message)
+    message = json.loads(moved.begun.granted.message)
     assert message["headers"]["id"] == "run.y"
     assert json.loads(message["body"])[2]["chord"], "it is a member of its chord still"
 
@@ -249,20 +250,20 @@ def a_repeated_call_goes_on_with_the_same(floor: Floor) -> None:
 def a_lease_is_renewed_by_the_step_of_the_message(floor: Floor) -> None:
     second = floor.first(LINE).begun
     assert second is not None
-    third = floor.goes_on("b", second, head="a").begun
+    third = floor.goes_on("b", second.granted, head="a").begun
     assert third is not None
     floor.now += 4
     assert floor.places() == {"run.a": ("run", "c", 1)}
     assert floor.renewed(("c", 1)) == {("c", 1): 7}
     assert floor.client.zscore(keys.run_key("run", "due"), "lease:c") == floor.now + 5
-    floor.ledger.finish("run", "c", "timed_out", token=third.token, executed=False)
+    floor.ledger.finish("run", "c", "timed_out", token=third.granted.token, executed=False)
     assert floor.renewed(("c", 1)) == {("c", 1): 0}, "its process is to be ended"
 
 
 def a_new_attempt_of_the_first_begins_a_turn_of_its_own(floor: Floor) -> None:
     second = floor.first(LINE).begun
     assert second is not None
-    floor.goes_on("b", second, head="a")
+    floor.goes_on("b", second.granted, head="a")
     floor.ledger.retry("run", "a")
     assert floor.ledger.renew("run", ["a"], owner=OWNER, lease=5.0) == {}, (
         "its message may be on its way to this worker"
@@ -286,17 +287,17 @@ def again(floor: Floor, token: int, *, taken: bool) -> int:
 def a_process_whose_attempt_was_taken_is_told_from_the_one_that_makes_the_next(floor: Floor) -> None:
     second = floor.first(LINE).begun
     assert second is not None
-    third = again(floor, second.token, taken=True)
-    assert floor.renewed("b", ("b", second.token)) == {"b": 8, ("b", second.token): 0}
+    third = again(floor, second.granted.token, taken=True)
+    assert floor.renewed("b", ("b", second.granted.token)) == {"b": 8, ("b", second.granted.token): 0}
     again(floor, third, taken=True)
-    assert floor.renewed("b", ("b", second.token)) == {"b": 8, ("b", second.token): 0}
+    assert floor.renewed("b", ("b", second.granted.token)) == {"b": 8, ("b", second.granted.token): 0}
 
 
 def a_process_that_has_ended_its_attempt_by_itself_is_left_alone(floor: Floor) -> None:
     second = floor.first(LINE).begun
     assert second is not None
-    again(floor, second.token, taken=False)
-    assert floor.renewed("b", ("b", second.token)) == {"b": 8}
+    again(floor, second.granted.token, taken=False)
+    assert floor.renewed("b", ("b", second.granted.token)) == {"b": 8}
 
 
 # -- processes that wait -----------------------------------------------------------------------------------------------
@@ -392,6 +393,26 @@ def the_next_message_may_be_of_any_run(floor: Floor) -> None:
     assert floor.places() == {}
 
 
+def the_end_of_a_step_takes_the_next_message_of_any_run(floor: Floor) -> None:
+    """After those of its own run that are as urgent. What may not begin is for Celery, and nothing overtakes it."""
+    for name in ("paused", "else"):
+        floor.create(spec(step("a", priority=5)), name)
+    floor.ledger.pause("paused")
+    floor.create(spec(step("a", priority=5), step("d", priority=5, queue="other"), step("low", priority=4)))
+    first = floor.goes_on("a", floor.take("a"), any_run=True).begun
+    assert first is not None
+    assert found(first) == ("run", "d")
+    assert floor.goes_on("d", first.granted, head="a", any_run=True).begun is None
+    floor.client.rpop(list_of(QUEUES[0], redis_priority(5)))
+    last = floor.take("low")
+    with patch.object(store, "token_hex", return_value="the same"):
+        told = [floor.goes_on("low", last, head="a", any_run=True).begun for _ in range(2)]
+    assert [found(one) for one in told] == [("else", "a")] * 2
+    assert told[0] is not None
+    assert json.loads(told[0].granted.message)["headers"]["id"] == "else.a"
+    assert (floor.places(), floor.waiting()) == ({"run.a": ("else", "a", 1)}, [])
+
+
 def what_is_for_celery_ends_the_turn(floor: Floor) -> None:
     floor.create(LINE)
     floor.client.rpush("agents.noop", json.dumps({"headers": {"id": "run.a", "task": "another"}}))
@@ -449,6 +470,7 @@ STORIES: tuple[Callable[[Floor], None], ...] = (
     who_leaves_is_given_nothing,
     who_leaves_takes_along_what_was_given,
     the_next_message_may_be_of_any_run,
+    the_end_of_a_step_takes_the_next_message_of_any_run,
     what_is_for_celery_ends_the_turn,
     looking_again_finds_the_same,
     what_was_never_taken_up_does_not_count,
@@ -490,6 +512,13 @@ MUTANTS: dict[str, tuple[str, str, Callable[[Floor], None]]] = {
     ),
     "the dead are asked": ("tonumber(found[2]) > NOW", "true", nobody_who_has_gone_is_asked),
     "what was given is lost": ("if given then return {given} end", "", who_leaves_takes_along_what_was_given),
+    "no other run is gone on with": (
+        "others and A.on.any and", "nil and", the_end_of_a_step_takes_the_next_message_of_any_run
+    ),
+    "another run's step is begun twice": (
+        "then return in_other(run).taken_before(step) end", "then return end",
+        the_end_of_a_step_takes_the_next_message_of_any_run,
+    ),
     "all messages are ours": ("headers.task == MAIL.task", "true", what_is_for_celery_ends_the_turn),
 }  # fmt: skip
 

@@ -1,7 +1,7 @@
 -- A process that has nothing to go on with takes the next message of all runs and begins its step; when there is none, it
 -- waits for one. A: by (as in onward.lua), who, nonce, seconds (it waits so long; nil: not at all), now (tests only).
 -- -> take() of the step with its message and run; {'waits'}: it may be told at 'orc:given:<who>'; {'over'}: its turn is
--- over, what comes next is for Celery, or it is not to wait. in_run({prefix}) -> functions for that run.
+-- over, what comes next is for Celery, or it is not to wait.
 local A = cjson.decode(ARGV[1])
 local by = A.by
 
@@ -21,19 +21,16 @@ end
 
 if redis.call('EXISTS', 'orc:given:' .. A.who) == 1 then return {'waits'} end
 local run, step = string.match(redis.call('HGET', 'orc:turns:' .. by.owner, by.head) or '', '^(%S+) (%S+) ')
-local again = run and in_run({'orc:{' .. run .. '}'}).taken_before(step)
-if again then
-  again[8], again[9] = '', run
-  return again
-end
+local again = run and in_run({'orc:{' .. run .. '}'}, ARGV).taken_before(step)
+if again then return again end
 no_longer_waits(A.who, by.queues)
 local list, raw = next_message()
 if list then
   local at, node = step_of(raw)
-  local found = at and in_run({'orc:{' .. at .. '}'}).begin(node)
+  local found = at and in_run({'orc:{' .. at .. '}'}, ARGV).begin(node, by)
   if not found then return over() end
   redis.call('RPOP', list)
-  found[8], found[9] = raw, at
+  found[8] = raw
   return found
 end
 if not A.seconds then return over() end

@@ -61,7 +61,7 @@ def test_nothing_follows_what_failed() -> None:
 
 def test_one_step_at_a_time() -> None:
     found = turn()
-    found.moved(Moved("running", begun=NEXT))
+    found.moved(Moved("running", begun=Begun("run", NEXT)))
     assert (found.goes_on, found.onward()) == (True, None), "the one that was begun is not taken up"
     assert found.take_up() is NEXT
     assert found.given("b") is NEXT
@@ -97,4 +97,18 @@ def test_what_was_given_to_a_process_that_stood_still_is_lost_by_now(
     found._began = found._entered = asked.clock
     found.look()
     assert (found.goes_on, asked.left) == (taken, 0 if taken else 1)
+    found.take_up()
     assert found.run_id == ("other" if taken else "run")
+
+
+def test_a_process_goes_back_to_celery_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However much there is to do: only so are its tasks counted, and its memory looked at."""
+    asked, found = Asked(monkeypatch, 0.1), turn()
+    found._began = found._entered = asked.clock
+    told = found.onward()
+    assert told is not None
+    assert (found.may_look, told["any"]) == (True, True)
+    asked.clock += turns.MOST_SECONDS
+    found._entered = asked.clock
+    assert not found.may_look
+    assert "any" not in (found.onward() or {"any": "nothing was told"})

@@ -1,4 +1,5 @@
-"""The composition root: workers, beat and Flower run as `celery -A config.celery_app ...`."""
+"""The composition root. Flower and `inspect` run as `celery -A config.celery_app ...`, as workers and beat may, which
+`python -m orchestrator.engine config.celery_app worker|beat ...` starts sooner."""
 
 from __future__ import annotations
 

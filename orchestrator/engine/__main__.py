@@ -102,9 +102,12 @@ def main(app: str, command: str, *arguments: str) -> Any:
             raise
         raise SystemExit(f"error: the app {app!r} is not there: {error}") from None
     loaded = _command(command)
+    loaded.params.extend(context.app.user_options.get(command, ()))
     gc.freeze()
     gc.enable()
-    return loaded.main(list(arguments), f"celery {command}", obj=context)
+    return loaded.main(
+        list(arguments), f"celery {command}", obj=context, auto_envvar_prefix=f"CELERY_{command.upper()}"
+    )
 
 
 def _command(name: str) -> Any:
@@ -138,4 +141,8 @@ def _process(*given: Any) -> Any:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    given = sys.argv[1:]
+    if len(given) < 2 or given[1] not in ("worker", "beat"):
+        raise SystemExit("usage: python -m orchestrator.engine APP worker|beat [OPTION]...")
+    sys.argv = sys.orig_argv[1:]  # with which a worker that gets SIGHUP starts again
+    main(*given)

@@ -6,6 +6,7 @@ import base64
 import copy
 import json
 import os
+import signal
 import subprocess
 import sys
 import urllib.error
@@ -214,6 +215,8 @@ def test_the_workers_serve_every_queue_and_health_checks_see_them_go(
         "control": {"control"},
     }
     assert healthy()
+    started["control"].send_signal(signal.SIGHUP)  # which starts it again, with its options
+    _await(started["control"], " ready.")
     for process in workers:
         process.terminate()
     assert [process.wait(timeout=STOP_SECONDS) for process in workers] == [0] * len(workers)

@@ -235,6 +235,12 @@ def test_workers_and_beat_start_without_what_other_commands_of_celery_need(root:
     assert imported & {"prompt_toolkit", "flower", "networkx", "jinja2", "rich", *spare} == set()
 
 
+def test_the_engine_says_how_it_is_started(root: Path) -> None:
+    command = [sys.executable, "-m", "orchestrator.engine", "config.celery_app", "wrker"]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (1, "usage: python -m orchestrator.engine APP worker|beat [OPTION]...\n")
+
+
 @pytest.mark.parametrize("use", ["redis.asyncio.Redis", "import redis.asyncio as r; r.sentinel.Sentinel"])
 def test_what_a_worker_does_not_load_of_the_driver_is_there_for_agents_that_ask_for_it(root: Path, use: str) -> None:
     script = f"import sys, orchestrator.engine.__main__, redis; assert 'redis.asyncio' not in sys.modules; {use}"

@@ -10,8 +10,6 @@ from collections.abc import Container, Mapping, Sequence
 from difflib import Match, SequenceMatcher
 from typing import Any
 
-from merge3 import Merge3
-
 MAX_PAIRS = 1_000_000
 MAX_WORK = 500_000
 """Pairs of equal lines, and lines looked at, for one text at most, which is about a second: difflib takes quadratic
@@ -45,6 +43,8 @@ def merge_lines(base: Sequence[str], ours: Sequence[str], theirs: Sequence[str])
     if _pairs(before, one) + _pairs(before, other) > MAX_PAIRS:
         return None
     merged = list(base[:head])
+    from merge3 import Merge3  # few runs merge texts
+
     matcher: Any = _BoundedMatcher
     try:
         for kind, *groups in Merge3(before, one, other, sequence_matcher=matcher).merge_groups():

@@ -41,9 +41,10 @@ _POOLS = {"prefork": "prefork", "thread": "threads", "gevent": "gevent"}
 
 
 class FleetMember:
-    """One worker's view, from a thread of its main process. `consumer` is Celery's, which takes the messages."""
+    """One worker's view, from a thread of its main process. `consumer` is Celery's, which takes the messages; `queues`
+    are those that the worker was started for."""
 
-    def __init__(self, consumer: Any) -> None:
+    def __init__(self, consumer: Any, queues: Iterable[str]) -> None:
         self._consumer = consumer
         self._app: Celery = consumer.app
         self._runtime = runtime_of(consumer.app)
@@ -54,7 +55,7 @@ class FleetMember:
         self._agents: dict[str, list[str]] = {}
         for agent in REGISTRY.values():
             self._agents.setdefault(agent_queue(agent.queue), []).append(agent.name)
-        home = tuple(sorted(set(self._app.amqp.queues.consume_from) - {CONTROL}))
+        home = tuple(sorted(set(queues) - {CONTROL}))
         self.worker = Worker(name=self._runtime.hostname, home=home, serves=self._may_serve(home))
         self._durations: Durations = {}
         self._newest: deque[tuple[Sample, float]] = deque(maxlen=REMEMBERED)

@@ -10,7 +10,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterable
 from time import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from celery import Celery, bootsteps
 from celery.worker import state as worker_state
@@ -22,7 +22,6 @@ from orchestrator.engine import recovery
 from orchestrator.engine.canvas import STEP
 from orchestrator.engine.delivery import keep_deliveries
 from orchestrator.engine.fleet import FleetMember
-from orchestrator.engine.forwarding import Forwarder
 from orchestrator.engine.liveness import Liveness
 from orchestrator.engine.policy import LOOKS
 from orchestrator.engine.runtime import Runtime, log, runtime_of
@@ -31,6 +30,9 @@ from orchestrator.environment import Environment
 from orchestrator.errors import OrchestratorError, SettingsError
 from orchestrator.metrics.forwarding import channels
 from orchestrator.run.waiting import places
+
+if TYPE_CHECKING:
+    from orchestrator.engine.forwarding import Forwarder
 
 REAP_SECONDS = 0.5
 """How often dead children are looked for; Celery's own look every 5 s is the first chance after a missed one."""
@@ -83,7 +85,6 @@ def start_threads(consumer: Any) -> None:
     runtime = runtime_of(app)
     settings = runtime.settings.engine
     liveness = Liveness(app, pool)
-    runtime.member = member = FleetMember(consumer)
     sampling = runtime.settings.resource_manager.load_balancing.resource_monitoring.sampling_interval
 
     unstarted: set[str] = set()
@@ -97,6 +98,11 @@ def start_threads(consumer: Any) -> None:
         runtime.notices.behind = not before.isdisjoint(unstarted)
         runtime.notices.off = not queues <= set(app.amqp.queues.consume_from)
 
+    def look() -> None:
+        if runtime.member is None:
+            runtime.member = FleetMember(consumer, queues)
+        runtime.member.look()
+
     notify(runtime, consumer.event_dispatcher)
     for name, seconds, act in (
         ("lease keeper", settings.renew_seconds, keep),
@@ -108,7 +114,7 @@ def start_threads(consumer: Any) -> None:
     if forwarder is not None:
         Ticker("alerts", sampling, forwarder.forward).start()
     first = min(FIRST_LOOK_SECONDS, sampling)  # soon: the others are to know of this worker
-    Ticker("fleet", sampling, member.look, runtime.samples.wanted, first).start()
+    Ticker("fleet", sampling, look, runtime.samples.wanted, first).start()
 
 
 def notify(runtime: Runtime, dispatcher: Any) -> None:
@@ -132,7 +138,11 @@ def forwarder_of(runtime: Runtime) -> Forwarder | None:
     except SettingsError as error:
         log.error("alerts are not sent: %s", error)
         return None
-    return Forwarder(runtime.client, runtime.hostname, found) if found else None
+    if not found:
+        return None
+    from orchestrator.engine.forwarding import Forwarder  # few deployments name somebody
+
+    return Forwarder(runtime.client, runtime.hostname, found)
 
 
 def _active() -> tuple[Request, ...]:

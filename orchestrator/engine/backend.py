@@ -13,10 +13,8 @@ from orchestrator.engine import losing, turns
 from orchestrator.engine.canvas import STEP, is_step_task
 from orchestrator.engine.canvas import task_id as task_id_of
 from orchestrator.engine.losing import LOST
+from orchestrator.engine.mail import CLOSED_SECONDS, counts_beside
 from orchestrator.engine.runtime import runtime_of
-
-CLOSED_SECONDS = 300
-"""For so long Celery remembers a chord whose body it has published."""
 
 if TYPE_CHECKING:
     _Base = RedisBackend
@@ -45,7 +43,10 @@ class _Ledger(_Base):
         """Count a member of a chord. One of ours counts when its step has ended, whatever its outcome; a chord whose
         barrier this process has decided by itself is over."""
         if _ours(request) and turns.has_joined(request.args[0], request.chord["kwargs"]["group"]):
-            self._close(request.group)
+            runtime = runtime_of(self.app)
+            with_the_decision = runtime.ledger.posts and counts_beside(self.app, runtime.store_url)
+            if not with_the_decision:
+                self._close(request.group)
             return
         if _ours(request) and state in states.PROPAGATE_STATES:
             run_id, step = request.args[:2]

@@ -31,6 +31,8 @@ _RUN, _STEP, _AGENT, _QUEUE, _NAME = "@RUN@", "@STEP@", "@AGENT@", "@QUEUE@", "@
 _PLACE = re.compile("@([A-Z]+)@")
 _ANY_RUN, _ANY_STEP = token_hex(8), token_hex(8)
 DAY = 24 * 3600
+CLOSED_SECONDS = 300
+"""For so long Celery remembers a chord whose body it has published."""
 SHAPES = 500
 """So many kinds of messages are kept, by agent and priority."""
 _SCHEMES = ("redis://", "rediss://", "unix://")
@@ -160,11 +162,16 @@ def _fill(template: str, values: Mapping[str, str]) -> str:
     return _PLACE.sub(lambda place: values.get(place[1], place[0]), template)
 
 
+def counts_beside(app: Celery, store_url: str) -> bool:
+    """Whether Celery counts the members of chords on the server where the ledger is."""
+    return client_url(str(app.conf.result_backend).partition("+")[2]) == client_url(store_url)
+
+
 def _chord(app: Celery, store_url: str) -> Mapping[str, Any] | None:
     """The id that members carry, the signature that follows them, and the keys under which Celery's backend counts
     them; None when results are kept elsewhere."""
     backend: Any = app.backend
-    if client_url(str(app.conf.result_backend).partition("+")[2]) != client_url(store_url):
+    if not counts_beside(app, store_url):
         return None
     group = group_task_id(_RUN, _NAME)
     body = barrier_signature(app, _RUN, _NAME)
@@ -174,7 +181,9 @@ def _chord(app: Celery, store_url: str) -> Mapping[str, Any] | None:
         "body": json.dumps(body),
         "size": backend.get_key_for_group(group, ".s").decode(),
         "claim": backend.get_key_for_group(group, ".c").decode(),
+        "counted": [backend.get_key_for_group(group, part).decode() for part in (".j", ".t", ".s", ".d")],
         "expires": int(backend.chord_expires or DAY),
+        "closed": CLOSED_SECONDS,
     }
 
 

@@ -74,7 +74,7 @@ class Fleets:
     def struck(self, points: Mapping[str, str], document: Mapping[str, Any]) -> list[RunHandle]:
         """Set failpoints in both, and submit a run to both."""
         self.mend()
-        for fleet in self:
+        for fleet in [self.apart] if "closing" in points else self:  # of one server, the decision closes the chord
             if "claiming" in points:
                 eventually(partial(nobody_waits, fleet.client.redis), within=10, what="steps are claimed")
             arm(fleet.points, points)

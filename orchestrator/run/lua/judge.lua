@@ -3,7 +3,7 @@
 -- members whose branches the payload (as in payload.lua) has merged; on and nonce: see onward.lua. -> {'refused',
 -- state}, {'refused', 'moved'} or go_on(run state)
 local bk = step_key(A.node)
-local f = redis.call('HMGET', bk, 'state', 'deadline')
+local f = redis.call('HMGET', bk, 'state', 'deadline', 'header')
 if f[1] ~= 'joined' and not (A.early and f[1] == 'pending') then
   local going = went_on(state_of_run())
   return going and {state_of_run(), {}, {}, {}, {}, going} or {'refused', f[1] or 'unknown'}
@@ -33,4 +33,5 @@ for _, step in ipairs(A.members) do
   if CLASS[at] ~= 'ok' then settle(step, filled[step] and 'success' or at) end
 end
 settle(A.node, A.state)
+if f[3] and MAIL and MAIL.chord then close_chord(string.sub(A.node, 2)) end
 return go_on(close_run())

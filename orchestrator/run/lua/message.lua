@@ -1,6 +1,7 @@
 -- message_of(spec, together) -> what Celery would send for a step, as MAIL has it with places to fill in when queues and
 -- ledger are on one server; without it the caller publishes. together: how many members of the step's group are released
--- with it, as one chord. set_up_chord(def, n): its size.
+-- with it, as one chord. set_up_chord(group, n): its size. close_chord(group): as when its body was published, so that
+-- nothing is kept of who is counted later.
 local function inside(text) return string.sub(cjson.encode(text), 2, -2) end -- of a JSON string
 local function fill(template, values) return (string.gsub(template, '@(%u+)@', values)) end
 
@@ -13,6 +14,13 @@ local function set_up_chord(group, size)
   local at = {RUN = RUN_ID, NAME = group}
   redis.call('DEL', fill(MAIL.chord.claim, at))
   redis.call('SET', fill(MAIL.chord.size, at), size, 'EX', MAIL.chord.expires)
+end
+
+local function close_chord(group)
+  local at, counted = {RUN = RUN_ID, NAME = group}, {}
+  for i, key in ipairs(MAIL.chord.counted) do counted[i] = fill(key, at) end
+  redis.call('SET', fill(MAIL.chord.claim, at), 'done', 'EX', MAIL.chord.closed)
+  redis.call('DEL', unpack(counted))
 end
 
 local function message_of(def, together)

@@ -5,7 +5,10 @@ from __future__ import annotations
 import resource
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from functools import partial
 from time import perf_counter
 
 from orchestrator.bench import shapes
@@ -28,20 +31,28 @@ def measure_start(setting: Setting) -> Iterator[Measure]:
     for _ in range(setting.rounds):
         with raw_application(setting) as raw:
             waiting = raw.noop.apply_async(queue="raw")
-            begun = perf_counter()
-            with raw_worker(setting, 2):
-                waiting.get(timeout=TIMEOUT)
-                theirs.append(perf_counter() - begun)
+            theirs.append(_seconds_until(partial(waiting.get, timeout=TIMEOUT), raw_worker(setting, 2)))
         with Client(setting.server.url(OURS)) as client:
             handle = client.submit(spec)
-            begun = perf_counter()
-            with our_worker(setting, 2):
-                handle.wait(TIMEOUT)
-                ours.append(perf_counter() - begun)
+            ours.append(_seconds_until(partial(handle.wait, TIMEOUT), our_worker(setting, 2)))
     yield Measure(
         name="a worker's cold start to its first result", unit="s", samples=tuple(ours),
         peer=RawCelery.name, peer_samples=tuple(theirs),
     )  # fmt: skip
+
+
+def _seconds_until(result: Callable[[], object], worker: AbstractContextManager[object]) -> float:
+    """From the start of a worker until the result is there, however the worker tells that it is ready."""
+
+    def arrived() -> float:
+        result()
+        return perf_counter()
+
+    with ThreadPoolExecutor(1) as pool:
+        begun = perf_counter()
+        found = pool.submit(arrived)
+        with worker:
+            return found.result() - begun
 
 
 def measure_client(setting: Setting) -> Iterator[Measure]:

@@ -61,14 +61,15 @@ class Mail:
     def __call__(self) -> str:
         """NO_MAIL when the broker is another server than the store, its keys get a prefix, or somebody listens to what
         Celery sends."""
+        return self.definition if self._reaches_queues and not self._is_watched else NO_MAIL
+
+    @cached_property
+    def _reaches_queues(self) -> bool:
         conf = self._app.conf
-        broker = client_url(str(conf.broker_write_url or ""))
-        options = conf.broker_transport_options
+        broker, options = client_url(str(conf.broker_write_url or "")), conf.broker_transport_options
         if broker != client_url(self._store_url) or not broker.startswith(_SCHEMES):
-            return NO_MAIL
-        if options.get("global_keyprefix") or options.get("sep") or options.get("body_encoding") != "utf-8":
-            return NO_MAIL
-        return NO_MAIL if self._is_watched else self.definition
+            return False
+        return options.get("body_encoding") == "utf-8" and not any(map(options.get, ("global_keyprefix", "sep")))
 
     @property
     def _is_watched(self) -> bool:

@@ -7,23 +7,19 @@ local ENTERING = 'orc:{pools}:entering'
 if A.entering and redis.call('HEXISTS', ENTERING, A.entering) == 0 then return {'refused', 'full'} end
 redis.call('ZADD', 'orc:active', 'NX', 0, RUN_ID)
 redis.call('ZADD', 'orc:runs', 'NX', STAMP, RUN_ID)
-local nodes = cjson.decode(ARGV[3])
-local total = 0
+local nodes, edges, total = cjson.decode(ARGV[3]), {}, 0
+local function put(key, list, first, last) -- names and values, by 500 pairs
+  for i = first, last, 1000 do redis.call('HSET', key, unpack(list, i, math.min(i + 999, last))) end
+end
 for _, node in ipairs(nodes) do
-  local fields = {'kind', node.kind, 'rule', node.rule, 'need', node.need, 'state', 'pending'}
-  for _, name in ipairs(MARKS) do
-    if node[name] then
-      fields[#fields + 1] = name
-      fields[#fields + 1] = tostring(node[name])
-    end
-  end
-  redis.call('HSET', step_key(node.id), unpack(fields))
-  if node.to ~= '' then redis.call('HSET', EDGES, node.id, node.to) end
+  redis.call('HSET', step_key(node.id), unpack(planned(node)))
+  if node.to ~= '' then edges[#edges + 1], edges[#edges + 2] = node.id, node.to end
   if node.kind ~= 'gate' then total = total + 1 end
 end
 redis.call('SET', P .. ':spec', ARGV[2])
-for i = 4, 3 + 2 * #nodes, 2 do redis.call('HSET', DEFS, ARGV[i], ARGV[i + 1]) end
-for i = 4 + 2 * #nodes, #ARGV, 2 do redis.call('HSET', P .. ':inputs', ARGV[i], ARGV[i + 1]) end
+put(EDGES, edges, 1, #edges)
+put(DEFS, ARGV, 4, 3 + 2 * #nodes)
+put(P .. ':inputs', ARGV, 4 + 2 * #nodes, #ARGV)
 move_run('pending', 'workflow', A.workflow, 'created_at', STAMP, 'total', total,
   'done', 0, 'bad', 0, 'bad_leaf', 0, 'retention', A.retention, 'critical_path_seconds', A.critical_path_seconds)
 event('run', '', 'pending')

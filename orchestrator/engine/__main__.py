@@ -19,7 +19,8 @@ from typing import Any
 
 from celery import maybe_patch_concurrency
 
-maybe_patch_concurrency()  # before anything else is imported that `--pool gevent` replaces
+POOL = os.environ.get("CELERY_WORKER_POOL")
+maybe_patch_concurrency([*sys.argv, *(("-P", POOL) if POOL else ())])  # before anything that `gevent` replaces
 gc.disable()  # what is loaded stays: to look through it for garbage takes a tenth of a start
 
 NOT_NEEDED = ("cffi", "greenlet", "pygments")
@@ -127,9 +128,10 @@ def _command(name: str) -> Any:
 
 def _system() -> str:
     """What a worker's first lines call the system, without asking another program what its processor is."""
-    if "CS_GNU_LIBC_VERSION" not in os.confstr_names:
+    try:
+        told, library = os.uname(), os.confstr("CS_GNU_LIBC_VERSION") or ""
+    except (AttributeError, ValueError, OSError):  # musl knows the name, and no answer
         return platform.platform()
-    told, library = os.uname(), os.confstr("CS_GNU_LIBC_VERSION") or ""
     return f"{told.sysname}-{told.release}-{told.machine}-with-{library.replace(' ', '')}"
 
 
@@ -144,5 +146,7 @@ if __name__ == "__main__":
     given = sys.argv[1:]
     if len(given) < 2 or given[1] not in ("worker", "beat"):
         raise SystemExit("usage: python -m orchestrator.engine APP worker|beat [OPTION]...")
+    if {"-D", "--detach"} & set(given):
+        raise SystemExit(f"error: this stays in the foreground; `celery -A {given[0]} {given[1]} --detach` does not")
     sys.argv = sys.orig_argv[1:]  # with which a worker that gets SIGHUP starts again
     main(*given)

@@ -77,7 +77,7 @@ def ready(app: Any) -> None:
         keeper.announce(runtime)
     except OrchestratorError as error:
         log.error("the worker could not publish its agents: %s", error)
-    descriptor = os.environ.get(READY_FD)
+    descriptor = os.environ.pop(READY_FD, "")  # a worker that starts again, by SIGHUP, has something else there
     if descriptor:
         os.write(int(descriptor), b"1")
 

@@ -18,7 +18,7 @@ BASE = lua("base")
 NO_MAIL = "local MAIL = nil"
 """Stands where scripts have the templates of `message.lua`: whoever calls them publishes what they release."""
 _FLOW = ("rules", "leases", "settle", "ended", "turns", "consider", "flow", "expansion_keys", "lanes", "expiry",
-         "close", "message", "take", "waits", "post", "onward", "handing", "admitted", "chords", "group",
+         "close", "message", "take", "waits", "urgent", "post", "onward", "handing", "admitted", "chords", "group",
          "reply")  # fmt: skip
 FLOW = "\n".join(lua(name) for name in _FLOW)
 """What a script needs in order to end nodes and release others, behind NO_MAIL or templates, BASE and the context's

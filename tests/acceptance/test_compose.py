@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import honcho.environ
+import psutil
 import pytest
 import yaml
 from celery import Celery
@@ -215,8 +216,11 @@ def test_the_workers_serve_every_queue_and_health_checks_see_them_go(
         "control": {"control"},
     }
     assert healthy()
-    started["control"].send_signal(signal.SIGHUP)  # which starts it again, with its options
+    control = psutil.Process(started["control"].pid)
+    command = control.cmdline()[1:]
+    started["control"].send_signal(signal.SIGHUP)
     _await(started["control"], " ready.")
+    assert control.cmdline()[1:] == command, "it started again as it was started"
     for process in workers:
         process.terminate()
     assert [process.wait(timeout=STOP_SECONDS) for process in workers] == [0] * len(workers)

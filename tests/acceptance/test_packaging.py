@@ -235,13 +235,37 @@ def test_workers_and_beat_start_without_what_other_commands_of_celery_need(root:
     assert imported & {"prompt_toolkit", "flower", "networkx", "jinja2", "rich", *spare} == set()
 
 
-def test_the_engine_says_how_it_is_started(root: Path) -> None:
-    command = [sys.executable, "-m", "orchestrator.engine", "config.celery_app", "wrker"]
-    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (1, "usage: python -m orchestrator.engine APP worker|beat [OPTION]...\n")
+@pytest.mark.parametrize(
+    ("arguments", "variables", "status", "told"),
+    [
+        (("wrker",), {}, 1, "usage: python -m orchestrator.engine APP worker|beat [OPTION]..."),
+        (("worker", "-D"), {}, 1, "error: this stays in the foreground; `celery -A "),
+        (("worker",), {"CELERY_WORKER_CONCURRENCY": "many"}, 2, "got 'many'"),
+    ],
+)
+def test_the_engine_says_how_it_is_started(
+    root: Path, arguments: tuple[str, ...], variables: dict[str, str], status: int, told: str
+) -> None:
+    command = [sys.executable, "-m", "orchestrator.engine", "config.celery_app", *arguments]
+    done = subprocess.run(
+        command, cwd=root, env={**os.environ, **variables}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == status
+    assert told in done.stderr
 
 
 @pytest.mark.parametrize("use", ["redis.asyncio.Redis", "import redis.asyncio as r; r.sentinel.Sentinel"])
 def test_what_a_worker_does_not_load_of_the_driver_is_there_for_agents_that_ask_for_it(root: Path, use: str) -> None:
     script = f"import sys, orchestrator.engine.__main__, redis; assert 'redis.asyncio' not in sys.modules; {use}"
+    subprocess.run([sys.executable, "-c", script], cwd=root, check=True)
+
+
+def test_a_worker_starts_where_the_c_library_does_not_say_its_version(root: Path) -> None:
+    """musl has the name of the question, and answers it with EINVAL."""
+    script = (
+        "import os, platform, orchestrator.engine.__main__ as engine\n"
+        "def refuse(name): raise OSError(22, 'Invalid argument')\n"
+        "os.confstr = refuse\n"
+        "assert engine._system() == platform.platform()"
+    )
     subprocess.run([sys.executable, "-c", script], cwd=root, check=True)

@@ -179,6 +179,19 @@ def what_is_less_urgent_waits(floor: Floor) -> None:
     assert (begun(floor.first(beside(3))), floor.waiting()) == ("b", ["d"])
 
 
+def of_several_it_begins_the_most_urgent(floor: Floor) -> None:
+    moved = floor.first(spec(step("a"), step("low", "a", priority=2), step("high", "a", priority=9)))
+    assert (begun(moved), floor.waiting()) == ("high", ["low"])
+
+
+def a_process_that_waits_is_handed_the_most_urgent(floor: Floor) -> None:
+    floor.create(spec(step("a"), step("low", "a", priority=2), step("high", "a", priority=9)))
+    granted, one = floor.take("a"), floor.waiter()
+    one.look(BY, 5.0)
+    floor.ledger.finish("run", "a", "success", token=granted.token, snapshot=granted.version, fields=own("a", {}))
+    assert (found(one.given(0.1)), floor.waiting()) == (("run", "high"), ["low"])
+
+
 def another_class_that_its_worker_serves_comes_first(floor: Floor) -> None:
     assert (begun(floor.first(beside(8, queue="other"))), floor.waiting()) == ("d", ["b"])
 
@@ -413,6 +426,18 @@ def the_end_of_a_step_takes_the_next_message_of_any_run(floor: Floor) -> None:
     assert (floor.places(), floor.waiting()) == ({"run.a": ("else", "a", 1)}, [])
 
 
+def a_run_that_is_not_whole_harms_no_other(floor: Floor) -> None:
+    for part in ("meta", "defs"):
+        floor.create(spec(step("a", priority=5)), part)
+        floor.client.delete(keys.run_key(part, part))
+    floor.create(spec(step("a", priority=5), step("b", priority=5)))
+    left = [floor.goes_on(name, floor.take(name), any_run=True) for name in "ab"]
+    assert [(one.begun, one.run_state) for one in left] == [(None, "running"), (None, "success")]
+    floor.client.rpop(list_of(QUEUES[0], redis_priority(5)))
+    assert floor.waiter().look(BY, 1.0) is None
+    assert floor.waiting() == ["a"]
+
+
 def what_is_for_celery_ends_the_turn(floor: Floor) -> None:
     floor.create(LINE)
     floor.client.rpush("agents.noop", json.dumps({"headers": {"id": "run.a", "task": "another"}}))
@@ -446,6 +471,8 @@ STORIES: tuple[Callable[[Floor], None], ...] = (
     the_process_of_a_barrier_goes_on_behind_it,
     what_a_barrier_ends_in_the_moment_of_its_release_is_not_begun,
     of_several_it_begins_the_first,
+    of_several_it_begins_the_most_urgent,
+    a_process_that_waits_is_handed_the_most_urgent,
     a_member_of_its_group_is_next_in_the_queue,
     what_is_as_urgent_waits_until_the_turn_is_over,
     what_is_more_urgent_comes_first,
@@ -471,6 +498,7 @@ STORIES: tuple[Callable[[Floor], None], ...] = (
     who_leaves_takes_along_what_was_given,
     the_next_message_may_be_of_any_run,
     the_end_of_a_step_takes_the_next_message_of_any_run,
+    a_run_that_is_not_whole_harms_no_other,
     what_is_for_celery_ends_the_turn,
     looking_again_finds_the_same,
     what_was_never_taken_up_does_not_count,

@@ -1,6 +1,6 @@
 -- go_on(run_state) -> reply(run_state), and as its sixth what take() says of the step that the caller has begun with it, with
--- its message and its run: the first one that was released, else that of a message; see next.lua. went_on(run_state) ->
--- the same sixth once more, when the call is repeated.
+-- its message and its run: the most urgent one that was released, else that of a message; see next.lua.
+-- went_on(run_state) -> the same sixth once more, when the call is repeated.
 local function went_on(run_state)
   local place = A.on and redis.call('HGET', 'orc:turns:' .. A.on.owner, A.on.head) or ''
   local run, step = string.match(place, '^(%S+) (%S+) ')
@@ -12,6 +12,7 @@ local function went_on(run_state)
 end
 
 local function go_on(run_state)
+  sort_released()
   local first = A.on and RELEASED[1]
   local def, spec
   if first then def, spec = may_begin(first, run_state, A.on) end

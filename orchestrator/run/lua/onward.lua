@@ -12,6 +12,7 @@ end
 local function may_begin(node, run_state, by)
   if run_state == 'paused' or run_state == 'awaiting_input' or is_lane(node) then return end
   local def = redis.call('HGET', DEFS, node)
+  if not def then return end -- of a run that is not whole any more: nobody else's script may fail of it
   local spec = cjson.decode(def)
   if served(spec.queue, by.queues) and not spec.expand and (spec.learned or 0) <= by.seconds then return def, spec end
 end
@@ -23,7 +24,7 @@ end
 
 local function by_message(node, run_state, by)
   local f, def, spec = redis.call('HMGET', step_key(node), 'state', 'kind')
-  if f[1] == 'queued' and f[2] == 'step' then def, spec = may_begin(node, run_state, by) end
+  if run_state and f[1] == 'queued' and f[2] == 'step' then def, spec = may_begin(node, run_state, by) end
   if not def then return end
   not_due('queued:' .. node, 'schedule:' .. node)
   return take(node, by, run_state, def, spec)

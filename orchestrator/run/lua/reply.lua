@@ -4,7 +4,7 @@
 -- it has to be published after all.
 local function send(node, together, run_state, first) -- -> definition, if the caller publishes it; message, if it begins it
   if node == first and together == 1 then return nil, '' end
-  local def = redis.call('HGET', DEFS, node)
+  local def = text_of(node)
   if not MAIL or (together > 1 and not MAIL.chord) then return def end
   local spec = cjson.decode(def)
   local message = together > 1 and message_of(spec, together)
@@ -16,12 +16,13 @@ end
 
 local function reply(run_state, first)
   release_admitted()
+  sort_released()
   local defs, mine = {}, nil
   local barriers, members, again = gather_chords()
   for i, node in ipairs(RELEASED) do
     local barrier = barriers[i]
     local def, message
-    if again[barrier] then def = redis.call('HGET', DEFS, node)
+    if again[barrier] then def = text_of(node)
     else def, message = send(node, barrier and members[barrier] or 1, run_state, first) end
     if def then
       due_at('queued:' .. node, A.lost or 10)

@@ -7,7 +7,7 @@ import uuid
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from hashlib import blake2b
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import redis
 from celery import Celery
@@ -34,7 +34,7 @@ from orchestrator.errors import (
 from orchestrator.fleet import learning
 from orchestrator.fleet.learning import Durations, of_steps
 from orchestrator.problems import did_you_mean
-from orchestrator.run.nodes import Node, compile_nodes
+from orchestrator.run.nodes import Node, compile_nodes, texts_of
 from orchestrator.run.replies import Moved
 from orchestrator.run.shape import Shape
 from orchestrator.run.store import Ledger
@@ -46,7 +46,13 @@ from orchestrator.workflow.models import WorkflowSpec
 from orchestrator.workflow.plan import NOTHING_LEARNED, Plan, make_plan
 
 RUN_ID_BYTES = 8
+KEPT = 16
+"""Of so many objects what was made of them is kept, for services that submit the same ones again and again."""
 NO_DURATIONS: Durations = {}
+
+K = TypeVar("K")
+S = TypeVar("S")
+T = TypeVar("T")
 
 
 class Prepared(Struct, frozen=True):
@@ -54,6 +60,7 @@ class Prepared(Struct, frozen=True):
 
     plan: Plan
     nodes: tuple[Node, ...]
+    texts: tuple[str, ...]
     spec: str
     inputs: Mapping[str, str]
     fingerprint: str
@@ -65,6 +72,25 @@ class Compiler:
     def __init__(self, keep: int = 64) -> None:
         self._keep = keep
         self._known: OrderedDict[tuple[str, str, Shape], tuple[Plan, tuple[Node, ...]]] = OrderedDict()
+        self._texts: dict[int, tuple[tuple[Node, ...], tuple[str, ...]]] = {}
+        self._specs: dict[int, tuple[WorkflowSpec, str]] = {}
+        self._shapes: dict[tuple[int, bool | None, int], tuple[EngineSettings, Shape]] = {}
+
+    def text(self, spec: WorkflowSpec) -> str:
+        """The definition as JSON; of the same object the same text."""
+        return _once(self._specs, id(spec), spec, lambda: spec.model_dump_json(by_alias=True, exclude_defaults=True))
+
+    def shape(self, settings: EngineSettings, sequential: bool | None, input_bytes: int) -> Shape:
+        """The form of runs with inputs of about that size."""
+        key = (id(settings), sequential, input_bytes)
+        return _once(
+            self._shapes, key, settings,
+            lambda: replace(Shape.of(settings, sequential=sequential), input_bytes=input_bytes),
+        )  # fmt: skip
+
+    def texts(self, nodes: tuple[Node, ...]) -> tuple[str, ...]:
+        """What is written of nodes."""
+        return _once(self._texts, id(nodes), nodes, lambda: texts_of(nodes))
 
     def __call__(
         self,
@@ -85,6 +111,16 @@ class Compiler:
         while len(self._known) > self._keep:
             self._known.popitem(last=False)
         return found
+
+
+def _once(known: dict[K, tuple[S, T]], key: K, of: S, make: Callable[[], T]) -> T:
+    """What was made of that very object before, of which the last few are kept."""
+    found = known.get(key)
+    if found is None:
+        if len(known) >= KEPT:
+            known.clear()
+        found = known[key] = of, make()
+    return found[1]
 
 
 def prepare(
@@ -128,9 +164,8 @@ def prepare_many(
         problems += (replace(problem, source=source) for problem in _wrong_inputs(spec, one))
     if problems:
         raise InvalidWorkflow(problems)
-    text = spec.model_dump_json(by_alias=True, exclude_defaults=True)
+    text = compile_spec.text(spec)
     queues = {name: str(agents[name]["queue"]) for step in spec.steps for name in step.agents}
-    shape = Shape.of(settings, sequential=sequential)
     limit = settings.engine.max_value_bytes
     defaults = {name: declared.default for name, declared in spec.inputs.items() if not declared.required}
     found = []
@@ -139,10 +174,11 @@ def prepare_many(
             name: encode(value, limit=limit, what=f"input '{name}'") for name, value in {**defaults, **one}.items()
         }
         size = bucket_floor(size_bucket(sum(map(len, texts.values()))))
-        plan, nodes = compile_spec(
-            spec, text, queues, replace(shape, input_bytes=size), of_steps(durations, spec, size)
-        )  # fmt: skip
-        found.append(Prepared(plan, filled(nodes, texts), text, texts, _fingerprint(text, texts, sequential)))
+        shape = compile_spec.shape(settings, sequential, size)
+        plan, nodes = compile_spec(spec, text, queues, shape, of_steps(durations, spec, size))
+        own = filled(nodes, texts)
+        written = compile_spec.texts(own) if own is nodes else texts_of(own)
+        found.append(Prepared(plan, own, written, text, texts, _fingerprint(text, texts, sequential)))
     return found
 
 
@@ -287,6 +323,7 @@ def _creation(
 ) -> tuple[dict[str, Any], list[str]]:
     return ledger.creation(
         prepared.nodes,
+        texts=prepared.texts,
         workflow=prepared.plan.workflow.name,
         spec=prepared.spec,
         inputs=prepared.inputs,

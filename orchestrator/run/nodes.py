@@ -65,6 +65,12 @@ class Node(Struct, frozen=True):
         return json.dumps(self.definition, separators=(",", ":"))
 
 
+def texts_of(nodes: Sequence[Node]) -> tuple[str, ...]:
+    """What `create.lua` reads of nodes: their rows in one text, then the id and the definition of each."""
+    rows = json.dumps([node.row() for node in nodes], separators=(",", ":"))
+    return (rows, *(text for node in nodes for text in (node.id, node.definition_json())))
+
+
 def compile_nodes(plan: Plan, queue_of: Callable[[str], str], shape: Shape = DOCUMENTED) -> tuple[Node, ...]:
     """The nodes of a plan in an order of their steps that is topological. `queue_of` maps an agent to its class.
 

@@ -26,7 +26,7 @@ PATIENCE = 2.0
 """A group that names no timeout has at least so many times what the slowest of its members took lately."""
 
 
-class Shape(Struct, frozen=True):
+class Shape(Struct, frozen=True, cache_hash=True):
     """What the deployment's settings say about the form of a run: how many steps a chain carries, and what holds for
     barriers that do not say otherwise. A group's extension may be shorter than the setting's, and never longer.
 

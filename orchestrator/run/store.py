@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from secrets import token_hex
 from typing import TYPE_CHECKING, Any, cast
@@ -111,12 +110,16 @@ class Ledger:
         timeout: float | None,
         entering: str | None = None,
         entered: bool = False,
+        texts: Sequence[str] = (),
     ) -> tuple[dict[str, Any], list[str]]:
         """Arguments and payloads of `create`, for callers that send it on a connection of their own. `entering`: the
-        promise without which the answer is Refused("full"); `entered`: it is kept with this run."""
-        payloads = [spec, json.dumps([node.row() for node in nodes], separators=(",", ":"))]
-        for node in nodes:
-            payloads += (node.id, node.definition_json())
+        promise without which the answer is Refused("full"); `entered`: it is kept with this run; `texts`: those of the
+        nodes, for whoever has them."""
+        if not texts:
+            from orchestrator.run.nodes import texts_of  # whoever creates has planned; workers only read
+
+            texts = texts_of(nodes)
+        payloads = [spec, *texts]
         for name, text in inputs.items():
             payloads += (name, text)
         arguments = self.arguments(

@@ -23,7 +23,7 @@ from orchestrator.engine.runtime import Runtime, log, runtime_of
 from orchestrator.errors import StoreUnavailable
 from orchestrator.run.replies import Begun, Claimed, Moved
 
-MOST_SECONDS = 30.0
+MOST_SECONDS = 120.0
 """After so long a process goes back to Celery, which counts its tasks and looks at its memory."""
 LOOK_SECONDS, ALIVE_SECONDS = 0.2, 0.5
 """How often a process that waits looks whether a message has come by another way, and for how long it is taken to be

@@ -12,6 +12,7 @@ from celery import Celery
 from celery.worker.request import Request
 from kombu.transport.redis import Channel
 
+from orchestrator import keys
 from orchestrator.connection import guarded
 from orchestrator.engine.canvas import task_id
 from orchestrator.engine.routing import agent_queue, redis_priority
@@ -62,11 +63,11 @@ def _published_after(app: Celery, message: bytes, item: Due, wanted: str) -> boo
         return False
     if found == wanted:
         return False
-    client, run = runtime_of(app).client, f"orc:{{{run_id}}}"
-    queued_at = cast("bytes | None", client.hget(f"{run}:s:{node}", "queued_at"))
+    client = runtime_of(app).client
+    queued_at = cast("bytes | None", client.hget(keys.run_key(run_id, f"s:{node}"), "queued_at"))
     if queued_at is None or float(queued_at) <= item.queued_at:
         return False
-    definition = client.hget(f"{run}:defs", node) if wanted.startswith(f"{run_id}.") else None
+    definition = client.hget(keys.run_key(run_id, "defs"), node) if wanted.startswith(f"{run_id}.") else None
     return definition is None or json.loads(definition).get("rank", 0) <= item.definition.get("rank", 0)
 
 

@@ -77,11 +77,11 @@ def _parameters(ctx: AgentContext, model: type[P]) -> P:
 
 def _wait(ctx: AgentContext, until: float) -> bool:
     """Sleep until a moment of the monotonic clock. False as soon as the run is cancelled."""
-    while (left := until - time.monotonic()) > 0:
+    while until > time.monotonic():
         if ctx.cancelled:
-            ctx.log.info("cancelled while %.2f seconds were left", left)
+            ctx.log.info("cancelled while %.2f seconds were left", until - time.monotonic())
             return False
-        time.sleep(min(_SLICE, left))
+        time.sleep(max(0.0, min(_SLICE, until - time.monotonic())))  # to have asked has taken a moment
     return True
 
 

@@ -68,6 +68,10 @@ class Decision(Struct, frozen=True):
     reason: str = ""
 
 
+ALL_SUCCEEDED = Decision(Action.RELEASE, reason="all members succeeded")
+"""What is decided of every group of which that is so, and known ahead."""
+
+
 def decide(spec: BarrierSpec, snapshot: Snapshot) -> Decision:
     """Judge the group. Waits while members run before the deadline; after it tries `on_timeout` in its order."""
     good = sum(member.state in GOOD for member in snapshot.members)
@@ -127,7 +131,7 @@ def _joined(spec: BarrierSpec, snapshot: Snapshot, good: int) -> Decision:
     where they are content with fewer, defaults fill what gaps they can."""
     size = len(snapshot.members)
     if good == size:
-        return Decision(Action.RELEASE, reason="all members succeeded")
+        return ALL_SUCCEEDED
     if not _failed(spec, snapshot.members) and enough(spec, snapshot.members):
         lacking = [member for member in snapshot.members if member.state not in GOOD and member.state != SKIPPED]
         filled = tuple(member.step for member in lacking if member.has_defaults)

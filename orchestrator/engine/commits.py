@@ -8,6 +8,7 @@ from typing import Any
 from msgspec import Struct, field
 from msgspec.structs import replace
 
+from orchestrator.barrier.policy import ALL_SUCCEEDED
 from orchestrator.context.codec import unpack
 from orchestrator.context.fields import FieldWrite, base_payload
 from orchestrator.context.policy import Writer
@@ -22,6 +23,8 @@ from orchestrator.run.store import Payload
 
 MERGES = 200
 """So often a commit is merged again with what others committed meanwhile. Each time one of them has got through."""
+
+_RELEASE = (ALL_SUCCEEDED.action.value, ALL_SUCCEEDED.reason)
 
 
 class Written(Struct, frozen=True):
@@ -75,6 +78,7 @@ def complete(
             marks=[*_marks(step, written), *written.marks],
             apart=apart,
             onward=None if apart else turns.onward(run_id),
+            release=_RELEASE if "group" in granted.definition else None,
         )
         turns.moved(run_id, answer)
         if isinstance(answer, Unlocked):

@@ -44,6 +44,8 @@ def follow_all(app: Celery, transitions: Sequence[tuple[str, Moved]]) -> None:
     for other, following in admission.settle(app, transitions):
         follow(app, other, following)
     for run_id, moved in transitions:
+        for node in moved.decided:
+            log.info("run %s barrier %s: decided with the end of its last member", run_id, node[1:])
         for node, group in zip(moved.joined, moved.groups, strict=True):
             try:
                 judge(app, run_id, node[1:], group)

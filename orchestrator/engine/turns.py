@@ -47,7 +47,7 @@ class Turn:
         self._next: Begun | None = None
         self._given: Claimed | None = None
         self.joined: set[str] = set()
-        """The groups of the run whose barriers have been decided in it."""
+        """The groups of the run whose barriers it has decided."""
 
     def __enter__(self) -> Turn:
         self._token = _current.set(self)
@@ -86,7 +86,10 @@ class Turn:
 
     def moved(self, moved: object) -> None:
         """A transition has come back; it may have begun the next step."""
-        if isinstance(moved, Moved) and moved.begun is not None:
+        if not isinstance(moved, Moved):
+            return
+        self.joined.update(node[1:] for node in moved.decided)
+        if moved.begun is not None:
             self._begins(moved.begun)
 
     @cached_property

@@ -43,17 +43,19 @@ class Unlocked(Struct, frozen=True):
 
 class Moved(Struct, frozen=True):
     """A transition happened. `released` are definitions of steps that the caller publishes now, `joined` the
-    barrier nodes whose last member has ended with it, and which the caller judges now, with their `groups`. `asking`
-    are definitions of steps that need a lease on pools, `freed` steps whose lease is over, each with the number of the
-    asking. `begun` is the attempt with which the caller goes on, of any run."""
+    barrier nodes whose last member has ended with it, and which the caller judges now, with their `groups`; `decided`
+    those that were decided with it. `asking` are definitions of steps that need a lease on pools, `freed` steps whose
+    lease is over, each with the number of the asking. `begun` is the attempt with which the caller goes on, of any run.
+    """
 
     run_state: str
     released: tuple[Mapping[str, Any], ...] = ()
     joined: tuple[str, ...] = ()
-    groups: tuple[GroupState | None, ...] = ()
+    groups: tuple[GroupState, ...] = ()
     asking: tuple[tuple[Mapping[str, Any], int], ...] = ()
     freed: tuple[tuple[str, int], ...] = ()
     begun: Begun | None = None
+    decided: tuple[str, ...] = ()
 
     @property
     def ended(self) -> bool:
@@ -61,8 +63,8 @@ class Moved(Struct, frozen=True):
 
     @property
     def done(self) -> bool:
-        """Whether nothing is left for the caller to do about it, but what it has `begun`."""
-        left = self.released or self.joined or self.asking or self.freed
+        """Whether nothing is left for the caller to do about it, or to tell, but what it has `begun`."""
+        left = self.released or self.joined or self.decided or self.asking or self.freed
         return not left and self.run_state not in FINAL_RUN_STATES
 
 
@@ -190,13 +192,15 @@ def moved(raw: Sequence[Any]) -> Moved | Refused:
     if raw[0] in (b"refused", b"exists"):
         return Refused(raw[1].decode() if len(raw) > 1 else "exists")
     released = tuple([_parsed(definition) for definition in raw[1]])
-    joined = tuple([node.decode() for node, _ in raw[2]])
-    groups = tuple([group_state(group) for _, group in raw[2]])
+    found = [(node.decode(), group_state(group)) for node, group in raw[2]]
+    joined, groups = tuple([node for node, group in found if group]), tuple([group for _, group in found if group])
+    decided = tuple([node for node, group in found if group is None])
     if len(raw) == 3:
-        return Moved(raw[0].decode(), released, joined, groups)
+        return Moved(raw[0].decode(), released, joined, groups, decided=decided)
     asking = tuple([(_parsed(definition), int(number)) for definition, number in raw[3]])
     freed = tuple([(step.decode(), int(n)) for step, n in raw[4]])
-    return Moved(raw[0].decode(), released, joined, groups, asking, freed, begun(raw[5]) if len(raw) > 5 else None)
+    going = begun(raw[5]) if len(raw) > 5 else None
+    return Moved(raw[0].decode(), released, joined, groups, asking, freed, going, decided)
 
 
 def finished(raw: Sequence[Any]) -> Moved | Clash | Refused:

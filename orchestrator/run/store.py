@@ -164,6 +164,7 @@ class Ledger:
         marks: Sequence[Mapping[str, str]] = (),
         apart: bool = False,
         onward: Mapping[str, Any] | None = None,
+        release: tuple[str, str] | None = None,
     ) -> Moved | Clash | Unlocked | Refused:
         """End the current attempt, known by its token. `executed`: by its own Celery task, whose canvas goes on;
         `apart`: by whoever gathers what the lanes of a mapped step have done.
@@ -173,14 +174,16 @@ class Ledger:
         what a merge left to decide; for the `undecided` ones the run waits. `bases` (field, hash, packed value) are
         what a member of a group started from where it read branches. `locks` are the tokens of the locks it wrote
         under, `marks` as in `judge`. Attempts that are refused, or clash with another writer, change nothing.
-        `onward` is what `onward.lua` needs to know of a process that would begin the next step at once.
+        `onward` is what `onward.lua` needs to know of a process that would begin the next step at once. `release`:
+        the action and the reason of the barriers that it joins, where all members have succeeded and nothing has to be
+        merged; without it, as otherwise, the caller judges.
         """
         arguments = self.arguments(
             step=step, state=state, token=token, executed=(executed and not apart) or None, delay=delay,
             error=error[:2000], reason=reason, snapshot=snapshot, fields=len(fields), nonce=token_hex(NONCE_BYTES),
             conflicts=len(conflicts), open=_open(undecided) if undecided else None, locks=locks or None,
             seen=list(seen) or None, absorbed=list(absorbed) or None, marks=list(marks) or None,
-            bases=len(bases) or None, apart=apart or None, on=onward,
+            bases=len(bases) or None, apart=apart or None, on=onward, release=release,
         ) | self._writing  # fmt: skip
         payloads = [part for row in (*fields, *conflicts, *bases) for part in row]
         for name, content in (files or {}).items():

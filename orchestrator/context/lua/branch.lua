@@ -6,6 +6,16 @@ local function unmerged(step)
   return f[1] ~= false and f[2] == false
 end
 
+local function kind_of_branch(step, flat) -- '' when nothing of it is left to merge, 'own' namespace alone, or 'shared'
+  local kind, written = 'own', false
+  for i = 1, #flat, 2 do
+    if flat[i] == '@merged' then return '' end
+    written = written or flat[i] == '@at'
+    if not string.find(flat[i], '^[@!]') and not own(step, flat[i]) then kind = 'shared' end
+  end
+  return written and kind or ''
+end
+
 local function commit_branch(step, snapshot)
   local bases = {}
   for i = LAST_CONFLICT + 1, LAST_BASE, 3 do bases[ARGV[i]] = i end
@@ -20,8 +30,8 @@ local function commit_branch(step, snapshot)
   keep_files(step)
 end
 
-local function merge_branch(changes, version, step) -- its own namespace; shared sections come merged, as payload
-  local flat = redis.call('HGETALL', branch_key(step))
+local function merge_branch(changes, version, step, flat) -- its own namespace; shared sections come merged, as payload
+  flat = flat or redis.call('HGETALL', branch_key(step))
   for i = 1, #flat, 2 do
     local _, _, hash = branched(flat[i + 1])
     if hash and own(step, flat[i]) then put(changes, version, flat[i], hash, '', '') end

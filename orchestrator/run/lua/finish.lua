@@ -1,8 +1,9 @@
 -- An attempt ends. A: step, token, nonce (the same for a repeated call); state ('success', 'failed', ..., 'retrying'
 -- with delay in s); error, reason; executed: by the Celery task itself, whose canvas goes on; apart: of a mapped step;
--- on: see onward.lua; snapshot: the version it has read; fields: payload as in payload.lua; locks: section -> token, of
--- the locks that it wrote under; marks: as in quality.lua. -> {'refused', state}, {'unlocked', section}, {'conflict',
--- clashes} or go_on(run state). All checks come first; a refused attempt changes nothing but a count.
+-- on, release: see onward.lua, release.lua; snapshot: the version it has read; fields: payload as in payload.lua; locks:
+-- section -> token, of the locks that it wrote under; marks: as in quality.lua. -> {'refused', state}, {'unlocked',
+-- section}, {'conflict', clashes} or go_on(run state). All checks come first; a refused attempt changes nothing but a
+-- count.
 local sk = step_key(A.step)
 local f = redis.call('HMGET', sk, 'state', 'token', 'ending', 'barrier', 'lanes', 'leased', 'asking', 'leaf', 'locks',
   'awaited')
@@ -42,4 +43,5 @@ end
 ended(A.step, {f[8], f[9], f[6], f[7]}, state, 'error', A.error or '', 'reason', A.reason or '', 'ending', A.nonce or '')
 event('step', A.step, state, f[2], A.error)
 settle(A.step, state, {f[4], f[10]})
+release_whole()
 return go_on(close_run())

@@ -15,11 +15,7 @@ for _, step in ipairs(A.filled) do
   redis.call('HSET', step_key(step), 'quality_impact', A.impact)
   mark_quality(A.impact)
 end
-redis.call('HSET', bk, 'outcome', A.state, 'action', A.action, 'decision', A.decision, 'decided_at', STAMP,
-  'filled', table.concat(A.filled, ' '), 'quality_impact', #A.filled > 0 and A.impact or '')
-not_due('joined:' .. A.node, 'barrier:' .. A.node)
-end_step(A.node, A.state)
-event('barrier', A.node, A.state, '', A.decision, 'action', A.action, 'deadline', f[2] or '', 'decided_at', STAMP)
+decided(A.node, A.state, f[2], A.action, A.decision, A.filled, A.impact)
 join(A.node)
 keep_marks()
 for _, step in ipairs(A.members) do
@@ -32,6 +28,5 @@ for _, step in ipairs(A.members) do
   end
   if CLASS[at] ~= 'ok' then settle(step, filled[step] and 'success' or at) end
 end
-settle(A.node, A.state)
-if f[3] and MAIL and MAIL.chord then close_chord(string.sub(A.node, 2)) end
+let_go(A.node, A.state, f[3])
 return go_on(close_run())

@@ -1,0 +1,33 @@
+-- release_whole(): the barriers that this script has joined, whose members have all succeeded and written nothing that would
+-- have to be merged or looked at, are decided with the end of the last one. A.release: {action, decision}; without it they
+-- are left to the caller, as all others are.
+local function own_branches(members) -- -> {{step, its branch}, ...}; nothing when one has written into shared sections
+  local found = {}
+  for _, step in ipairs(members) do
+    local branch = redis.call('HGETALL', branch_key(step))
+    local kind = kind_of_branch(step, branch)
+    if kind == 'shared' then return end
+    if kind == 'own' then found[#found + 1] = {step, branch} end
+  end
+  return found
+end
+
+local function release(node)
+  local f = redis.call('HMGET', step_key(node), 'ok', 'need', 'deadline', 'header')
+  local def = f[1] == f[2] and redis.call('HGET', DEFS, node)
+  local spec = def and cjson.decode(def)
+  if not spec or spec.validation or (spec.barrier or {}).consistency then return end
+  local branches = own_branches(spec.members)
+  if not branches then return end
+  decided(node, 'success', f[3], A.release[1], A.release[2], {})
+  join_own(node, branches)
+  let_go(node, 'success', f[4])
+end
+
+local function release_whole()
+  local i = 1
+  while A.release and JOINED[i] do -- its end may join more
+    release(JOINED[i])
+    i = i + 1
+  end
+end

@@ -144,6 +144,20 @@ def the_process_of_a_barrier_goes_on_behind_it(floor: Floor) -> None:
     assert (begun(moved), floor.waiting()) == ("last", [])
 
 
+def the_end_of_its_last_member_decides_a_barrier_and_goes_on_behind_it(floor: Floor) -> None:
+    floor.create(FAN)
+    floor.run_step("a")
+    counted = floor.client.keys("celery-taskset-meta-*")
+    assert counted, "Celery counts the members of the chord"
+    last = [(name, floor.take(name)) for name in "xyz"]
+    for name, granted in last[:2]:
+        floor.end(name, granted)
+    moved = floor.goes_on(*last[2], release=("release", "all members succeeded"))
+    assert (begun(moved), moved.decided, moved.joined) == ("last", ("@g",), ())
+    closed: Any = floor.client.keys("celery-taskset-meta-*")
+    assert [floor.client.get(key) for key in closed] == [b"done"], "it does not any more"
+
+
 def what_a_barrier_ends_in_the_moment_of_its_release_is_not_begun(floor: Floor) -> None:
     """It times a member out, for whose end another one has waited, and then that one."""
     floor.create(spec(step("x", group="g"), step("y", "x", group="g", rule=TriggerRule.ALL_DONE),
@@ -469,6 +483,7 @@ def what_was_never_taken_up_does_not_count(floor: Floor) -> None:
 STORIES: tuple[Callable[[Floor], None], ...] = (
     a_step_released_alone_needs_no_message,
     the_process_of_a_barrier_goes_on_behind_it,
+    the_end_of_its_last_member_decides_a_barrier_and_goes_on_behind_it,
     what_a_barrier_ends_in_the_moment_of_its_release_is_not_begun,
     of_several_it_begins_the_first,
     of_several_it_begins_the_most_urgent,
@@ -546,6 +561,13 @@ MUTANTS: dict[str, tuple[str, str, Callable[[Floor], None]]] = {
     "another run's step is begun twice": (
         "then return in_other(run).taken_before(step) end", "then return end",
         the_end_of_a_step_takes_the_next_message_of_any_run,
+    ),
+    "members that succeeded are judged": (
+        "release(JOINED[i])", "", the_end_of_its_last_member_decides_a_barrier_and_goes_on_behind_it,
+    ),
+    "Celery counts on": (
+        "if chord and MAIL and MAIL.chord then", "if false then",
+        the_end_of_its_last_member_decides_a_barrier_and_goes_on_behind_it,
     ),
     "all messages are ours": ("headers.task == MAIL.task", "true", what_is_for_celery_ends_the_turn),
 }  # fmt: skip

@@ -563,7 +563,7 @@ MUTANTS: dict[str, tuple[str, str, Callable[[Floor], None]]] = {
         the_end_of_a_step_takes_the_next_message_of_any_run,
     ),
     "members that succeeded are judged": (
-        "release(JOINED[i])", "", the_end_of_its_last_member_decides_a_barrier_and_goes_on_behind_it,
+        "do release(node) end", "do end", the_end_of_its_last_member_decides_a_barrier_and_goes_on_behind_it,
     ),
     "Celery counts on": (
         "if chord and MAIL and MAIL.chord then", "if false then",

@@ -1,6 +1,6 @@
--- release_whole(): the barriers that this script has joined, whose members have all succeeded and written nothing that would
--- have to be merged or looked at, are decided with the end of the last one. A.release: {action, decision}; without it they
--- are left to the caller, as all others are.
+-- release(node): a barrier that this script has joined is decided with the end of its last member, when all have succeeded
+-- and written nothing that would have to be merged or looked at. All others are left to the caller. A.release: {action,
+-- decision}.
 local function own_branches(members) -- -> {{step, its branch}, ...}; nothing when one has written into shared sections
   local found = {}
   for _, step in ipairs(members) do
@@ -22,12 +22,4 @@ local function release(node)
   decided(node, 'success', f[3], A.release[1], A.release[2], {})
   join_own(node, branches)
   let_go(node, 'success', f[4])
-end
-
-local function release_whole()
-  local i = 1
-  while A.release and JOINED[i] do -- its end may join more
-    release(JOINED[i])
-    i = i + 1
-  end
 end

@@ -106,13 +106,20 @@ def step(name: str, *needs: str, agent: str = "echo", **parameters: Any) -> dict
     return {"id": name, "agent": agent, "with": parameters, "needs": list(needs), "retry": retry}
 
 
-def workflow(agent: str = "echo", **parameters: Any) -> dict[str, Any]:
-    """A chain, a group behind it, a step behind the group."""
+def workflow(agent: str = "echo", *, judged: bool = False, **parameters: Any) -> dict[str, Any]:
+    """A chain, a group behind it, a step behind the group. Of a `judged` one the results are looked at, so that its
+    barrier is not decided with the end of the last member."""
+    barrier = {"consistency": [{"equal": ["x.echo", "y.echo"]}]} if judged else {}
+    group = {"agents": [step("x"), step("y")], "dependencies": ["b"], "parallel_capable": True, "barrier": barrier}
     return {
         "name": "struck",
         "steps": [step("a", agent=agent, **parameters), step("b", "a"), step("z", "x", "y")],
-        "execution_groups": {"g": {"agents": [step("x"), step("y")], "dependencies": ["b"], "parallel_capable": True}},
+        "execution_groups": {"g": group},
     }
+
+
+JUDGES = {"joined", "decided", "counted"}
+"""Failpoints on the way of a judge."""
 
 
 def each_effect_once(handle: RunHandle, attempts: Mapping[str, int], *, begun: Sequence[str] = ()) -> None:
@@ -146,7 +153,7 @@ def each_effect_once(handle: RunHandle, attempts: Mapping[str, int], *, begun: S
 def test_a_run_comes_through_a_death_at(fleets: Fleets, points: Mapping[str, str]) -> None:
     """Nothing that an attempt did is lost with it, so no step needs a second one, but for one that the process had just
     begun without a message."""
-    together, apart = fleets.struck(points, workflow())
+    together, apart = fleets.struck(points, workflow(judged=not JUDGES.isdisjoint(points)))
     each_effect_once(together, {}, begun=("b", "x", "y", "z"))
     each_effect_once(apart, {})
     fleets.reached()

@@ -1,5 +1,6 @@
 """What follows a transition: steps are published, joined barriers are judged. A barrier is judged by whoever is first:
-the process in which its last member ended, the body of the chord, or a sweep. The ledger lets one decision through."""
+the process in which its last member ended, the body of the chord, or a sweep. The ledger lets one decision through, and
+makes it by itself where all members have succeeded and nothing has to be merged."""
 
 from __future__ import annotations
 

@@ -27,12 +27,14 @@ def group(**barrier: Any) -> WorkflowSpec:
     return spec(*(step(name, group="g") for name in "bc"), step("z", "b", "c"), groups=groups)
 
 
-def end(bench: Bench, name: str, state: str = "success", *writes: FieldWrite, release: bool = True) -> Moved:
+def end(
+    bench: Bench, name: str, state: str = "success", *writes: FieldWrite, release: bool = True, executed: bool = False
+) -> Moved:
     granted = bench.claim(name)
     assert isinstance(granted, Claimed), (name, granted)
     fields = [*own(name, {"by": name}), *(write.payload() for write in writes)]
     moved = bench.ledger.finish(
-        "run", name, state, token=granted.token, snapshot=granted.version, fields=fields, executed=False,
+        "run", name, state, token=granted.token, snapshot=granted.version, fields=fields, executed=executed,
         release=RELEASE if release else None,
     )  # fmt: skip
     assert isinstance(moved, Moved), moved
@@ -126,6 +128,21 @@ def test_what_its_release_ends_is_looked_at_as_well(bench: Bench) -> None:
     end(bench, "b")
     moved = end(bench, "c")
     assert (moved.decided, moved.joined, bench.state("z").value) == (("@g",), ("@h",), "skipped")
+
+
+def test_what_is_in_the_canvas_of_another_step_is_published(bench: Bench) -> None:
+    """In a sequential run, members and a step behind them begin anew; the one before that in its chain has not."""
+    group, behind = (step(name, group="g", priority=9) for name in "bc"), step("z", "y", priority=1)
+    bench.create(spec(*group, step("y", priority=1), behind, groups=(GroupSpec(id="g", steps=("b", "c")),)),
+                 sequential=True)  # fmt: skip
+    end(bench, "b", executed=True)
+    end(bench, "c", "failed", executed=True)
+    bench.ledger.judge("run", "@g", "failed", decision="", members=("b", "c"), branches=("b",))
+    end(bench, "y", executed=True)
+    end(bench, "z", "failed", executed=True)
+    assert isinstance(bench.ledger.retry("run", failed=True), Moved)
+    moved = end(bench, "c", executed=True)
+    assert (moved.decided, [one["id"] for one in moved.released]) == (("@g",), ["z"])
 
 
 AUTHORS = ConsistencyRule(equal=("b.by", "c.by"))

@@ -21,5 +21,6 @@ local function release(node)
   if not branches then return end
   decided(node, 'success', f[3], A.release[1], A.release[2], {})
   join_own(node, branches)
+  A.executed = nil -- the canvas of a member does not go on with what stands behind its group
   let_go(node, 'success', f[4])
 end

@@ -19,7 +19,7 @@ SNAPSHOT = "\n".join(
 )
 """For claims: `snapshot(step, wanted)`. For ends of attempts also `clashes`, `commit`, `commit_branch`, `unpin`."""
 JOIN = lua("join")
-"""For barriers, behind SNAPSHOT: `moved()` and `join(node)`."""
+"""For barriers, behind SNAPSHOT: `moved()`, `join(node)` and `join_own(node, branches)`."""
 UNDO = lua("undo")
 """For steps that begin anew, behind SNAPSHOT: `undo(chosen, whole)`."""
 

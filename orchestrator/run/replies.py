@@ -44,9 +44,9 @@ class Unlocked(Struct, frozen=True):
 class Moved(Struct, frozen=True):
     """A transition happened. `released` are definitions of steps that the caller publishes now, `joined` the
     barrier nodes whose last member has ended with it, and which the caller judges now, with their `groups`; `decided`
-    those that were decided with it. `asking` are definitions of steps that need a lease on pools, `freed` steps whose
-    lease is over, each with the number of the asking. `begun` is the attempt with which the caller goes on, of any run.
-    """
+    those that are decided, with it or before. `asking` are definitions of steps that need a lease on pools, `freed`
+    steps whose lease is over, each with the number of the asking. `begun` is the attempt with which the caller goes on,
+    of any run."""
 
     run_state: str
     released: tuple[Mapping[str, Any], ...] = ()

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator import Client, RunHandle
+from orchestrator import Client, RunHandle, keys
 from orchestrator.cli import main
 from orchestrator.connection import connect
 from orchestrator.metrics.alerts import alerts
@@ -86,6 +86,15 @@ def test_members_that_failed_run_again_one_after_another_and_somebody_is_told(
     assert main(["alerts", "-o", "json"]) == 0
     listed = [one for one in json.loads(capsys.readouterr().out) if one["run_id"] == run.id]
     assert [one["message"] for one in listed] == [alert.message]
+
+
+def test_members_that_succeed_need_no_judge(barriers: Client, module_store: Store) -> None:
+    run, status = finished(barriers, group(member("a"), member("b")))
+    assert status.state is RunState.SUCCESS, told(run)
+    assert decisions(run) == ["release"]
+    barrier: Any = connect(module_store.url).hmget(keys.run_key(run.id, "s:@g"), "joined_at", "decided_at")
+    assert None not in barrier
+    assert barrier[0] == barrier[1], "it is decided in the script in which its last member ends"
 
 
 def overdue(client: Client, *later: dict[str, Any], message: str = "", **barrier: Any) -> RunHandle:

@@ -158,6 +158,13 @@ def the_end_of_its_last_member_decides_a_barrier_and_goes_on_behind_it(floor: Fl
     assert [floor.client.get(key) for key in closed] == [b"done"], "it does not any more"
 
 
+def a_group_that_never_was_a_chord_is_not_closed_as_one(floor: Floor) -> None:
+    floor.create(spec(step("x", group="g"), step("y", "x", group="g"), groups=(GroupSpec(id="g", steps=("x", "y")),)))
+    floor.run_step("x")
+    moved = floor.goes_on("y", floor.take("y"), release=("release", "all members succeeded"))
+    assert (moved.decided, floor.client.keys("celery-taskset-meta-*")) == (("@g",), [])
+
+
 def what_a_barrier_ends_in_the_moment_of_its_release_is_not_begun(floor: Floor) -> None:
     """It times a member out, for whose end another one has waited, and then that one."""
     floor.create(spec(step("x", group="g"), step("y", "x", group="g", rule=TriggerRule.ALL_DONE),
@@ -484,6 +491,7 @@ STORIES: tuple[Callable[[Floor], None], ...] = (
     a_step_released_alone_needs_no_message,
     the_process_of_a_barrier_goes_on_behind_it,
     the_end_of_its_last_member_decides_a_barrier_and_goes_on_behind_it,
+    a_group_that_never_was_a_chord_is_not_closed_as_one,
     what_a_barrier_ends_in_the_moment_of_its_release_is_not_begun,
     of_several_it_begins_the_first,
     of_several_it_begins_the_most_urgent,
@@ -564,6 +572,10 @@ MUTANTS: dict[str, tuple[str, str, Callable[[Floor], None]]] = {
     ),
     "members that succeeded are judged": (
         "do release(node) end", "do end", the_end_of_its_last_member_decides_a_barrier_and_goes_on_behind_it,
+    ),
+    "what was no chord is closed": (
+        "if chord and MAIL and MAIL.chord then", "if MAIL and MAIL.chord then",
+        a_group_that_never_was_a_chord_is_not_closed_as_one,
     ),
     "Celery counts on": (
         "if chord and MAIL and MAIL.chord then", "if false then",

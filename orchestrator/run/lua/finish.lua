@@ -43,5 +43,5 @@ end
 ended(A.step, {f[8], f[9], f[6], f[7]}, state, 'error', A.error or '', 'reason', A.reason or '', 'ending', A.nonce or '')
 event('step', A.step, state, f[2], A.error)
 settle(A.step, state, {f[4], f[10]})
-for _, node in ipairs(A.release and JOINED or {}) do release(node) end
+for _, node in ipairs(A.release and JOINED or {}) do release(node) end -- it may join more
 return go_on(close_run())

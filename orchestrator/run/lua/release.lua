@@ -12,7 +12,7 @@ local function own_branches(members) -- -> {{step, its branch}, ...}; nothing wh
   return found
 end
 
-local function release(node)
+local function release(node) -- each member counts once in `ok`, so that it is as many as are needed when all are good
   local f = redis.call('HMGET', step_key(node), 'ok', 'need', 'deadline', 'header')
   local def = f[1] == f[2] and redis.call('HGET', DEFS, node)
   local spec = def and cjson.decode(def)

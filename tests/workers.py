@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from time import monotonic
 from types import TracebackType
-from typing import TYPE_CHECKING, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import psutil
 
@@ -197,3 +197,9 @@ def _pause() -> None:
     import select
 
     select.select([], [], [], 0.02)
+
+
+def told(command: Callable[..., Any], *given: Any, **named: Any) -> None:
+    """A worker has answered to one of Celery's remote commands, which arrive at most once."""
+    what = f"an answer to {getattr(command, '__name__', command)}"
+    eventually(lambda: bool(command(*given, reply=True, **named)), within=60, what=what)

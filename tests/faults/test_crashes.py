@@ -18,7 +18,7 @@ from orchestrator.engine.runtime import pools
 from orchestrator.run.models import RunState, RunStatus, StepState
 from tests.engine.test_barriers import decisions, group, in_turn, member
 from tests.faults.scenes import Place, scene, started
-from tests.workers import Worker, eventually
+from tests.workers import Worker, eventually, told
 
 APP = "tests.faults.stuck_app"
 SECONDS = 60
@@ -174,7 +174,7 @@ def test_a_warm_shutdown_lets_its_steps_end_and_renews_their_leases(place: Place
     with started(first := worker(place), worker(place, "w2", concurrency=1, queues=["control"])):
         handles = begun(place, first, 4)
         os.kill(first.pid, signal.SIGTERM)
-        place.client.app.control.add_consumer("agents.drills", destination=["w2@test"])
+        told(place.client.app.control.add_consumer, "agents.drills", destination=["w2@test"])
         assert_made(handles, 1, "w1")
         assert {handle.status().steps["last"].worker for handle in handles} == {"w2@test"}
 

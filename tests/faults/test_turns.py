@@ -22,7 +22,7 @@ from orchestrator.engine.tasks import SUBMIT
 from orchestrator.run.models import RunState, StepState
 from orchestrator.settings import EngineSettings
 from tests.conftest import Store
-from tests.workers import QUICK_ENGINE, Worker, eventually
+from tests.workers import QUICK_ENGINE, Worker, eventually, told
 
 APP = "tests.faults.stuck_app"
 SECONDS = 40
@@ -248,10 +248,10 @@ def test_other_tasks_do_not_wait_for_processes_that_wait(store: Store, tmp_path:
         eventually(lambda: waiting(client), within=SECONDS, what="its process waits")
         unknown = client.app.send_task(SUBMIT, args=("nobody-registered-this",))
         assert "nobody-registered-this" in str(unknown.get(timeout=10, propagate=False))
-        client.app.control.cancel_consumer("agents.drills")
+        told(client.app.control.cancel_consumer, "agents.drills")
         eventually(lambda: not waiting(client), within=SECONDS, what="its processes take nothing on their own")
         left = client.submit({"name": "left", "steps": [{"id": "a", "agent": "noop"}]})
-        client.app.control.add_consumer("agents.drills")
+        told(client.app.control.add_consumer, "agents.drills")
         assert left.wait(SECONDS).state is RunState.SUCCESS
 
 

@@ -6,12 +6,13 @@ import signal
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from orchestrator import Agent, AgentContext, InvalidValue
-from tasks import blob, crash, echo, fail, hang, noop, progress, sleep, spin, write
+from tasks import blob, crash, drills, echo, fail, hang, noop, progress, sleep, spin, write
 from tasks.drills import DrillFailed
 from tests.unit.tasks.running import ROOT
 
@@ -72,6 +73,23 @@ def test_waiting_drills_end_when_the_run_is_cancelled(
     start = time.monotonic()
     call(agent, **params)
     assert time.monotonic() - start < 30
+
+
+def test_asking_whether_the_run_is_cancelled_is_part_of_the_sleep(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each time takes 10 ms of a clock that only sleeping and asking move."""
+    clock = [0.0]
+
+    def moves(seconds: float) -> None:
+        clock[0] += seconds
+
+    def asks(_: AgentContext) -> bool:
+        moves(0.01)
+        return False
+
+    monkeypatch.setattr(drills, "time", SimpleNamespace(monotonic=lambda: clock[0], sleep=moves))
+    monkeypatch.setattr(AgentContext, "cancelled", property(asks))
+    assert call(sleep, seconds=0.6) == {"completed": True}
+    assert clock == pytest.approx([0.6])
 
 
 def test_blob_has_the_size_asked_for() -> None:
